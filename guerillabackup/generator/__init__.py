@@ -1,0 +1,1 @@
+"""Invokes units when they are due and keeps what they must remember."""

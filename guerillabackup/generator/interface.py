@@ -1,0 +1,70 @@
+"""What a generator unit is, and what it is given to work with. No I/O.
+
+A unit makes the elements of one or more sources. Its definition file in `units/` binds the class to
+`backupGeneratorUnitClass`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from guerillabackup.element import BackupElementMetainfo, ElementId, SourceUrl
+from guerillabackup.events import EventListener, ignore_events
+from guerillabackup.storage.interface import StorageInterface
+
+MetainfoSigner = Callable[[BackupElementMetainfo, SourceUrl], BackupElementMetainfo]
+"""Hands back the metadata with its source and the signature over both."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnitContext:
+    """All that a unit gets from the generator that runs it.
+
+    `configuration` is the main configuration with the unit's overlay; `state_directory` is this unit's own,
+    made by the generator; `clock` gives UTC seconds; `sign` is None when nothing is signed; `data_signature`
+    makes a detached signature over a stored file's data, None when it is not wanted.
+    """
+
+    unit_name: str
+    configuration: Mapping[str, Any]
+    config_directory: str
+    state_directory: str
+    storage: StorageInterface
+    clock: Callable[[], float]
+    sign: MetainfoSigner | None = None
+    data_signature: Callable[[int], bytes] | None = None
+    listen: EventListener = field(default=ignore_events)
+    test_mode: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOutcome:
+    """What one invocation did for one source: an element, or an error and when to try again."""
+
+    source_url: SourceUrl
+    element_id: ElementId | None
+    error: str | None = None
+    retry_after: int = 0
+
+
+class SchedulableGeneratorUnitInterface(ABC):
+    """A unit: says when it is due, and makes elements when it is invoked.
+
+    One thread at a time calls it. The constructor checks the unit's configuration and raises ConfigError with
+    every problem; it raises StateError when what it remembers cannot be used.
+    """
+
+    @abstractmethod
+    def __init__(self, unit_name: str, context: UnitContext) -> None: ...
+
+    @abstractmethod
+    def get_next_invocation_time(self) -> float:
+        """Seconds until the unit is to be invoked again, 0 for now. (getNextInvocationTime)"""
+
+    @abstractmethod
+    def invoke_unit(self) -> list[SourceOutcome]:
+        """Make the elements that are due, all sources, whatever one of them does. (invokeUnit)
+
+        What fails for one source is in its outcome; only what concerns the whole unit is raised.
+        """

@@ -1,0 +1,1 @@
+"""What files written for the original expect: its names, handed on to ours."""

@@ -1,0 +1,233 @@
+"""Files below a directory descriptor, never through a link: the one hand on the file system.
+
+Every function takes a directory descriptor and single names (or a sequence of them), opens each step with
+O_NOFOLLOW, and so cannot be led out of the directory it was given. What writes is complete and durable in the
+order its docstring says; `storage_errors` turns OSError into StorageError with what and which.
+Touches: os, ctypes.
+"""
+
+import contextlib
+import ctypes
+import errno
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from guerillabackup.errors import StorageError, StorageFullError
+
+DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
+READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+WRITE_CHUNK = 1 << 20
+SYNC_FILE_RANGE_WRITE = 2
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """Modes of new files and directories, and whom they belong to; None leaves owner or group alone."""
+
+    directory_mode: int = 0o700
+    file_mode: int = 0o600
+    user_id: int | None = None
+    group_id: int | None = None
+
+
+def raise_storage_error(error: OSError, action: str) -> NoReturn:
+    """The StorageError for a failed system call; StorageFullError when space or quota is what lacks."""
+    kind = StorageFullError if error.errno in _FULL else StorageError
+    raise kind(f"{action}: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def storage_errors(action: str) -> Iterator[None]:
+    """Turns OSError inside into StorageError that names the action."""
+    try:
+        yield
+    except OSError as error:
+        raise_storage_error(error, action)
+
+
+def open_directory(path: str) -> int:
+    """A descriptor of a directory that an operator named: links in its path are followed, its end too."""
+    with storage_errors(f"cannot open directory {path}"):
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def open_directory_below(directory_fd: int, components: Sequence[str]) -> int:
+    """A descriptor of a directory some steps below; raises plain OSError, ENOENT where it is not there."""
+    current = os.dup(directory_fd)
+    try:
+        for component in components:
+            _check_name(component)
+            below = os.open(component, DIRECTORY_FLAGS, dir_fd=current)
+            os.close(current)
+            current = below
+    except BaseException:
+        os.close(current)
+        raise
+    return current
+
+
+def make_directory_below(directory_fd: int, components: Sequence[str], ownership: Ownership) -> int:
+    """Like open_directory_below, but what is missing is made, durably, from the top down.
+
+    A new directory has its owner and mode, and its name is synced in its parent, before anything is put into
+    it. Raises OSError.
+    """
+    current = os.dup(directory_fd)
+    try:
+        for component in components:
+            _check_name(component)
+            try:
+                below = os.open(component, DIRECTORY_FLAGS, dir_fd=current)
+            except FileNotFoundError:
+                below = _make_one_directory(current, component, ownership)
+            os.close(current)
+            current = below
+    except BaseException:
+        os.close(current)
+        raise
+    return current
+
+
+def open_file(directory_fd: int, name: str, flags: int = READ_FLAGS) -> int:
+    """A descriptor of a regular file; raises OSError, and StorageError when it is not a regular file."""
+    _check_name(name)
+    descriptor = os.open(name, flags, dir_fd=directory_fd)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise StorageError(f"{name!r} is not a regular file")
+    return descriptor
+
+
+def read_file(directory_fd: int, name: str, limit: int) -> bytes:
+    """All of a small file; raises OSError, and StorageError when it is longer than `limit` bytes."""
+    descriptor = open_file(directory_fd, name)
+    try:
+        parts = []
+        left = limit + 1
+        while left > 0 and (part := os.read(descriptor, min(left, WRITE_CHUNK))):
+            parts.append(part)
+            left -= len(part)
+    finally:
+        os.close(descriptor)
+    if left <= 0:
+        raise StorageError(f"file {name!r} is longer than {limit} bytes")
+    return b"".join(parts)
+
+
+def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
+    """Write every byte, however often the kernel takes only some; raises OSError."""
+    view = memoryview(data).cast("B")
+    while len(view) > 0:
+        written = os.write(descriptor, view[: 64 * WRITE_CHUNK])
+        if written == 0:
+            raise OSError(errno.EIO, "write of 0 bytes")
+        view = view[written:]
+
+
+def open_unnamed(directory_fd: int, mode: int) -> int | None:
+    """A new file without a name, to read and write; None where the file system has no such thing.
+
+    It vanishes with its last descriptor unless `link_unnamed` names it. Raises OSError.
+    """
+    try:
+        return os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode, dir_fd=directory_fd)
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL):
+            return None
+        raise
+
+
+def link_unnamed(descriptor: int, directory_fd: int, name: str) -> None:
+    """Give an unnamed file its name; FileExistsError when that is taken. Raises OSError."""
+    _check_name(name)
+    os.link(f"/proc/self/fd/{descriptor}", name, dst_dir_fd=directory_fd, follow_symlinks=True)
+
+
+def apply_ownership(descriptor: int, mode: int, ownership: Ownership) -> None:
+    """Set owner, group and the exact mode whatever the umask is; raises OSError."""
+    if ownership.user_id is not None or ownership.group_id is not None:
+        os.fchown(
+            descriptor,
+            -1 if ownership.user_id is None else ownership.user_id,
+            -1 if ownership.group_id is None else ownership.group_id,
+        )
+    if stat.S_IMODE(os.fstat(descriptor).st_mode) != mode:
+        os.fchmod(descriptor, mode)
+
+
+def replace_file(directory_fd: int, name: str, data: bytes, mode: int = 0o600) -> None:
+    """Put a small file in the place of another, durably: the old or the new one is there, never a part.
+
+    A crash may leave `name.tmp`, which the next call overwrites. One writer at a time. Raises OSError.
+    """
+    _check_name(name)
+    temporary = f"{name}.tmp"
+    remove_file(directory_fd, temporary)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(temporary, flags, mode, dir_fd=directory_fd)
+    try:
+        write_all(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.rename(temporary, name, src_dir_fd=directory_fd, dst_dir_fd=directory_fd)
+    os.fsync(directory_fd)
+
+
+def remove_file(directory_fd: int, name: str) -> bool:
+    """Remove exactly this name, if it is there; whether it was. Raises OSError."""
+    _check_name(name)
+    try:
+        os.unlink(name, dir_fd=directory_fd)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def list_names(directory_fd: int) -> list[str]:
+    """The names in a directory, sorted; names that are not UTF-8 are left out. Raises OSError."""
+    # listdir moves the offset of the descriptor it is given: take a fresh one, for other threads' sake.
+    own = os.open(".", DIRECTORY_FLAGS, dir_fd=directory_fd)
+    try:
+        return sorted(name for name in os.listdir(own) if name.isprintable() and name.isascii())
+    finally:
+        os.close(own)
+
+
+def sync_file_system(descriptor: int) -> None:
+    """Everything written to the file system of this descriptor is on stable storage. Raises OSError."""
+    if _libc.syncfs(descriptor) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def start_writeback(descriptor: int, offset: int, length: int) -> None:
+    """Have the kernel begin to write these bytes out, so that the sync at the end is short. Best effort."""
+    _libc.sync_file_range(
+        descriptor, ctypes.c_int64(offset), ctypes.c_int64(length), ctypes.c_uint(SYNC_FILE_RANGE_WRITE)
+    )
+
+
+def _make_one_directory(parent_fd: int, name: str, ownership: Ownership) -> int:
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, ownership.directory_mode, dir_fd=parent_fd)
+    descriptor = os.open(name, DIRECTORY_FLAGS, dir_fd=parent_fd)
+    try:
+        apply_ownership(descriptor, ownership.directory_mode, ownership)
+        os.fsync(parent_fd)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_name(name: str) -> None:
+    """A single step only: no way up, no way round. A path here is a defect of the caller."""
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise StorageError(f"{name!r} is not a single file name")

@@ -1,0 +1,1 @@
+"""Pipelines of operating system processes and Python threads that transform a stream of bytes."""

@@ -1,0 +1,1 @@
+"""Keeps elements: the interface, the files on disk, a storage in memory."""

@@ -1,0 +1,202 @@
+"""What every storage of elements can do: the contract stands here, once. No I/O.
+
+A storage keeps elements whole: an element is there with its data and metadata, or it is not there. The
+implementations differ in where the files are, never in what a caller sees.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from guerillabackup.element import BackupElementMetainfo, ElementId, SourceUrl
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """A file that belongs to no element: its path below the storage, what it is, its age in seconds."""
+
+    path: str
+    what: str
+    age: float
+
+
+class SinkHandleInterface(ABC):
+    """Writes one new element. Nothing is visible before `close`, nothing stays after `abort`.
+
+    Used by one thread at a time. As a context manager it aborts what was not closed.
+    """
+
+    @abstractmethod
+    def get_sink_stream(self) -> int:
+        """The descriptor to write data to directly; the handle owns it. (getSinkStream)"""
+
+    @abstractmethod
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append all of `data`; raises StorageFullError or StorageError, and nothing of it counts. (write)"""
+
+    @abstractmethod
+    def prepare(self, metainfo: BackupElementMetainfo) -> ElementId:
+        """Make everything durable but not yet visible, and say what the element will be called.
+
+        After it `close()` needs no space and no write. A crash between the two leaves an element that
+        `StorageInterface.complete` finishes. Called once, after the last byte was written.
+        """
+
+    @abstractmethod
+    def close(self, metainfo: BackupElementMetainfo | None = None) -> "StorageBackupDataElementInterface":
+        """Store the element: durable when this returns. (close)
+
+        `metainfo` is given here or to `prepare` before. Inside a batch the element becomes visible and
+        durable with the batch only.
+        """
+
+    @abstractmethod
+    def get_element_id(self) -> ElementId:
+        """The id of the element that was prepared or closed; StorageError before. (getElementId)"""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Forget everything written; may be called at any time, twice too, never raises.
+
+        After `close` it does nothing.
+        """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.abort()
+
+
+class SinkInterface(ABC):
+    """Where a unit or a receiver gets handles for new elements."""
+
+    @abstractmethod
+    def get_sink_handle(self, source_url: SourceUrl) -> SinkHandleInterface:
+        """A handle for one new element of a source; any number may be open at once. (getSinkHandle)"""
+
+
+class StorageBackupDataElementInterface(ABC):
+    """One stored element. Reading does not lock it: hold `lock()` while it must not go away."""
+
+    @abstractmethod
+    def get_element_id(self) -> ElementId:
+        """The element's id in its storage. (getElementId)"""
+
+    @abstractmethod
+    def get_source_url(self) -> SourceUrl:
+        """The source it is a backup of. (getSourceUrl)"""
+
+    @abstractmethod
+    def get_metadata(self) -> BackupElementMetainfo:
+        """Its metadata; ElementNotFoundError when it is gone, MetainfoError when unreadable. (getMetaData)"""
+
+    @abstractmethod
+    def get_data_size(self) -> int:
+        """Bytes of its data."""
+
+    @abstractmethod
+    def get_arrival_time(self) -> float:
+        """UTC seconds at which the storage got it, as far as the storage can tell."""
+
+    @abstractmethod
+    def get_data_stream(self) -> BinaryIO:
+        """Its data from the start, a file with a descriptor; the caller closes it. (getDataStream)"""
+
+    @abstractmethod
+    def set_extra_data(self, name: str, value: bytes | None) -> None:
+        """Attach an attribute durably, replace it, or detach it with None. (setExtraData)"""
+
+    @abstractmethod
+    def get_extra_data(self, name: str) -> bytes | None:
+        """The attribute's value, None when there is none. (getExtraData)"""
+
+    @abstractmethod
+    def list_extra_data(self) -> list[str]:
+        """Names of all attributes, sorted."""
+
+    @abstractmethod
+    def delete(self) -> None:
+        """Delete exactly this element, durably; ElementLockedError when somebody holds it. (delete)
+
+        Works while the caller itself holds the lock. What is gone already raises ElementNotFoundError.
+        """
+
+    @abstractmethod
+    def lock(self) -> None:
+        """Keep others from deleting or locking it; the lock ends with the process at the latest. (lock)
+
+        Never waits: raises ElementLockedError when held by others, ElementNotFoundError when gone.
+        """
+
+    @abstractmethod
+    def unlock(self) -> None:
+        """End the lock of this object; does nothing without one. (unlock)"""
+
+    @abstractmethod
+    def is_locked(self) -> bool:
+        """Whether somebody, anywhere, holds a lock on it."""
+
+
+ElementFilter = Callable[[StorageBackupDataElementInterface], bool]
+
+
+class StorageInterface(SinkInterface):
+    """Keeps elements; safe to use from several threads and, where files are, several processes."""
+
+    @abstractmethod
+    def get_backup_data_element(self, element_id: ElementId) -> StorageBackupDataElementInterface:
+        """One element; ElementNotFoundError when it is not there, complete. (getBackupDataElement)"""
+
+    @abstractmethod
+    def get_backup_data_element_for_metadata(
+        self, source_url: SourceUrl, metainfo: BackupElementMetainfo
+    ) -> StorageBackupDataElementInterface | None:
+        """The element of the source that is the same one. (getBackupDataElementForMetaData)
+
+        The same: type, Timestamp, DataUuid and checksum agree.
+        """
+
+    @abstractmethod
+    def query_backup_data_elements(
+        self, query: ElementFilter | None = None, source_url: SourceUrl | None = None
+    ) -> Iterator[StorageBackupDataElementInterface]:
+        """All complete elements that `query` accepts, of all sources or one. (queryBackupDataElements)
+
+        Streams in bounded memory (one folder's names at a time), sorted by folder and file name. Skips what
+        is not an element and what comes or goes meanwhile.
+        """
+
+    @abstractmethod
+    def open_batch(self) -> AbstractContextManager["BatchInterface"]:
+        """A sink whose closed handles become durable and visible together when its context ends."""
+
+    @abstractmethod
+    def complete(
+        self, element_id: ElementId, metainfo: BackupElementMetainfo
+    ) -> StorageBackupDataElementInterface | None:
+        """Finish an element that was prepared before a crash; None when nothing of it is there.
+
+        An element that is complete already is returned as it is. Data that is not what `metainfo` says by
+        its checksum raises IntegrityError.
+        """
+
+    @abstractmethod
+    def find_leftovers(self) -> Iterator["Leftover"]:
+        """Files below the storage that belong to no complete element, in bounded memory."""
+
+
+class BatchInterface(SinkInterface):
+    """A group of elements that is stored together: one file-system sync for all of them."""
+
+    @abstractmethod
+    def commit(self) -> list[StorageBackupDataElementInterface]:
+        """Make what was closed so far durable and visible; the batch goes on empty.
+
+        When it raises, some of the elements may have been stored: each is complete or absent.
+        """

@@ -1,0 +1,1 @@
+"""The generator units: each makes the elements of its sources."""
