@@ -1,0 +1,211 @@
+"""What all commands share: the options every one has, how they write, and their exit statuses.
+
+A command's function is decorated with `shared(example=…)` below its click decorator and gets an `Invocation`
+as its first argument; it returns None or an ExitStatus, and raises the errors of errors.py.
+Touches: stdout, stderr, the environment.
+"""
+
+import enum
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from guerillabackup.errors import GuerillaBackupError, IntegrityError, KeyUnusableError
+
+if TYPE_CHECKING:
+    from guerillabackup.config import Configuration
+    from guerillabackup.events import EventListener
+
+PROGRAM = "guerillabackup"
+DEFAULT_CONFIG_DIRECTORY = "/etc/guerillabackup"
+CONFIG_DIRECTORY_VARIABLE = "GUERILLABACKUP_CONFIG_DIR"
+
+
+class ExitStatus(enum.IntEnum):
+    """What the program says with its end; the numbers are documented and never change."""
+
+    OK = 0
+    ERROR = 1
+    USAGE = 2
+    SOME_FAILED = 3
+    INTEGRITY = 4
+    KEY_UNUSABLE = 5
+    INTERRUPTED = 130
+
+
+class Invocation(NamedTuple):
+    """One run of a command: what its shared options say, and how it writes.
+
+    Everything on stdout goes through here, so that with `--json` it is one JSON document.
+    """
+
+    config_directory: str
+    as_json: bool
+    debug: bool
+
+    def configuration(self) -> "Configuration":
+        """The main configuration; raises ConfigError with every problem."""
+        from guerillabackup.config import load_configuration
+
+        return load_configuration(self.config_directory)
+
+    def write_record(self, record: Mapping[str, Any]) -> None:
+        """One record: a JSON object, or a line for each of its values."""
+        if self.as_json:
+            click.echo(json_text(record))
+            return
+        from guerillabackup.cli.format import align, plain
+
+        for line in align([(f"{name}:", plain(value)) for name, value in record.items()]):
+            click.echo(line)
+
+    def write_records(self, records: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+        """A list that fits into memory: a JSON array of whole records, or a table of these columns."""
+        if self.as_json:
+            click.echo(json_text(list(records)))
+            return
+        from guerillabackup.cli.format import align, plain
+
+        heading = tuple(column.upper().replace("_", " ") for column in columns)
+        rows = [tuple(plain(record.get(column)) for column in columns) for record in records]
+        for line in align([heading, *rows]):
+            click.echo(line)
+
+    def stream_records(
+        self, records: Iterable[Mapping[str, Any]], render: Callable[[Mapping[str, Any]], str]
+    ) -> int:
+        """A list of any length, written as it comes: a JSON array, or a line `render` makes of each.
+
+        Returns how many there were. What `records` raises comes through, after the array was ended.
+        """
+        count = 0
+        if not self.as_json:
+            for record in records:
+                click.echo(render(record))
+                count += 1
+            return count
+        click.echo("[", nl=False)
+        try:
+            for record in records:
+                click.echo(("\n" if count == 0 else ",\n") + json_text(record, indent=None), nl=False)
+                count += 1
+        except GuerillaBackupError:
+            click.echo("\n]")
+            raise
+        click.echo("\n]")
+        return count
+
+    def say(self, text: str = "") -> None:
+        """A line for a reader; nothing with `--json`."""
+        if not self.as_json:
+            click.echo(text)
+
+    def warn(self, text: str) -> None:
+        """A line on stderr about what an administrator should look at."""
+        click.echo(f"{PROGRAM}: warning: {text}", err=True)
+
+    def progress(self) -> AbstractContextManager["EventListener"]:
+        """A listener that shows on stderr how far the work is, when that is a terminal; else a deaf one."""
+        from guerillabackup.cli.progress import show_progress
+
+        return show_progress(sys.stderr.isatty() and os.environ.get("TERM") != "dumb")
+
+
+def shared(*, example: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Gives a command `--config-dir`, `--json` and `--debug`, and its help the example.
+
+    `example` is one command line, or several lines. The function gets an Invocation first.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def invoke(*positional: Any, config_dir: str, as_json: bool, debug: bool, **arguments: Any) -> Any:
+            _set_up_logging(debug)
+            invocation = Invocation(os.path.abspath(config_dir), as_json, debug)
+            return function(invocation, *positional, **arguments)
+
+        lines = "".join(f"\n  {line}" for line in example.strip().splitlines())
+        text = "\n".join(line.strip() for line in (function.__doc__ or "").strip().splitlines())
+        invoke.__doc__ = f"{text}\n\n\b\nExample:{lines}\n"
+        decorated: Callable[..., Any] = invoke
+        for option in reversed(_SHARED_OPTIONS):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
+
+
+_SHARED_OPTIONS = (
+    click.option(
+        "--config-dir",
+        metavar="DIR",
+        default=DEFAULT_CONFIG_DIRECTORY,
+        envvar=CONFIG_DIRECTORY_VARIABLE,
+        show_default=True,
+        show_envvar=True,
+        help="The configuration directory.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Write one JSON document to stdout."),
+    click.option("--debug", is_flag=True, help="Log everything; show the traceback of an error."),
+)
+
+
+def exit_status_for(error: GuerillaBackupError) -> ExitStatus:
+    """The status that tells a caller whose fault it was."""
+    if isinstance(error, KeyUnusableError):
+        return ExitStatus.KEY_UNUSABLE
+    if isinstance(error, IntegrityError):
+        return ExitStatus.INTEGRITY
+    return ExitStatus.ERROR
+
+
+def show_error(problem: str) -> None:
+    """One problem on one line of stderr, whatever text it came with."""
+    from guerillabackup.cli.format import printable
+
+    click.echo(f"{PROGRAM}: error: {printable(problem)}", err=True)
+
+
+def json_text(value: Any, indent: int | None = 2) -> str:
+    """A value as ASCII JSON: bytes as base64, enumerations by value, what else there is by its text."""
+    import json
+
+    return json.dumps(value, indent=indent, default=_json_value)
+
+
+def _json_value(value: object) -> object:
+    if isinstance(value, bytes):
+        import base64
+
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=str)
+    return str(value)
+
+
+def _set_up_logging(debug: bool) -> None:
+    """Warnings of the parts go to stderr as lines of ours; everything with `--debug`."""
+    import logging
+
+    class StderrHandler(logging.Handler):
+        """Asks for stderr at each line: a progress display may have taken its place."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            click.echo(f"{PROGRAM}: {record.levelname.lower()}: {self.format(record)}", err=True)
+
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if type(handler).__name__ == "StderrHandler"]:
+        root.removeHandler(handler)
+    root.addHandler(StderrHandler())
+    root.setLevel(logging.DEBUG if debug else logging.WARNING)
+    # python-gnupg warns of every exit status of gpg; signature.py turns those into errors that say more.
+    logging.getLogger("gnupg").setLevel(logging.DEBUG if debug else logging.CRITICAL)

@@ -1,0 +1,75 @@
+"""How values look to a reader: sizes, rates, spans, times, tables. No I/O."""
+
+import enum
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+
+def human_size(size: float) -> str:
+    """Bytes with three digits or so and a binary unit: `999 B`, `1.5 GiB`."""
+    value = float(size)
+    for unit in _UNITS:
+        if abs(value) < 1023.5 or unit == _UNITS[-1]:
+            break
+        value /= 1024
+    if unit == "B" or abs(value) >= 99.95:
+        return f"{value:.0f} {unit}"
+    return f"{value:.1f} {unit}"
+
+
+def human_rate(bytes_per_second: float) -> str:
+    """`12.3 MiB/s`."""
+    return f"{human_size(bytes_per_second)}/s"
+
+
+def human_span(seconds: float) -> str:
+    """A length of time by its two largest units: `45 s`, `3 min 20 s`, `2 d 4 h`."""
+    rest = max(0, round(seconds))
+    parts: list[tuple[int, str]] = []
+    for name, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, rest = divmod(rest, length)
+        if count or parts or name == "s":
+            parts.append((count, name))
+    return " ".join(f"{count} {name}" for count, name in parts[:2] if count or len(parts) == 1)
+
+
+def human_time(seconds: float) -> str:
+    """UTC seconds as `2026-11-20 11:18:06Z`."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
+def printable(text: str) -> str:
+    """A text of unknown origin on one line, harmless for a terminal: what does not print is escaped."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
+def plain(value: object) -> str:
+    """A value of a record as a reader wants it: yes and no, `-` for nothing, lists joined."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, enum.Enum):
+        return plain(value.value)
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Mapping):
+        return ", ".join(f"{plain(key)}={plain(item)}" for key, item in value.items()) or "-"
+    if isinstance(value, list | tuple | set | frozenset):
+        return ", ".join(plain(item) for item in value) or "-"
+    return printable(str(value))
+
+
+def align(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines with the columns below one another; the last column is as long as it is."""
+    table = [tuple(row) for row in rows]
+    count = max((len(row) for row in table), default=0)
+    widths = [max((len(row[i]) for row in table if len(row) > i), default=0) for i in range(count)]
+    return ["  ".join(cell.ljust(widths[i]) for i, cell in enumerate(row)).rstrip() for row in table]

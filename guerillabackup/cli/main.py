@@ -1,0 +1,191 @@
+"""The command `guerillabackup`: finds the command group that is asked for, and answers for every error.
+
+Only click and errors.py are imported here (no dataclasses either), and a group's module only when one of its
+commands runs: the help page costs what click costs. This is the one place where an error becomes a line on stderr and an exit status.
+It joins the command groups; `COMMANDS` is their table.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import click
+
+from guerillabackup.cli.common import PROGRAM, ExitStatus, exit_status_for, json_text, show_error
+from guerillabackup.errors import ConfigError, GuerillaBackupError
+
+COMPLETION_VARIABLE = "_GUERILLABACKUP_COMPLETE"
+
+
+class LazyCommand(NamedTuple):
+    """Where a command group is, and the line the help page has about it."""
+
+    target: str
+    short_help: str
+
+
+COMMANDS = {
+    "completion": LazyCommand(
+        "guerillabackup.cli.completion:completion", "Print the completion script for a shell."
+    ),
+    "config": LazyCommand("guerillabackup.cli.config:config", "Check, show and make the configuration."),
+    "element": LazyCommand(
+        "guerillabackup.cli.element:element", "List, show, verify, read and delete elements."
+    ),
+    "generator": LazyCommand("guerillabackup.cli.generator:generator", "Run the generator units."),
+    "key": LazyCommand("guerillabackup.cli.key:key", "Create, list, export and import keys."),
+    "restore": LazyCommand("guerillabackup.cli.restore:restore", "Restore a source into a directory."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are used; their one-line helps stand in COMMANDS."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        lazy = COMMANDS.get(cmd_name)
+        if lazy is None:
+            return None
+        module_name, _, attribute = lazy.target.partition(":")
+        command = getattr(importlib.import_module(module_name), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name].short_help) for name in sorted(COMMANDS)])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        from click.shell_completion import CompletionItem
+
+        names = [name for name in sorted(COMMANDS) if name.startswith(incomplete)]
+        items = [CompletionItem(name, help=COMMANDS[name].short_help) for name in names]
+        return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
+
+
+def _print_version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if not value or ctx.resilient_parsing:
+        return
+    from importlib.metadata import version
+
+    click.echo(f"{PROGRAM} {version(PROGRAM)}")
+    ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit statuses: 0 done, 1 error, 2 wrong usage, 3 finished with some sources failed, "
+    "4 integrity violated, 5 key missing or unusable.",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and end.",
+)
+def cli() -> None:
+    """Backups made where the data lives, encrypted, signed, chained, and restored from there.
+
+    \b
+    Example:
+      guerillabackup config init
+      guerillabackup generator run --once
+      guerillabackup restore /myhost/system/root --to /tmp/restored
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit status; nothing is raised but SystemExit of completion."""
+    as_json = _asks_for(arguments, "--json")
+    debug = _asks_for(arguments, "--debug")
+    try:
+        _prepare_output()
+        status = _invoke(list(arguments))
+        sys.stdout.flush()
+        return status
+    except click.exceptions.Exit as request:
+        return request.exit_code
+    except click.ClickException as error:
+        error.show()
+        return _report(error, [error.format_message()], error.exit_code, as_json, debug, shown=True)
+    except (KeyboardInterrupt, click.Abort) as error:
+        return _report(error, ["interrupted"], int(ExitStatus.INTERRUPTED), as_json, debug)
+    except BrokenPipeError:
+        # Whoever read our output has enough. Nothing may be flushed into the pipe at exit any more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(ExitStatus.ERROR)
+    except GuerillaBackupError as error:
+        problems = list(error.problems) if isinstance(error, ConfigError) else []
+        return _report(error, problems or [str(error)], int(exit_status_for(error)), as_json, debug)
+    except Exception as error:  # the one place that answers for what nobody expected
+        hint = "" if debug else f" (run it again with --debug, as in '{PROGRAM} … --debug', to see where)"
+        message = f"unexpected {type(error).__name__}: {error}{hint}"
+        return _report(error, [message], int(ExitStatus.ERROR), as_json, debug)
+
+
+def main() -> None:
+    """The program's entry point."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def _invoke(arguments: list[str]) -> int:
+    instruction = os.environ.get(COMPLETION_VARIABLE)
+    if instruction:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(cli, {}, PROGRAM, COMPLETION_VARIABLE, instruction)
+    with cli.make_context(PROGRAM, arguments) as context:
+        result = cli.invoke(context)
+    return int(result) if isinstance(result, int) else int(ExitStatus.OK)
+
+
+def _prepare_output() -> None:
+    """What a terminal's encoding cannot show is escaped instead of raising."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def _asks_for(arguments: Sequence[str], option: str) -> bool:
+    """Whether a flag is there; the parser may have failed before it came to it."""
+    flags = list(arguments)
+    if "--" in flags:
+        flags = flags[: flags.index("--")]
+    return option in flags
+
+
+def _report(
+    error: BaseException,
+    problems: list[str],
+    status: int,
+    as_json: bool,
+    debug: bool,
+    *,
+    shown: bool = False,
+) -> int:
+    """Say what went wrong, once per stream that wants to know; hands the status back."""
+    if debug:
+        import traceback
+
+        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+    if not shown:
+        for problem in problems:
+            show_error(problem)
+    if as_json:
+        document: dict[str, Any] = {
+            "error": "; ".join(problems),
+            "exit_status": status,
+            "kind": type(error).__name__,
+        }
+        if len(problems) > 1:
+            document["problems"] = problems
+        click.echo(json_text(document))
+    return status
