@@ -1,0 +1,42 @@
+# What one does with this project. `make help` lists it.
+# SOURCE: what `make run` backs up; ARGS: what else the tests or benchmarks are given.
+SOURCE ?= /etc
+ARGS ?=
+TOOLS = test/tools
+
+.DEFAULT_GOAL := help
+.PHONY: help venv run test test-debian lint format bench clean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+
+venv: ## make .venv with everything in it: .venv/bin/guerillabackup works
+	@sh $(TOOLS)/packages.sh run
+	@sh $(TOOLS)/venv.sh
+
+run: venv ## back up SOURCE (default /etc), verify, restore and compare, step by step
+	@sh $(TOOLS)/demo.sh "$(SOURCE)"
+
+test: venv ## run the tests; ARGS goes to pytest
+	@sh $(TOOLS)/packages.sh run test
+	@sh $(TOOLS)/test.sh venv $(ARGS)
+
+test-debian: ## run the tests with Debian's Python and libraries alone
+	@sh $(TOOLS)/packages.sh run test debian
+	@sh $(TOOLS)/test.sh debian $(ARGS)
+
+lint: venv ## check style, types and scripts
+	@sh $(TOOLS)/packages.sh lint
+	@sh $(TOOLS)/lint.sh
+
+format: venv ## put the sources into their form
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+
+bench: venv ## measure against a shell pipeline, restic and borg; ARGS=--quick for a short run
+	@sh $(TOOLS)/packages.sh run bench
+	@.venv/bin/python3 test/bench/all.py $(ARGS)
+
+clean: ## remove all that was made here, .venv too
+	@rm -rf .venv build dist bench-data run .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
