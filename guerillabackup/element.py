@@ -185,8 +185,8 @@ METAINFO_KEYS: Mapping[str, str] = MappingProxyType(
 class BackupElementMetainfo:
     """The metadata of an element: every rule of the format holds, unknown keys are carried along.
 
-    Immutable. `get` hands out values as the format means them: bytes for the binary keys. Built from a mapping
-    of such values, or from the serialized form by `unserialize`; both raise MetainfoError.
+    Immutable. `get` hands out values as the format means them: bytes for the binary keys. Built from a
+    mapping of such values, or from the serialized form by `unserialize`; both raise MetainfoError.
     """
 
     __slots__ = ("_serialized", "_values")
@@ -332,7 +332,8 @@ def _check_component(component: str, text: str) -> None:
         raise SourceUrlError(f"source URL {text!r}: only A-Z a-z 0-9 % . _ - stand between slashes")
     if len(component) > MAX_COMPONENT_LENGTH:
         raise SourceUrlError(
-            f"source URL component of {len(component)} characters, limit {MAX_COMPONENT_LENGTH}: {component[:40]}…"
+            f"source URL component {component[:40]}… of {len(component)} characters,"
+            f" limit {MAX_COMPONENT_LENGTH}"
         )
 
 

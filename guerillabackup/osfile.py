@@ -36,6 +36,10 @@ class Ownership:
     group_id: int | None = None
 
 
+PRIVATE = Ownership()
+"""For the running user alone."""
+
+
 def raise_storage_error(error: OSError, action: str) -> NoReturn:
     """The StorageError for a failed system call; StorageFullError when space or quota is what lacks."""
     kind = StorageFullError if error.errno in _FULL else StorageError

@@ -41,16 +41,18 @@ class SinkHandleInterface(ABC):
     def prepare(self, metainfo: BackupElementMetainfo) -> ElementId:
         """Make everything durable but not yet visible, and say what the element will be called.
 
-        After it `close()` needs no space and no write. A crash between the two leaves an element that
-        `StorageInterface.complete` finishes. Called once, after the last byte was written.
+        After it `close()` only makes it visible. A crash between the two leaves an element that
+        `StorageInterface.complete` finishes. Called once, after the last byte was written; not in a batch.
         """
 
     @abstractmethod
-    def close(self, metainfo: BackupElementMetainfo | None = None) -> "StorageBackupDataElementInterface":
-        """Store the element: durable when this returns. (close)
+    def close(
+        self, metainfo: BackupElementMetainfo | None = None
+    ) -> "StorageBackupDataElementInterface | None":
+        """Store the element, durable when this returns, and hand it out. (close)
 
-        `metainfo` is given here or to `prepare` before. Inside a batch the element becomes visible and
-        durable with the batch only.
+        `metainfo` is given here or to `prepare` before. Inside a batch: None; the element becomes visible and
+        durable with the batch.
         """
 
     @abstractmethod
@@ -82,7 +84,7 @@ class SinkInterface(ABC):
 
 
 class StorageBackupDataElementInterface(ABC):
-    """One stored element. Reading does not lock it: hold `lock()` while it must not go away."""
+    """One stored element. While its data stream is open it is not deleted, unless by who holds its lock."""
 
     @abstractmethod
     def get_element_id(self) -> ElementId:
@@ -196,7 +198,9 @@ class BatchInterface(SinkInterface):
 
     @abstractmethod
     def commit(self) -> list[StorageBackupDataElementInterface]:
-        """Make what was closed so far durable and visible; the batch goes on empty.
+        """Make what was closed since the last commit durable and visible; the batch goes on empty.
 
-        When it raises, some of the elements may have been stored: each is complete or absent.
+        When it raises, some of the elements may have been stored: each is complete or absent. A batch commits
+        by itself when it holds as many elements as descriptors allow (256); leaving the context commits too,
+        unless by an exception, which drops what is not committed.
         """

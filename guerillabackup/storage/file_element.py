@@ -1,0 +1,268 @@
+"""One stored element as files: reading, attributes, locking, deletion by exact names. Touches: os, fcntl.
+
+A lock is an flock on `.data`: it dies with its process. A `.lock` file, which the original makes, counts as
+locked. Deletion takes `.info` away first, so that the element is gone at once and whole, and `.data` last, so
+that its name stays taken until nothing of it is left.
+"""
+
+import contextlib
+import fcntl
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from guerillabackup import osfile
+from guerillabackup.element import MAX_METAINFO_SIZE, BackupElementMetainfo, ElementId, SourceUrl
+from guerillabackup.element import check_attribute_name as check_name
+from guerillabackup.errors import ElementLockedError, ElementNotFoundError, StorageError
+from guerillabackup.osfile import Ownership, storage_errors
+from guerillabackup.storage.interface import StorageBackupDataElementInterface
+from guerillabackup.storage.naming import DATA, INFO, LOCK, file_name, parse_file_name
+
+MAX_ATTRIBUTE_SIZE = 1 << 20
+"""Bytes of one attribute's value."""
+
+
+class AttributeSuffixes:
+    """The attribute names that files of a storage have, so that a deletion need not list its folder.
+
+    A folder is listed again after as many deletions as it had names: what other processes add is learned,
+    at a constant cost for each deletion.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards both
+        self._known: frozenset[str] = frozenset()
+        self._deletions_left: dict[tuple[str, ...], int] = {}
+
+    def known(self) -> Sequence[str]:
+        """All names seen so far."""
+        return tuple(self._known)
+
+    def add(self, name: str) -> None:
+        """A name that is used from now on."""
+        with self._lock:
+            self._known |= {name}
+
+    def for_deletion(self, directory: tuple[str, ...], directory_fd: int) -> Sequence[str]:
+        """The names to look for when an element of that folder is deleted. Raises OSError."""
+        with self._lock:
+            left = self._deletions_left.get(directory, 0)
+            if left > 0:
+                self._deletions_left[directory] = left - 1
+                return tuple(self._known)
+        names = osfile.list_names(directory_fd)
+        files = (parse_file_name(directory, name) for name in names)
+        suffixes = {file.suffix for file in files if file is not None}
+        with self._lock:
+            self._known |= suffixes - {DATA, INFO, LOCK}
+            if len(self._deletions_left) >= 4096:
+                self._deletions_left.clear()
+            self._deletions_left[directory] = len(names)
+            return tuple(self._known)
+
+
+class FileElement(StorageBackupDataElementInterface):
+    """An element of a DefaultFileStorage. Used by one thread at a time."""
+
+    def __init__(
+        self, root_fd: int, element_id: ElementId, ownership: Ownership, suffixes: AttributeSuffixes
+    ) -> None:
+        self._root_fd = root_fd
+        self._id = element_id
+        self._ownership = ownership
+        self._suffixes = suffixes
+        self._metainfo: BackupElementMetainfo | None = None
+        self._lock_fd: int | None = None
+
+    def __del__(self) -> None:
+        self.unlock()
+
+    def get_element_id(self) -> ElementId:
+        return self._id
+
+    def get_source_url(self) -> SourceUrl:
+        return self._id.source_url
+
+    def get_metadata(self) -> BackupElementMetainfo:
+        if self._metainfo is None:
+            with self._directory() as directory_fd:
+                data = osfile.read_file(directory_fd, self._name(INFO), MAX_METAINFO_SIZE)
+            self._metainfo = BackupElementMetainfo.unserialize(data)
+        return self._metainfo
+
+    def get_data_size(self) -> int:
+        with self._directory() as directory_fd:
+            return os.stat(self._name(DATA), dir_fd=directory_fd, follow_symlinks=False).st_size
+
+    def get_arrival_time(self) -> float:
+        with self._directory() as directory_fd:
+            return os.stat(self._name(INFO), dir_fd=directory_fd, follow_symlinks=False).st_ctime
+
+    def get_data_stream(self) -> BinaryIO:
+        with self._directory() as directory_fd:
+            descriptor = osfile.open_file(directory_fd, self._name(DATA))
+            # Who holds the lock may read and delete; nobody else deletes under a reader.
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        os.set_blocking(descriptor, True)
+        return os.fdopen(descriptor, "rb", buffering=0)
+
+    def set_extra_data(self, name: str, value: bytes | None) -> None:
+        check_name(name)
+        if value is not None and len(value) > MAX_ATTRIBUTE_SIZE:
+            raise StorageError(f"attribute {name} of {len(value)} bytes, limit {MAX_ATTRIBUTE_SIZE}")
+        with self._directory() as directory_fd, self._shared_lock(directory_fd):
+            if value is None:
+                if osfile.remove_file(directory_fd, self._name(name)):
+                    os.fsync(directory_fd)
+                return
+            self._suffixes.add(name)
+            self._replace_attribute(directory_fd, name, value)
+
+    def get_extra_data(self, name: str) -> bytes | None:
+        check_name(name)
+        with self._directory() as directory_fd:
+            try:
+                return osfile.read_file(directory_fd, self._name(name), MAX_ATTRIBUTE_SIZE)
+            except FileNotFoundError:
+                self._check_present_in(directory_fd)
+                return None
+
+    def list_extra_data(self) -> list[str]:
+        with self._directory() as directory_fd:
+            self._check_present_in(directory_fd)
+            prefix = f"{self._id.file_stem}."
+            suffixes = [
+                name.removeprefix(prefix)
+                for name in osfile.list_names(directory_fd)
+                if name.startswith(prefix)
+            ]
+        return [suffix for suffix in suffixes if suffix not in (DATA, INFO, LOCK) and "." not in suffix]
+
+    def delete(self) -> None:
+        was_locked = self._lock_fd is not None
+        if not was_locked:
+            self.lock()
+        try:
+            with self._directory() as directory_fd:
+                suffixes = self._suffixes.for_deletion(self._id.source_url.directory, directory_fd)
+                os.unlink(self._name(INFO), dir_fd=directory_fd)
+                for suffix in (*suffixes, DATA):
+                    osfile.remove_file(directory_fd, self._name(suffix))
+                os.fsync(directory_fd)
+        finally:
+            self.unlock()
+
+    def lock(self) -> None:
+        if self._lock_fd is not None:
+            raise ElementLockedError(f"element {self._id} is locked by this object already")
+        with self._directory() as directory_fd:
+            self._check_present_in(directory_fd)
+            self._lock_fd = self._flock(directory_fd, fcntl.LOCK_EX)
+
+    def unlock(self) -> None:
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+            self._lock_fd = None
+
+    def is_locked(self) -> bool:
+        if self._lock_fd is not None:
+            return True
+        with self._directory() as directory_fd:
+            self._check_present_in(directory_fd)
+            try:
+                os.close(self._flock(directory_fd, fcntl.LOCK_EX))
+            except ElementLockedError:
+                return True
+        return False
+
+    def check_present(self) -> None:
+        """Raise ElementNotFoundError unless data and info are there."""
+        with self._directory() as directory_fd:
+            self._check_present_in(directory_fd)
+
+    def _name(self, suffix: str) -> str:
+        return file_name(self._id, suffix)
+
+    @contextmanager
+    def _directory(self) -> Iterator[int]:
+        """The element's folder; what is missing inside the context is the element."""
+        try:
+            with storage_errors(f"element {self._id}"):
+                directory_fd = osfile.open_directory_below(self._root_fd, self._id.source_url.directory)
+                try:
+                    yield directory_fd
+                finally:
+                    os.close(directory_fd)
+        except StorageError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                raise ElementNotFoundError(f"element {self._id} is not in the storage") from error
+            raise
+
+    def _check_present_in(self, directory_fd: int) -> None:
+        for suffix in (DATA, INFO):
+            os.stat(self._name(suffix), dir_fd=directory_fd, follow_symlinks=False)
+
+    def _flock(self, directory_fd: int, kind: int) -> int:
+        """A descriptor of `.data` that holds the lock; raises ElementLockedError, FileNotFoundError."""
+        descriptor = osfile.open_file(directory_fd, self._name(DATA))
+        try:
+            try:
+                fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ElementLockedError(f"element {self._id} is locked") from error
+            if self._has(directory_fd, LOCK):
+                raise ElementLockedError(f"element {self._id} is locked by the file {self._name(LOCK)}")
+            # Deleted, or even replaced, between open and lock: then this is not its data any more.
+            now = os.stat(self._name(DATA), dir_fd=directory_fd, follow_symlinks=False)
+            if not os.path.samestat(now, os.fstat(descriptor)):
+                raise FileNotFoundError(self._name(DATA))
+            self._check_present_in(directory_fd)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _has(self, directory_fd: int, suffix: str) -> bool:
+        try:
+            os.stat(self._name(suffix), dir_fd=directory_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
+    @contextmanager
+    def _shared_lock(self, directory_fd: int) -> Iterator[None]:
+        """Nobody else deletes the element inside this context."""
+        if self._lock_fd is not None:
+            self._check_present_in(directory_fd)
+            yield
+            return
+        descriptor = self._flock(directory_fd, fcntl.LOCK_SH)
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _replace_attribute(self, directory_fd: int, name: str, value: bytes) -> None:
+        """The old value or the new one is there, whatever happens. Raises OSError."""
+        # '-' and a second '.' cannot be in an attribute's name: a crash leaves no attribute of that name.
+        temporary = f"{self._name(name)}.new-{os.getpid()}-{threading.get_ident()}"
+        osfile.remove_file(directory_fd, temporary)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(temporary, flags, self._ownership.file_mode, dir_fd=directory_fd)
+        try:
+            try:
+                osfile.apply_ownership(descriptor, self._ownership.file_mode, self._ownership)
+                osfile.write_all(descriptor, value)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            os.rename(temporary, self._name(name), src_dir_fd=directory_fd, dst_dir_fd=directory_fd)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                osfile.remove_file(directory_fd, temporary)
+            raise
+        os.fsync(directory_fd)

@@ -1,0 +1,327 @@
+"""A storage in memory: the reference that says what a storage does, and a quick one for tests.
+
+Touches: os, time.
+"""
+
+import hashlib
+import io
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import BinaryIO
+
+from guerillabackup.element import (
+    MAX_SERIAL,
+    BackupElementMetainfo,
+    ElementId,
+    SourceUrl,
+    check_attribute_name,
+)
+from guerillabackup.errors import (
+    ElementLockedError,
+    ElementNotFoundError,
+    IntegrityError,
+    StorageError,
+)
+from guerillabackup.osfile import write_all
+from guerillabackup.storage.interface import (
+    BatchInterface,
+    ElementFilter,
+    Leftover,
+    SinkHandleInterface,
+    StorageBackupDataElementInterface,
+    StorageInterface,
+)
+from guerillabackup.storage.naming import check_storable
+
+
+@dataclass
+class _Record:
+    """What is kept of one element; without metadata it was prepared and is not visible."""
+
+    data: bytes
+    metainfo: BackupElementMetainfo | None
+    arrival: float
+    attributes: dict[str, bytes] = field(default_factory=dict)
+    holder: object | None = None
+    readers: int = 0
+
+
+class MemoryStorage(StorageInterface):
+    """Keeps elements in a dictionary; nothing outlives the process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # guards _records
+        self._records: dict[ElementId, _Record] = {}
+
+    def get_sink_handle(self, source_url: SourceUrl) -> SinkHandleInterface:
+        check_storable(source_url)
+        return _MemorySinkHandle(self, source_url, None)
+
+    def get_backup_data_element(self, element_id: ElementId) -> StorageBackupDataElementInterface:
+        self.visible_record(element_id)
+        return _MemoryElement(self, element_id)
+
+    def get_backup_data_element_for_metadata(
+        self, source_url: SourceUrl, metainfo: BackupElementMetainfo
+    ) -> StorageBackupDataElementInterface | None:
+        for element in self.query_backup_data_elements(source_url=source_url):
+            if element.get_metadata().is_same_element(metainfo):
+                return element
+        return None
+
+    def query_backup_data_elements(
+        self, query: ElementFilter | None = None, source_url: SourceUrl | None = None
+    ) -> Iterator[StorageBackupDataElementInterface]:
+        with self._lock:
+            ids = sorted(id_ for id_, record in self._records.items() if record.metainfo is not None)
+        for element_id in ids:
+            if source_url is not None and element_id.source_url != source_url:
+                continue
+            element = _MemoryElement(self, element_id)
+            try:
+                element.get_metadata()
+                if query is None or query(element):
+                    yield element
+            except ElementNotFoundError:
+                continue
+
+    @contextmanager
+    def open_batch(self) -> Iterator[BatchInterface]:
+        batch = _MemoryBatch(self)
+        yield batch
+        batch.commit()
+
+    def complete(
+        self, element_id: ElementId, metainfo: BackupElementMetainfo
+    ) -> StorageBackupDataElementInterface | None:
+        with self._lock:
+            record = self._records.get(element_id)
+            if record is None:
+                return None
+            if record.metainfo is None:
+                if metainfo.checksum not in (None, hashlib.sha512(record.data).digest()):
+                    raise IntegrityError(f"data of {element_id} is not what its checksum says")
+                record.metainfo = metainfo
+        return _MemoryElement(self, element_id)
+
+    def find_leftovers(self) -> Iterator[Leftover]:
+        with self._lock:
+            found = [
+                Leftover(f"{element_id}.data"[1:], "data without info", time.time() - record.arrival)
+                for element_id, record in self._records.items()
+                if record.metainfo is None
+            ]
+        yield from found
+
+    def add(self, source_url: SourceUrl, data: bytes, metainfo: BackupElementMetainfo) -> ElementId:
+        """Put prepared data under the first free name; for this module's handles."""
+        with self._lock:
+            for serial in chain((None,), range(MAX_SERIAL)):
+                element_id = ElementId.label(source_url, metainfo.timestamp, metainfo.backup_type, serial)
+                if element_id not in self._records:
+                    self._records[element_id] = _Record(data, None, time.time())
+                    return element_id
+        raise StorageError(f"no free name for an element of {source_url}")
+
+    def visible_record(self, element_id: ElementId) -> _Record:
+        """The record of a complete element; for this module's elements."""
+        with self._lock:
+            record = self._records.get(element_id)
+        if record is None or record.metainfo is None:
+            raise ElementNotFoundError(f"element {element_id} is not in the storage")
+        return record
+
+    def forget(self, element_id: ElementId, *, only_prepared: bool = False) -> None:
+        """Drop a record; for this module's handles and elements."""
+        with self._lock:
+            record = self._records.get(element_id)
+            if record is not None and not (only_prepared and record.metainfo is not None):
+                del self._records[element_id]
+
+    def claim(self, element_id: ElementId, holder: object) -> _Record:
+        """Lock a record for a holder, which may hold it already; for this module's elements."""
+        with self._lock:
+            record = self.visible_record(element_id)
+            if record.holder not in (None, holder) or (record.holder is None and record.readers):
+                raise ElementLockedError(f"element {element_id} is locked")
+            record.holder = holder
+            return record
+
+
+class _MemorySinkHandle(SinkHandleInterface):
+    def __init__(self, storage: MemoryStorage, source_url: SourceUrl, batch: "_MemoryBatch | None") -> None:
+        self._storage = storage
+        self._source_url = source_url
+        self._batch = batch
+        self._stream: int | None = os.memfd_create("element", os.MFD_CLOEXEC)
+        self._prepared: tuple[ElementId, BackupElementMetainfo] | None = None
+        self._element_id: ElementId | None = None
+
+    def get_sink_stream(self) -> int:
+        if self._stream is None:
+            raise StorageError("the sink handle is closed")
+        return self._stream
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        write_all(self.get_sink_stream(), data)
+
+    def prepare(self, metainfo: BackupElementMetainfo) -> ElementId:
+        if self._batch is not None or self._prepared is not None:
+            raise StorageError("a sink handle is prepared once, and not in a batch")
+        return self._prepare(metainfo)
+
+    def close(
+        self, metainfo: BackupElementMetainfo | None = None
+    ) -> StorageBackupDataElementInterface | None:
+        if self._batch is not None:
+            if metainfo is None:
+                raise StorageError("a sink handle is closed without metadata")
+            stream = self.get_sink_stream()
+            self._batch.closed.append((self, metainfo, _content(stream)))
+            self._end_stream()
+            return None
+        if self._prepared is None:
+            if metainfo is None:
+                raise StorageError("a sink handle is closed without metadata")
+            self._prepare(metainfo)
+        assert self._prepared is not None
+        return self.publish(*self._prepared)
+
+    def get_element_id(self) -> ElementId:
+        if self._element_id is None:
+            raise StorageError("the element has no id before it is prepared or closed")
+        return self._element_id
+
+    def abort(self) -> None:
+        self._end_stream()
+        if self._prepared is not None:
+            self._storage.forget(self._prepared[0], only_prepared=True)
+            self._prepared = None
+
+    def publish(self, element_id: ElementId, metainfo: BackupElementMetainfo) -> "_MemoryElement":
+        """Make what was added visible."""
+        self._storage.complete(element_id, metainfo)
+        self._prepared = None
+        self._element_id = element_id
+        return _MemoryElement(self._storage, element_id)
+
+    def add_to(self, metainfo: BackupElementMetainfo, data: bytes) -> "_MemoryElement":
+        """Store at once what a batch kept back."""
+        return self.publish(self._storage.add(self._source_url, data, metainfo), metainfo)
+
+    def _prepare(self, metainfo: BackupElementMetainfo) -> ElementId:
+        element_id = self._storage.add(self._source_url, _content(self.get_sink_stream()), metainfo)
+        self._end_stream()
+        self._prepared = (element_id, metainfo)
+        self._element_id = element_id
+        return element_id
+
+    def _end_stream(self) -> None:
+        if self._stream is not None:
+            os.close(self._stream)
+            self._stream = None
+
+
+class _MemoryBatch(BatchInterface):
+    def __init__(self, storage: MemoryStorage) -> None:
+        self._storage = storage
+        self.closed: list[tuple[_MemorySinkHandle, BackupElementMetainfo, bytes]] = []
+
+    def get_sink_handle(self, source_url: SourceUrl) -> SinkHandleInterface:
+        check_storable(source_url)
+        return _MemorySinkHandle(self._storage, source_url, self)
+
+    def commit(self) -> list[StorageBackupDataElementInterface]:
+        closed, self.closed = self.closed, []
+        return [handle.add_to(metainfo, data) for handle, metainfo, data in closed]
+
+
+class _MemoryElement(StorageBackupDataElementInterface):
+    def __init__(self, storage: MemoryStorage, element_id: ElementId) -> None:
+        self._storage = storage
+        self._id = element_id
+
+    def get_element_id(self) -> ElementId:
+        return self._id
+
+    def get_source_url(self) -> SourceUrl:
+        return self._id.source_url
+
+    def get_metadata(self) -> BackupElementMetainfo:
+        metainfo = self._storage.visible_record(self._id).metainfo
+        assert metainfo is not None
+        return metainfo
+
+    def get_data_size(self) -> int:
+        return len(self._storage.visible_record(self._id).data)
+
+    def get_arrival_time(self) -> float:
+        return self._storage.visible_record(self._id).arrival
+
+    def get_data_stream(self) -> BinaryIO:
+        record = self._storage.visible_record(self._id)
+        descriptor = os.memfd_create("element", os.MFD_CLOEXEC)
+        write_all(descriptor, record.data)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return _ReadStream(descriptor, record)
+
+    def set_extra_data(self, name: str, value: bytes | None) -> None:
+        check_attribute_name(name)
+        attributes = self._storage.visible_record(self._id).attributes
+        if value is None:
+            attributes.pop(name, None)
+        else:
+            attributes[name] = bytes(value)
+
+    def get_extra_data(self, name: str) -> bytes | None:
+        check_attribute_name(name)
+        return self._storage.visible_record(self._id).attributes.get(name)
+
+    def list_extra_data(self) -> list[str]:
+        return sorted(self._storage.visible_record(self._id).attributes)
+
+    def delete(self) -> None:
+        self._storage.claim(self._id, self)
+        self._storage.forget(self._id)
+
+    def lock(self) -> None:
+        if self._storage.visible_record(self._id).holder is self:
+            raise ElementLockedError(f"element {self._id} is locked")
+        self._storage.claim(self._id, self)
+
+    def unlock(self) -> None:
+        try:
+            record = self._storage.visible_record(self._id)
+        except ElementNotFoundError:
+            return
+        if record.holder is self:
+            record.holder = None
+
+    def is_locked(self) -> bool:
+        record = self._storage.visible_record(self._id)
+        return record.holder is not None or record.readers > 0
+
+
+class _ReadStream(io.FileIO):
+    """Data being read: keeps its element from being deleted until it is closed."""
+
+    def __init__(self, descriptor: int, record: _Record) -> None:
+        super().__init__(descriptor, "rb")
+        self._record = record
+        record.readers += 1
+
+    def close(self) -> None:
+        if not self.closed:
+            self._record.readers -= 1
+        super().close()
+
+
+def _content(stream: int) -> bytes:
+    """All that was written to a handle's stream."""
+    size = os.fstat(stream).st_size
+    return os.pread(stream, size, 0) if size else b""

@@ -1,0 +1,47 @@
+"""Builds the storage that a configuration names. Touches: os, pwd, grp."""
+
+import grp
+import os
+import pwd
+
+from guerillabackup.errors import ConfigError
+from guerillabackup.osfile import PRIVATE, Ownership, storage_errors
+from guerillabackup.storage.default_file import DefaultFileStorage
+
+
+def open_storage(
+    base_directory: str, ownership: Ownership = PRIVATE, *, create: bool = False
+) -> DefaultFileStorage:
+    """The storage below a directory, which is made, with its parents, when `create` says so."""
+    if create:
+        with storage_errors(f"cannot make the storage's directory {base_directory}"):
+            os.makedirs(base_directory, mode=ownership.directory_mode, exist_ok=True)
+    return DefaultFileStorage(base_directory, ownership)
+
+
+def make_ownership(
+    directory_mode: int = 0o700,
+    file_mode: int = 0o600,
+    owner: str | int | None = None,
+    group: str | int | None = None,
+) -> Ownership:
+    """Modes and ids of new files; raises ConfigError for an owner or group that does not exist."""
+    return Ownership(directory_mode, file_mode, _user_id(owner), _group_id(group))
+
+
+def _user_id(owner: str | int | None) -> int | None:
+    if owner is None or isinstance(owner, int):
+        return owner
+    try:
+        return pwd.getpwnam(owner).pw_uid
+    except KeyError as error:
+        raise ConfigError(f"there is no user {owner!r} to own the storage's files") from error
+
+
+def _group_id(group: str | int | None) -> int | None:
+    if group is None or isinstance(group, int):
+        return group
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError as error:
+        raise ConfigError(f"there is no group {group!r} to own the storage's files") from error
