@@ -1,7 +1,8 @@
 """The command `guerillabackup`: finds the command group that is asked for, and answers for every error.
 
 Only click and errors.py are imported here (no dataclasses either), and a group's module only when one of its
-commands runs: the help page costs what click costs. This is the one place where an error becomes a line on stderr and an exit status.
+commands runs: the help page costs what click costs. This is the one place where an error becomes a line on
+stderr and an exit status.
 It joins the command groups; `COMMANDS` is their table.
 """
 
