@@ -7,8 +7,11 @@ only when they are used.
 
 
 def __getattr__(name: str) -> object:
-    """Hand on a name that configuration files use (PEP 562)."""
-    if name.startswith("__"):
+    """Hand on a name that configuration files use (PEP 562); each of them has a capital letter.
+
+    A name without one is a module of ours, and importing that must not load all the names.
+    """
+    if name.islower():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
