@@ -204,13 +204,19 @@ class FileSinkHandle(SinkHandleInterface):
         return self._element_id
 
     def abort(self) -> None:
+        is_the_batchs = self._batch is not None and self.metainfo is not None
+        if not is_the_batchs:
+            self.drop()
+
+    # The steps, one by one, for `close` here and for the batch.
+
+    def drop(self) -> None:
+        """Forget everything that is not published; never raises."""
         if self._data is None:
             return
         if self._element_id is not None and not self._is_published:
             self._take_back()
         self._release()
-
-    # The steps, one by one, for `close` here and for the batch.
 
     def write_info(self, metainfo: BackupElementMetainfo) -> None:
         """The metadata, unnamed and not yet synced. Raises OSError."""
@@ -324,7 +330,7 @@ class FileBatch(BatchInterface):
         """Forget what is not committed."""
         handles, self._handles = self._handles, []
         for handle in handles:
-            handle.abort()
+            handle.drop()
 
     def _commit(self) -> None:
         if not self._handles:
