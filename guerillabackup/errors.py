@@ -56,6 +56,14 @@ class PipelineError(StorageError):
     """A stage of a pipeline failed: a program's exit status, a signal, input left unread, no progress."""
 
 
+class UnreadInputError(PipelineError):
+    """A process ended and left input unread: what it did not take is not in the result."""
+
+
+class BrokenOutputError(PipelineError):
+    """Nobody read a process's output any more: mostly what follows from the failure of a later process."""
+
+
 class StateError(StorageError):
     """The remembered state of a unit or an agent cannot be used as it is."""
 

@@ -70,7 +70,13 @@ class TransformationProcessInterface(ABC):
 
     @abstractmethod
     def start(self) -> None:
-        """Start it; raises PipelineError when that fails, ConfigError when the program is missing. (start)"""
+        """Start it; started before: nothing. (start)
+
+        Raises PipelineError when that fails, ConfigError when the program is missing.
+        """
+
+    def request_stop(self) -> None:  # noqa: B027
+        """Begin to end it, without waiting: stopping many then takes the grace of one. Raises nothing."""
 
     @abstractmethod
     def stop(self) -> None:

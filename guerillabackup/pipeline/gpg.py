@@ -1,0 +1,168 @@
+"""Encryption and decryption by GnuPG, as pipeline elements.
+
+gpg's machine readable status lines go to its standard error with its words for people, and are taken out of
+messages again. Joins os_process with what gpg's answers mean.
+"""
+
+import re
+from collections.abc import Sequence
+
+from guerillabackup.errors import ConfigError, GuerillaBackupError, IntegrityError, KeyUnusableError
+from guerillabackup.pipeline.interface import (
+    TransformationPipelineElementInterface,
+    TransformationProcessOutputInterface,
+)
+from guerillabackup.pipeline.os_process import OSProcess, OSProcessPipelineElement
+from guerillabackup.pipeline.outcome import ProcessEnd, judge_end
+
+GPG_PROGRAM = "/usr/bin/gpg"
+DEFAULT_HOME = "/etc/guerillabackup/keys"
+NO_LOOKUP = "--no-auto-key-locate"
+STATUS_PREFIX = "[GNUPG:] "
+_REASONS = {
+    "1": "not found",
+    "2": "ambiguous",
+    "3": "of the wrong usage",
+    "4": "revoked",
+    "5": "expired",
+    "10": "not trusted",
+    "12": "missing its policy",
+    "13": "not a secret key",
+    "14": "disabled",
+}
+_UNUSABLE = re.compile(
+    r": skipped: |no public key|unusable public key|key .*(expired|revoked|disabled)|no valid addressees",
+    re.I,
+)
+
+
+class GpgEncryptionPipelineElement(TransformationPipelineElementInterface):
+    """Encrypts for one key or several, which the encrypted data does not name."""
+
+    def __init__(
+        self, key: str | Sequence[str], argv: Sequence[str] | None = None, *, home: str | None = None
+    ) -> None:
+        """`argv` stands for all but the recipients; `home` holds the public keys; raises ConfigError."""
+        self.keys = (key,) if isinstance(key, str) else tuple(key)
+        if not self.keys or not all(isinstance(name, str) and name for name in self.keys):
+            raise ConfigError(
+                f"encryption key {key!r} has to be a name, or a list of names, that is not empty"
+            )
+        if argv is not None and (isinstance(argv, str) or not argv):
+            raise ConfigError(f"arguments of gpg have to be a list of strings, not {argv!r}")
+        self.argv = None if argv is None else tuple(argv)
+        self.home = home
+
+    def get_arguments(self) -> tuple[str, ...]:
+        """The whole argv, program and recipients too."""
+        recipients = (part for name in self.keys for part in ("--hidden-recipient", name))
+        return (*self._get_own_arguments(), *recipients)
+
+    def replace_key(self, key: str | Sequence[str]) -> "GpgEncryptionPipelineElement":
+        """The same with other recipients. (replaceKey)"""
+        return GpgEncryptionPipelineElement(key, self.argv, home=self.home)
+
+    def replace_home(self, home: str) -> "GpgEncryptionPipelineElement":
+        """The same with its keys there, unless arguments or a home of its own say where they are."""
+        return (
+            self if self.home is not None else GpgEncryptionPipelineElement(self.keys, self.argv, home=home)
+        )
+
+    def without_compression(self) -> "GpgEncryptionPipelineElement":
+        """The same for what is compressed already; arguments that speak of compression stay as they are."""
+        argv = self._get_own_arguments()
+        if any(part.startswith(("--compress", "-z")) for part in argv):
+            return self
+        program, *others = argv
+        plain = (program, "--compress-algo", "none", "--compress-level", "0", *others)
+        return GpgEncryptionPipelineElement(self.keys, plain, home=self.home)
+
+    def get_execution_instance(
+        self, upstream_process_output: TransformationProcessOutputInterface | None
+    ) -> OSProcess:
+        argv = self.get_arguments()
+        element = OSProcessPipelineElement(argv[0], argv, explain=self._explain)
+        return element.get_execution_instance(upstream_process_output)
+
+    def required_programs(self) -> tuple[str, ...]:
+        return (self.get_arguments()[0],)
+
+    def _get_own_arguments(self) -> tuple[str, ...]:
+        if self.argv is None:
+            return _default_arguments(self.home or DEFAULT_HOME)
+        if any("auto-key-locate" in part for part in self.argv):
+            return self.argv
+        # gpg asks the network for a key it does not find, even of those whose arguments never spoke of it.
+        return (self.argv[0], NO_LOOKUP, *self.argv[1:])
+
+    def _explain(self, end: ProcessEnd) -> GuerillaBackupError:
+        status, words = _split_messages(end.messages)
+        refused = [line.split(" ", 2) for line in status if line.startswith("INV_RECP ")]
+        names = ", ".join(_describe_refusal(fields, self.keys) for fields in refused)
+        if refused or (end.exit_status > 0 and _UNUSABLE.search("\n".join(words))):
+            wanted = names or ", ".join(repr(name) for name in self.keys)
+            return KeyUnusableError(f"encryption key {wanted} is not usable: {end.describe(words)}")
+        return _judge_without_status(end, words)
+
+
+class GpgDecryptionPipelineElement(TransformationPipelineElementInterface):
+    """Decrypts with whatever secret key fits; a missing one is KeyUnusableError, damage IntegrityError."""
+
+    def __init__(self, home: str) -> None:
+        """`home` holds the secret keys."""
+        self.home = home
+
+    def get_execution_instance(
+        self, upstream_process_output: TransformationProcessOutputInterface | None
+    ) -> OSProcess:
+        argv = [GPG_PROGRAM, "--batch", "--lock-never", "--no-options", "--homedir", self.home]
+        argv += ["--trust-model", "always", NO_LOOKUP, "--status-fd", "2", "--decrypt"]
+        element = OSProcessPipelineElement(GPG_PROGRAM, argv, explain=self._explain)
+        return element.get_execution_instance(upstream_process_output)
+
+    def required_programs(self) -> tuple[str, ...]:
+        return (GPG_PROGRAM,)
+
+    def _explain(self, end: ProcessEnd) -> GuerillaBackupError:
+        status, words = _split_messages(end.messages)
+        kinds = {line.split(" ", 1)[0] for line in status}
+        if end.exit_status > 0 and "BEGIN_DECRYPTION" in kinds:
+            return IntegrityError(f"encrypted data is damaged: {end.describe(words)}")
+        if end.exit_status > 0 and "NO_SECKEY" in kinds:
+            return KeyUnusableError(f"no secret key in {self.home} decrypts this: {end.describe(words)}")
+        if end.exit_status > 0 and kinds & {"NODATA", "UNEXPECTED", "BADMDC", "BADARMOR"}:
+            return IntegrityError(f"this is not encrypted data: {end.describe(words)}")
+        return _judge_without_status(end, words)
+
+
+def _default_arguments(home: str) -> tuple[str, ...]:
+    return (
+        *(
+            GPG_PROGRAM,
+            "--batch",
+            "--lock-never",
+            "--no-options",
+            "--homedir",
+            home,
+            "--trust-model",
+            "always",
+        ),
+        *(NO_LOOKUP, "--status-fd", "2", "--throw-keyids", "--no-emit-version", "--encrypt"),
+    )
+
+
+def _split_messages(messages: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What gpg says to programs, without its prefix, and what it says to people."""
+    status = [line.removeprefix(STATUS_PREFIX) for line in messages if line.startswith(STATUS_PREFIX)]
+    return status, [line for line in messages if not line.startswith(STATUS_PREFIX)]
+
+
+def _judge_without_status(end: ProcessEnd, words: list[str]) -> GuerillaBackupError:
+    return judge_end(ProcessEnd(end.stage, end.program, end.exit_status, tuple(words)))
+
+
+def _describe_refusal(fields: list[str], keys: Sequence[str]) -> str:
+    """`'KEY' (expired)`, from INV_RECP's reason and name."""
+    reason = _REASONS.get(fields[1], "") if len(fields) > 1 else ""
+    name = fields[2] if len(fields) > 2 else ", ".join(keys)
+    return f"{name!r} ({reason})" if reason else repr(name)
