@@ -1,0 +1,396 @@
+"""Detached OpenPGP signatures of data and metadata, and the keys for them and for encryption.
+
+A name of a key never reaches gpg's arguments: it is looked up here, and gpg gets a fingerprint. gnupg is
+imported by this module only, when a keyring is opened. Touches: gnupg, os.
+"""
+
+import io
+import os
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from guerillabackup.element import MEMBERS_SUFFIX, BackupElementMetainfo, SourceUrl
+from guerillabackup.errors import ConfigError, KeyUnusableError
+from guerillabackup.gpg_home import GpgHome
+from guerillabackup.signature_values import (
+    MAX_SIGNATURE_SIZE,
+    KeyInfo,
+    KeyPart,
+    KeyPurpose,
+    SignatureResult,
+    SignatureStatus,
+    check_packet,
+    choose_key,
+    judge,
+)
+
+__all__ = [
+    "MAX_SIGNATURE_SIZE",
+    "KeyInfo",
+    "KeyPart",
+    "KeyPurpose",
+    "Keyring",
+    "SignatureResult",
+    "SignatureStatus",
+    "sign_metainfo",
+    "verify_metainfo",
+]
+
+MAX_KEY_TEXT = 1 << 20
+"""Characters of an exported key that is imported."""
+MAX_KEY_NAME = 200
+ALGORITHMS = ("ed25519", "rsa4096")
+
+_OPTIONS = (
+    "--no-options",
+    "--no-autostart",
+    "--trust-model",
+    "always",
+    "--no-auto-check-trustdb",
+    "--no-auto-key-locate",
+    "--no-auto-key-retrieve",
+    "--pinentry-mode",
+    "loopback",
+    "--display-charset",
+    "utf-8",
+)
+_ALGORITHM_NAMES = {"1": "rsa", "16": "elgamal", "17": "dsa", "18": "ecdh", "19": "ecdsa", "22": "eddsa"}
+
+
+class Keyring:
+    """The keys in one directory, and what can be done with them.
+
+    Safe to use from several threads, but for what writes keys. `close` ends the agent that was started for
+    it. The directory must be there and be its owner's alone: ConfigError. `passphrase_file` holds the
+    passphrase of its secret keys in its first line, where they have one.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        *,
+        passphrase_file: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        import gnupg
+
+        self._directory = directory
+        self._clock = clock
+        self._passphrase = None if passphrase_file is None else _read_passphrase(passphrase_file)
+        self._signers: dict[str, KeyInfo] = {}
+        self._home = GpgHome(directory)
+        try:
+            self._gpg = gnupg.GPG(
+                gnupghome=self._home.path, keyring=self._home.keyring_path, options=list(_OPTIONS)
+            )
+        except (OSError, ValueError) as error:
+            self._home.close()
+            raise ConfigError(f"gpg cannot be used: {error}; is gnupg installed") from error
+        # Any byte is a character of it, so that no user id of a foreign key can break the reading.
+        self._gpg.encoding = "latin-1"
+
+    def sign(self, key: str, data: bytes) -> bytes:
+        """A detached binary signature over data; raises KeyUnusableError."""
+        return self._sign(key, data, [])
+
+    def sign_file(self, key: str, descriptor: int) -> bytes:
+        """The same over a whole file from its start, wherever the descriptor stands; gpg reads it itself."""
+        return self._sign(key, b"", ["--", _descriptor_path(descriptor)])
+
+    def verify(self, data: bytes, signature: bytes) -> SignatureResult:
+        """Whether a signature is one over this data, by a key of this keyring. Never raises for bad ones."""
+        return self._verify(signature, lambda path: self._gpg.verify_data(path, data))
+
+    def verify_file(self, descriptor: int, signature: bytes) -> SignatureResult:
+        """The same for a whole file from its start."""
+        return self._verify(
+            signature,
+            lambda path: self._gpg.verify_file(io.BytesIO(signature), _descriptor_path(descriptor)),
+        )
+
+    def list_keys(self, secret: bool = False) -> list[KeyInfo]:
+        """All keys, sorted by name; only those with their secret half here when `secret`."""
+        if not os.path.exists(self._home.keyring_path):
+            return []
+        secrets: set[str] = set()
+        if os.path.isdir(os.path.join(self._home.path, "private-keys-v1.d")):
+            self._home.start_agent()
+            secrets = {item["fingerprint"] for item in self._gpg.list_keys(True)}
+        keys = [_key_info(item, secrets) for item in self._gpg.list_keys()]
+        return sorted(
+            (key for key in keys if key.has_secret or not secret), key=lambda key: (key.names, key.created)
+        )
+
+    def check_usable(self, name: str, purpose: KeyPurpose, now: float | None = None) -> KeyInfo:
+        """The key that a name means, when it can serve the purpose; raises KeyUnusableError.
+
+        To sign means to have the secret half here. `now` is UTC seconds.
+        """
+        keys = self.list_keys(secret=False)
+        moment = self._clock() if now is None else now
+        key = choose_key(keys, name, purpose, moment, self._directory)
+        if purpose is KeyPurpose.SIGN and not key.has_secret:
+            raise KeyUnusableError(
+                f"key {name!r} ({key.fingerprint}) has no secret half in keyring {self._directory}"
+            )
+        return key
+
+    def create_key(
+        self,
+        name: str,
+        purpose: KeyPurpose,
+        *,
+        algorithm: str = "ed25519",
+        expires_in: int | None = None,
+    ) -> KeyInfo:
+        """A new key pair, protected by the keyring's passphrase if it has one; raises KeyUnusableError.
+
+        `name` is free text, `Name <mail>` or anything else. `expires_in` is seconds, None: it never expires.
+        """
+        if not name.strip() or name != name.strip() or not name.isprintable() or len(name) > MAX_KEY_NAME:
+            raise KeyUnusableError(
+                f"key name {name[:40]!r} is not of 1 to {MAX_KEY_NAME} printable characters"
+            )
+        if algorithm not in ALGORITHMS:
+            raise KeyUnusableError(f"key algorithm {algorithm!r} is none of {', '.join(ALGORITHMS)}")
+        if any(name in key.names for key in self.list_keys()):
+            raise KeyUnusableError(f"key {name!r} is in keyring {self._directory} already")
+        self._home.prepare_writing()
+        self._home.start_agent()
+        text = _generation_text(name, purpose, algorithm, expires_in, self._passphrase)
+        result = self._gpg.gen_key(text.encode("utf-8").decode("latin-1"))
+        if not result.fingerprint:
+            raise KeyUnusableError(f"key {name!r} could not be created: {_last_message(result.stderr)}")
+        self._use_keyring_file()
+        return next(key for key in self.list_keys() if key.fingerprint == result.fingerprint)
+
+    def export_key(self, name: str, *, secret: bool = False) -> str:
+        """A key as ASCII text, its public half or both; raises KeyUnusableError."""
+        fingerprint = self._find(name, secret).fingerprint
+        if secret:
+            self._home.start_agent()
+        text = self._gpg.export_keys(
+            fingerprint,
+            secret=secret,
+            passphrase=self._passphrase if secret else None,
+            expect_passphrase=False,
+        )
+        if not text:
+            raise KeyUnusableError(f"key {name!r} cannot be exported; does it need a passphrase")
+        return str(text)
+
+    def import_key(self, text: str, *, secret: bool = False) -> list[KeyInfo]:
+        """Add the keys of an ASCII text, secret halves only if told; raises KeyUnusableError without any."""
+        if len(text) > MAX_KEY_TEXT:
+            raise KeyUnusableError(f"key of {len(text)} characters, limit {MAX_KEY_TEXT}")
+        if not secret and "PRIVATE KEY BLOCK" in text:
+            raise KeyUnusableError(f"it is a secret key, which must not get into keyring {self._directory}")
+        if secret:
+            self._home.prepare_writing()
+            self._home.start_agent()
+        result = self._gpg.import_keys(text.encode("utf-8", "replace"))
+        found = {item for item in result.fingerprints if item}
+        if not found:
+            raise KeyUnusableError("it holds no OpenPGP key")
+        self._use_keyring_file()
+        return [key for key in self.list_keys() if key.fingerprint in found]
+
+    def close(self) -> None:
+        """End the agent that was started for it; called again it does nothing."""
+        self._home.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _sign(self, name: str, data: bytes, files: list[str]) -> bytes:
+        key = self._signers.get(name) or self.check_usable(name, KeyPurpose.SIGN)
+        self._signers[name] = key  # gpg itself refuses it once it has expired
+        self._home.start_agent()
+        result = self._gpg.sign_file(
+            io.BytesIO(data),
+            passphrase=self._passphrase,
+            clearsign=False,
+            detach=True,
+            binary=True,
+            extra_args=["--local-user", key.fingerprint, "--digest-algo", "SHA512", "--output", "-", *files],
+        )
+        signature = bytes(result.data)
+        if not signature or check_packet(signature) is not None:
+            reason = _last_message(result.stderr)
+            raise KeyUnusableError(f"key {name!r} ({key.fingerprint}) cannot sign: {reason}")
+        return signature
+
+    def _verify(self, signature: bytes, run: Callable[[str], Any]) -> SignatureResult:
+        problem = check_packet(signature)
+        if problem is not None:
+            return SignatureResult(SignatureStatus.BAD, problem)
+        path = os.path.join(self._home.path, f"signature-{os.urandom(8).hex()}")
+        with open(path, "xb") as stream:
+            stream.write(signature)
+        try:
+            result = run(path)
+        finally:
+            os.unlink(path)
+        lines = str(result.stderr).splitlines()
+        # Only an expired key's end has to be looked up.
+        expired = any("EXPKEYSIG" in line for line in lines)
+        keys = [_key_info(item, set()) for item in self._gpg.list_keys()] if expired else []
+        return judge(lines, keys)
+
+    def _find(self, name: str, secret: bool) -> KeyInfo:
+        """The key a name means for export, whatever it can do still."""
+        keys = self.list_keys(secret=secret)
+        reasons = []
+        for purpose in KeyPurpose:
+            try:
+                return choose_key(keys, name, purpose, 0.0, self._directory)
+            except KeyUnusableError as error:
+                reasons.append(error)
+        raise reasons[0]
+
+    def _use_keyring_file(self) -> None:
+        """The first key makes the file: tell gnupg which it is."""
+        self._gpg.keyring = [self._home.keyring_path]
+
+
+def sign_metainfo(
+    keyring: Keyring, key: str, metainfo: BackupElementMetainfo, source_url: SourceUrl
+) -> BackupElementMetainfo:
+    """The metadata with its source and the signature over both; raises KeyUnusableError."""
+    named = metainfo.replace(SourceUrl=str(source_url))
+    return named.replace(MetaDataSignature=keyring.sign(key, named.signed_bytes()))
+
+
+def verify_metainfo(
+    keyring: Keyring,
+    metainfo: BackupElementMetainfo,
+    source_url: SourceUrl,
+    trusted: Mapping[str, Sequence[str]] | None,
+) -> SignatureResult:
+    """Whether metadata was signed for this source, by a key that may.
+
+    `trusted` maps patterns of source URLs to fingerprints of primary or signing keys; what may sign a source
+    may sign its members list. None: any key of the keyring may sign anything.
+    """
+    signature = metainfo.metadata_signature
+    if signature is None:
+        return SignatureResult(SignatureStatus.UNSIGNED, "the metadata is not signed")
+    result = keyring.verify(metainfo.signed_bytes(), signature)
+    if not result.is_valid:
+        return result
+    problem = None
+    if metainfo.source_url != source_url:
+        status = SignatureStatus.WRONG_SOURCE
+        signed_for = "no source" if metainfo.source_url is None else f"source {metainfo.source_url}"
+        problem = f"signed for {signed_for}, not for {source_url}"
+    elif trusted is not None and not _is_trusted(result, source_url, trusted):
+        status = SignatureStatus.UNTRUSTED
+        problem = f"{result.text}, which is not trusted for source {source_url}"
+    if problem is None:
+        return result
+    return SignatureResult(status, problem, result.fingerprint, result.signing_fingerprint, result.made_at)
+
+
+def _is_trusted(result: SignatureResult, source_url: SourceUrl, trusted: Mapping[str, Sequence[str]]) -> bool:
+    sources = [str(source_url)]
+    if source_url.is_members:
+        sources.append(str(source_url).removesuffix(MEMBERS_SUFFIX))
+    return any(
+        fingerprint.upper() in (result.fingerprint, result.signing_fingerprint)
+        for pattern, fingerprints in trusted.items()
+        if any(re.fullmatch(pattern, source) for source in sources)
+        for fingerprint in fingerprints
+    )
+
+
+def _generation_text(
+    name: str, purpose: KeyPurpose, algorithm: str, expires_in: int | None, passphrase: str | None
+) -> str:
+    """gpg's parameters for a key: one that signs, or one that certifies with a subkey that decrypts."""
+    usage = "sign" if purpose is KeyPurpose.SIGN else "cert"
+    if algorithm == "ed25519":
+        lines = ["Key-Type: EDDSA", "Key-Curve: ed25519", f"Key-Usage: {usage}"]
+        if purpose is KeyPurpose.ENCRYPT:
+            lines += ["Subkey-Type: ECDH", "Subkey-Curve: cv25519", "Subkey-Usage: encrypt"]
+    else:
+        lines = ["Key-Type: RSA", "Key-Length: 4096", f"Key-Usage: {usage}"]
+        if purpose is KeyPurpose.ENCRYPT:
+            lines += ["Subkey-Type: RSA", "Subkey-Length: 4096", "Subkey-Usage: encrypt"]
+    lines.append(f"Name-Real: {name}")
+    lines.append(f"Expire-Date: {'0' if expires_in is None else f'seconds={expires_in}'}")
+    lines.append("%no-protection" if passphrase is None else f"Passphrase: {passphrase}")
+    return "\n".join([*lines, "%commit", ""])
+
+
+def _key_info(item: Mapping[str, Any], secrets: set[str]) -> KeyInfo:
+    fingerprint = str(item["fingerprint"])
+    subkey_fields = item.get("subkey_info") or {}
+    parts = [_key_part(fingerprint, item)]
+    for subkey in item["subkeys"]:
+        parts.append(_key_part(str(subkey[2]), subkey_fields.get(subkey[0], {})))
+    return KeyInfo(
+        fingerprint=fingerprint,
+        names=tuple(str(name).encode("latin-1").decode("utf-8", "backslashreplace") for name in item["uids"]),
+        created=_seconds(item.get("date")) or 0,
+        expires=_seconds(item.get("expires")),
+        is_revoked=item.get("trust") == "r",
+        is_disabled="D" in str(item.get("cap", "")),
+        parts=tuple(parts),
+        has_secret=fingerprint in secrets,
+    )
+
+
+def _key_part(fingerprint: str, fields: Mapping[str, Any]) -> KeyPart:
+    own = [character for character in str(fields.get("cap", "")) if character.islower()]
+    letters = {"s": KeyPurpose.SIGN, "e": KeyPurpose.ENCRYPT}
+    number = str(fields.get("algo", ""))
+    length = str(fields.get("length", ""))
+    name = _ALGORITHM_NAMES.get(number, number)
+    curve = str(fields.get("curve", ""))
+    return KeyPart(
+        fingerprint=fingerprint,
+        algorithm=curve or f"{name}{length}",
+        capabilities=frozenset(letters[character] for character in own if character in letters),
+        expires=_seconds(fields.get("expires")),
+        is_revoked=fields.get("trust") in ("r", "i"),
+    )
+
+
+def _seconds(text: object) -> int | None:
+    return int(str(text)) if text and str(text).isdigit() else None
+
+
+def _descriptor_path(descriptor: int) -> str:
+    """A name under which our children can open what we have open, also a file without a name."""
+    return f"/proc/{os.getpid()}/fd/{descriptor}"
+
+
+def _last_message(stderr: object) -> str:
+    """The last line gpg wrote for people."""
+    lines = [line for line in str(stderr).splitlines() if line.startswith("gpg: ")]
+    return lines[-1].removeprefix("gpg: ") if lines else "gpg does not say why"
+
+
+def _read_passphrase(path: str) -> str:
+    try:
+        with open(path, "rb") as stream:
+            status = os.fstat(stream.fileno())
+            if status.st_mode & 0o077 or status.st_uid not in (0, os.geteuid()):
+                raise ConfigError(
+                    f"passphrase file {path}: others can read it; forbid that with: chmod 0600 {path}"
+                )
+            line = stream.read(4096).split(b"\n", 1)[0]
+        text = line.decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"passphrase file {path}: cannot be read: {error}") from error
+    if not text or not text.isprintable():
+        raise ConfigError(f"passphrase file {path}: its first line is no passphrase of printable characters")
+    return text

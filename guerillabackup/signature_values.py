@@ -1,0 +1,251 @@
+"""What signatures and keys are to us: the outcome of a verification, a key and what it can do. No I/O.
+
+`judge` turns the status lines of `gpg --verify` into an outcome; `choose_key` finds the key a name means.
+"""
+
+import enum
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from guerillabackup.errors import KeyUnusableError
+
+MAX_SIGNATURE_SIZE = 16 * 1024
+"""Bytes of one detached signature."""
+STATUS_PREFIX = "[GNUPG:] "
+
+_SIGNATURE_TAG = 2
+_BINARY_DOCUMENT = 0
+_WEAK_HASHES = {"1": "MD5", "2": "SHA-1", "3": "RIPEMD-160"}
+
+
+class SignatureStatus(enum.Enum):
+    """How a signature was found."""
+
+    VALID = "valid"
+    UNSIGNED = "unsigned"
+    BAD = "bad"
+    UNKNOWN_KEY = "unknown key"
+    EXPIRED = "expired"
+    REVOKED = "revoked key"
+    WRONG_SOURCE = "wrong source"
+    UNTRUSTED = "untrusted key"
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureResult:
+    """The outcome of a verification, and a text that says why.
+
+    `fingerprint` is the primary key's, `signing_fingerprint` that of the (sub)key that signed, `made_at` UTC
+    seconds as the signer claims; None where they are not known for sure.
+    """
+
+    status: SignatureStatus
+    text: str
+    fingerprint: str | None = None
+    signing_fingerprint: str | None = None
+    made_at: int | None = None
+
+    @property
+    def is_valid(self) -> bool:
+        return self.status is SignatureStatus.VALID
+
+
+class KeyPurpose(enum.Enum):
+    """What a key is for."""
+
+    SIGN = "sign"
+    ENCRYPT = "encrypt"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPart:
+    """A primary key or a subkey of it: what it can do and until when (UTC seconds, None: for ever)."""
+
+    fingerprint: str
+    algorithm: str
+    capabilities: frozenset[KeyPurpose]
+    expires: int | None
+    is_revoked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInfo:
+    """One key of a keyring: primary key first, then its subkeys."""
+
+    fingerprint: str
+    names: tuple[str, ...]
+    created: int
+    expires: int | None
+    is_revoked: bool
+    is_disabled: bool
+    parts: tuple[KeyPart, ...]
+    has_secret: bool = False
+
+    @property
+    def purposes(self) -> tuple[KeyPurpose, ...]:
+        """What it can do, or could before it expired."""
+        return tuple(
+            purpose
+            for purpose in KeyPurpose
+            if any(purpose in part.capabilities and not part.is_revoked for part in self.parts)
+        )
+
+    @property
+    def algorithm(self) -> str:
+        return self.parts[0].algorithm
+
+    def expiry(self, purpose: KeyPurpose) -> int | None:
+        """When it ends to serve a purpose: the last of its parts that can, the key itself at the latest."""
+        ends = [part.expires for part in self.parts if purpose in part.capabilities and not part.is_revoked]
+        limits = [end for end in (self.expires, _latest(ends)) if end is not None]
+        return min(limits, default=None)
+
+    def unusable_reason(self, purpose: KeyPurpose, now: float) -> str | None:
+        """Why it cannot serve a purpose at a time; None when it can. Secret halves are not looked at."""
+        if self.is_revoked:
+            return "is revoked"
+        if self.is_disabled:
+            return "is disabled"
+        if purpose not in self.purposes:
+            can = " and ".join(item.value for item in self.purposes) or "certify"
+            return f"cannot {purpose.value}, only {can}"
+        end = self.expiry(purpose)
+        if end is not None and end <= now:
+            return f"expired on {day(end)}"
+        return None
+
+
+def day(seconds: float) -> str:
+    """UTC seconds as a date."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
+
+
+def choose_key(keys: Sequence[KeyInfo], name: str, purpose: KeyPurpose, now: float, where: str) -> KeyInfo:
+    """The key a name means: fingerprint, long key id, user name, mail address, or else a part of these.
+
+    Among several the usable one is meant. Raises KeyUnusableError: none, none usable, or more than one.
+    """
+    found = [key for key in keys if _is_called(key, name)] or [
+        key for key in keys if any(name.casefold() in text.casefold() for text in key.names)
+    ]
+    if not found or not name:
+        raise KeyUnusableError(f"key {name!r} is not in keyring {where}")
+    usable = [key for key in found if key.unusable_reason(purpose, now) is None]
+    if not usable:
+        reason = found[0].unusable_reason(purpose, now)
+        raise KeyUnusableError(f"key {name!r} ({found[0].fingerprint}) {reason}, in keyring {where}")
+    if len(usable) > 1:
+        fingerprints = ", ".join(key.fingerprint for key in usable)
+        raise KeyUnusableError(f"key {name!r} is ambiguous in keyring {where}: {fingerprints}")
+    return usable[0]
+
+
+def check_packet(signature: bytes) -> str | None:
+    """Why bytes are not exactly one binary detached signature; None when they are.
+
+    gpg would take several signatures, or a signed message with its own content, for one.
+    """
+    if len(signature) > MAX_SIGNATURE_SIZE:
+        return f"the signature has {len(signature)} bytes, limit {MAX_SIGNATURE_SIZE}"
+    header = _packet_header(signature)
+    if header is None:
+        return "it is no OpenPGP packet"
+    tag, start, length = header
+    if tag != _SIGNATURE_TAG:
+        return f"it is an OpenPGP packet of type {tag}, not a signature"
+    if start + length != len(signature):
+        return f"it is not one single signature of {len(signature)} bytes"
+    body = signature[start:]
+    if len(body) < 3 or body[0] not in (3, 4, 5, 6):
+        return "it is a signature of an unknown version"
+    kind = body[2] if body[0] == 3 else body[1]
+    if kind != _BINARY_DOCUMENT:
+        return f"it is a signature of type {kind:#04x}, not one of binary data"
+    return None
+
+
+def judge(status_lines: Iterable[str], keys: Sequence[KeyInfo]) -> SignatureResult:
+    """The outcome of one `gpg --verify` from its status lines and the keys of its keyring."""
+    lines = [line[len(STATUS_PREFIX) :].split() for line in status_lines if line.startswith(STATUS_PREFIX)]
+    words = [line for line in lines if line]
+    outcomes = [line[0] for line in words if line[0] in _OUTCOMES]
+    if len(outcomes) != 1:
+        return SignatureResult(SignatureStatus.BAD, f"gpg reports {len(outcomes)} signatures, not one")
+    outcome = next(line for line in words if line[0] == outcomes[0])
+    if outcome[0] == "ERRSIG":
+        missing = any(line[0] == "NO_PUBKEY" for line in words)
+        key_id = outcome[1] if len(outcome) > 1 else "?"
+        if missing:
+            return SignatureResult(SignatureStatus.UNKNOWN_KEY, f"made by the unknown key {key_id}")
+        return SignatureResult(SignatureStatus.BAD, f"gpg cannot check the signature of key {key_id}")
+    if outcome[0] == "BADSIG":
+        return SignatureResult(SignatureStatus.BAD, "the signature is not one of this data")
+    valid = [line for line in words if line[0] == "VALIDSIG"]
+    if len(valid) != 1 or len(valid[0]) < 11 or not valid[0][3].isdigit():
+        return SignatureResult(SignatureStatus.BAD, "gpg does not confirm the signature")
+    return _judge_valid(outcome[0], valid[0], keys)
+
+
+_OUTCOMES = ("GOODSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG", "BADSIG", "ERRSIG")
+
+
+def _judge_valid(outcome: str, valid: Sequence[str], keys: Sequence[KeyInfo]) -> SignatureResult:
+    signing, made_at, hash_algorithm, primary = valid[1], int(valid[3]), valid[8], valid[10]
+    by = f"made by key {primary} on {day(made_at)}"
+
+    def result(status: SignatureStatus, text: str) -> SignatureResult:
+        return SignatureResult(status, text, primary, signing, made_at)
+
+    if hash_algorithm in _WEAK_HASHES:
+        return result(SignatureStatus.BAD, f"{by} over the weak hash {_WEAK_HASHES[hash_algorithm]}")
+    key = next((key for key in keys if key.fingerprint == primary), None)
+    if outcome == "REVKEYSIG" or (key is not None and key.is_revoked):
+        return result(SignatureStatus.REVOKED, f"{by}, which was revoked")
+    if outcome == "EXPSIG":
+        return result(SignatureStatus.EXPIRED, f"{by}, the signature itself has expired")
+    if outcome == "GOODSIG":
+        return result(SignatureStatus.VALID, by)
+    ends = [] if key is None else [part.expires for part in key.parts if part.fingerprint == signing]
+    limits = [end for end in (None if key is None else key.expires, *ends) if end is not None]
+    if not limits or made_at >= min(limits):
+        return result(SignatureStatus.EXPIRED, f"{by}, after the key had expired")
+    return result(SignatureStatus.VALID, f"{by}, before the key expired on {day(min(limits))}")
+
+
+def _is_called(key: KeyInfo, name: str) -> bool:
+    digits = name.replace(" ", "").removeprefix("0x").upper()
+    if len(digits) in (16, 40, 64) and any(part.fingerprint.endswith(digits) for part in key.parts):
+        return True
+    folded = name.casefold()
+    for text in key.names:
+        before, bracket, mail = text.casefold().rpartition(" <")
+        if folded == text.casefold():
+            return True
+        if bracket and folded in (before, mail.removesuffix(">"), f"<{mail}"):
+            return True
+    return False
+
+
+def _latest(ends: Sequence[int | None]) -> int | None:
+    known = [end for end in ends if end is not None]
+    return max(known) if known and len(known) == len(ends) else None
+
+
+def _packet_header(data: bytes) -> tuple[int, int, int] | None:
+    """Tag, start and length of the body of the first packet; None when there is none of a definite length."""
+    if len(data) < 2 or not data[0] & 0x80:
+        return None
+    if data[0] & 0x40:
+        tag, first = data[0] & 0x3F, data[1]
+        if first < 192:
+            return tag, 2, first
+        if first < 224 and len(data) >= 3:
+            return tag, 3, ((first - 192) << 8) + data[2] + 192
+        if first == 255 and len(data) >= 6:
+            return tag, 6, int.from_bytes(data[2:6], "big")
+        return None
+    size = {0: 1, 1: 2, 2: 4}.get(data[0] & 3)
+    if size is None or len(data) < 1 + size:
+        return None
+    return (data[0] >> 2) & 0x0F, 1 + size, int.from_bytes(data[1 : 1 + size], "big")
