@@ -20,7 +20,7 @@ DEFAULT_HOME = "/etc/guerillabackup/keys"
 NO_LOOKUP = "--no-auto-key-locate"
 STATUS_PREFIX = "[GNUPG:] "
 _REASONS = {
-    "1": "not found",
+    "1": "not found or expired",
     "2": "ambiguous",
     "3": "of the wrong usage",
     "4": "revoked",
@@ -126,10 +126,16 @@ class GpgDecryptionPipelineElement(TransformationPipelineElementInterface):
     def _explain(self, end: ProcessEnd) -> GuerillaBackupError:
         status, words = _split_messages(end.messages)
         kinds = {line.split(" ", 1)[0] for line in status}
+        text = "\n".join(words)
+        # A key that fits, but opens to nonsense, is damage, though gpg calls it no secret key then as well.
+        if (
+            end.exit_status > 0
+            and "decryption failed: No secret key" in text
+            and "Checksum error" not in text
+        ):
+            return KeyUnusableError(f"no secret key in {self.home} decrypts this: {end.describe(words)}")
         if end.exit_status > 0 and "BEGIN_DECRYPTION" in kinds:
             return IntegrityError(f"encrypted data is damaged: {end.describe(words)}")
-        if end.exit_status > 0 and "NO_SECKEY" in kinds:
-            return KeyUnusableError(f"no secret key in {self.home} decrypts this: {end.describe(words)}")
         if end.exit_status > 0 and kinds & {"NODATA", "UNEXPECTED", "BADMDC", "BADARMOR"}:
             return IntegrityError(f"this is not encrypted data: {end.describe(words)}")
         return _judge_without_status(end, words)

@@ -28,7 +28,7 @@ from guerillabackup.pipeline.interface import (
     TransformationProcessOutputInterface,
 )
 from guerillabackup.pipeline.messages import MessageCollector
-from guerillabackup.pipeline.outcome import Explanation, ProcessEnd, judge_end
+from guerillabackup.pipeline.outcome import ErrorLatch, Explanation, ProcessEnd, judge_end
 
 TERMINATE_GRACE_SECONDS = 1.0
 KILL_DEADLINE_SECONDS = 10.0
@@ -105,8 +105,7 @@ class OSProcess(TransformationProcessInterface):
         self._child_fd = -1
         self._message_fd = -1
         self._messages = MessageCollector()
-        self._error: GuerillaBackupError | None = None
-        self._error_was_told = False
+        self._errors = ErrorLatch()
         self._counts = StageCounts(0, 0)
         self.exit_status: int | None = None
 
@@ -135,16 +134,13 @@ class OSProcess(TransformationProcessInterface):
     def start(self) -> None:
         if self._state is not State.CREATED:
             return
-        self._state = State.FAILED
-        self._error_was_told = True
         try:
             self._spawn(self._connect_input())
         except GuerillaBackupError as error:
-            self._error = error
-            raise
+            self._fail(error)
+            self._errors.tell()
         finally:
             self._output.close()
-        self._error_was_told = False
         self._state = State.RUNNING
 
     def request_stop(self) -> None:
@@ -163,22 +159,18 @@ class OSProcess(TransformationProcessInterface):
         self._output.abandon()
         self._close_descriptors()
         self._state = State.STOPPED
-        if self._error is not None and not self._error_was_told:
-            self._error_was_told = True
-            raise self._error
+        self._errors.release()
 
     def is_running(self) -> bool:
         if self._state is State.RUNNING:
             self._look()
-        return self._state is State.RUNNING or (self._state is State.FAILED and not self._error_was_told)
+        return self._state is State.RUNNING or self._errors.is_untold
 
     def do_process(self) -> int:
         if self._state is State.CREATED or self._state is State.STOPPED:
             raise PipelineError(f"stage {self.name} is not running")
         moved = self._look()
-        if self._error is not None:
-            self._error_was_told = True
-            raise self._error
+        self._errors.tell()
         return moved if self._state is State.RUNNING else -1
 
     def get_blocking_streams(self) -> tuple[list[int], list[int]]:
@@ -297,9 +289,7 @@ class OSProcess(TransformationProcessInterface):
             self._fail(error)
 
     def _fail(self, error: GuerillaBackupError) -> None:
-        """Keep the first error, which is the one to be told."""
-        if self._error is None:
-            self._error = error
+        self._errors.keep(error)
         self._state = State.FAILED
 
     def _drain(self) -> None:

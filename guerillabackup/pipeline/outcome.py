@@ -30,6 +30,45 @@ class ProcessEnd:
         return f"stage {self.stage} ({self.program}) {ending}{': ' if words else ''}{words}"
 
 
+class ErrorLatch:
+    """The one error of a process: kept from when it is known, told until the process is stopped."""
+
+    def __init__(self) -> None:
+        self._error: GuerillaBackupError | None = None
+        self._was_told = False
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is an error."""
+        return self._error is not None
+
+    @property
+    def is_untold(self) -> bool:
+        """Whether there is an error nobody was told yet."""
+        return self._error is not None and not self._was_told
+
+    def keep(self, error: GuerillaBackupError) -> None:
+        """The first one counts: what comes later follows from it."""
+        if self._error is None:
+            self._error = error
+
+    def tell(self) -> None:
+        """Raise the error if there is one, the same each time."""
+        if self._error is not None:
+            self._was_told = True
+            raise self._error
+
+    def release(self) -> None:
+        """Raise the error if nobody was told yet, and forget it in any case."""
+        error, self._error = self._error, None
+        try:
+            if error is not None and not self._was_told:
+                raise error
+        finally:
+            # An error that its own traceback holds would keep buffers and descriptors alive.
+            del error
+
+
 Explanation = Callable[[ProcessEnd], GuerillaBackupError | None]
 
 

@@ -88,7 +88,8 @@ def run_pipeline(
 
     `processes` are those of one pipeline, the first at its source, or of several that run side by side.
     Raises the error all others follow from, as its process raised it, and PipelineError when for
-    `stall_timeout` seconds no stage did anything, or when `cancelled` says so. Whatever happens, nothing is left running.
+    `stall_timeout` seconds no stage did anything, or when `cancelled` says so.
+    Whatever happens, nothing is left running.
     """
     run = _Run(processes, stall_timeout, progress_interval)
     try:
@@ -99,8 +100,12 @@ def run_pipeline(
         _stop_all(processes)
         raise
     error = _stop_all(processes)
-    if error is not None:
-        raise error
+    try:
+        if error is not None:
+            raise error
+    finally:
+        # An error that its own traceback holds would keep buffers and descriptors alive.
+        del error
 
 
 class _Run:
@@ -137,7 +142,10 @@ class _Run:
             deadline = next_look if give_up is None else min(next_look, give_up)
             ready = self._poll(0 if moved else max(0.0, deadline - now))
         if self._errors:
-            raise find_cause(self._errors)
+            try:
+                raise find_cause(self._errors)
+            finally:
+                self._errors.clear()
         self._look(time.monotonic(), on_progress, None)
 
     def _process(self, ready: set[int]) -> bool:

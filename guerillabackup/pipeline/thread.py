@@ -34,6 +34,7 @@ from guerillabackup.pipeline.interface import (
     TransformationProcessInterface,
     TransformationProcessOutputInterface,
 )
+from guerillabackup.pipeline.outcome import ErrorLatch
 
 JOIN_DEADLINE_SECONDS = 10.0
 
@@ -149,8 +150,7 @@ class ThreadProcess(TransformationProcessInterface):
         self._output_lock = threading.Lock()
         self._output_is_open = False
         self._wake_fd = self._end_fd = -1
-        self._error: GuerillaBackupError | None = None
-        self._error_was_told = False
+        self._errors = ErrorLatch()
 
     @property
     def name(self) -> str:
@@ -168,16 +168,14 @@ class ThreadProcess(TransformationProcessInterface):
     def start(self) -> None:
         if self._state is not _State.CREATED:
             return
-        self._state = _State.FAILED
         try:
             self._open_streams()
             self._thread = threading.Thread(target=self._run, name=f"stage-{self._name}", daemon=True)
             self._thread.start()
         except (OSError, RuntimeError) as error:
             self._thread = None
-            self._error = PipelineError(f"stage {self._name} cannot be started: {error}")
-            self._error_was_told = True
-            raise self._error from error
+            self._fail(PipelineError(f"stage {self._name} cannot be started: {error}"))
+            self._errors.tell()
         finally:
             self._output.close()
         self._state = _State.RUNNING
@@ -196,7 +194,7 @@ class ThreadProcess(TransformationProcessInterface):
         has_ended = self._join()
         self._output.abandon()
         if was_forced and has_ended:
-            self._fail_unread()
+            self._close_upstream()
         elif self._upstream is not None and has_ended:
             with contextlib.suppress(UnreadInputError):
                 self._upstream.close()
@@ -204,21 +202,17 @@ class ThreadProcess(TransformationProcessInterface):
         if not has_ended:
             raise PipelineError(f"stage {self._name} did not end in {JOIN_DEADLINE_SECONDS:g} s")
         self._close_descriptors()
-        if self._error is not None and not self._error_was_told:
-            self._error_was_told = True
-            raise self._error
+        self._errors.release()
 
     def is_running(self) -> bool:
         self._look()
-        return self._state is _State.RUNNING or (self._state is _State.FAILED and not self._error_was_told)
+        return self._state is _State.RUNNING or self._errors.is_untold
 
     def do_process(self) -> int:
         if self._state is _State.CREATED or self._state is _State.STOPPED:
             raise PipelineError(f"stage {self._name} is not running")
         moved = self._look()
-        if self._error is not None:
-            self._error_was_told = True
-            raise self._error
+        self._errors.tell()
         return moved if self._state is _State.RUNNING else -1
 
     def get_blocking_streams(self) -> tuple[list[int], list[int]]:
@@ -299,31 +293,35 @@ class ThreadProcess(TransformationProcessInterface):
         try:
             moved = self._pump.move() if self._pump is not None else 0
         except GuerillaBackupError as error:
-            self._error = self._error or error
+            self._errors.keep(error)
         if self._has_finished and self._join():
             self._conclude()
         return moved
 
     def _conclude(self) -> None:
-        self._error = self._error or self._thread_error
-        self._state = _State.ENDED if self._error is None else _State.FAILED
+        self._state = _State.ENDED
+        if self._thread_error is not None:
+            self._fail(self._thread_error)
+            self._thread_error = None
         assert self._streams is not None
         self._descriptors.remove(self._streams.input_fd)
         os.close(self._streams.input_fd)
-        self._fail_unread()
+        self._close_upstream()
 
-    def _fail_unread(self) -> None:
+    def _close_upstream(self) -> None:
         """Let the process before notice, and see whether something was left unread."""
         if self._upstream is None:
             return
         try:
             self._upstream.close()
         except UnreadInputError as error:
-            self._error = self._error or UnreadInputError(f"stage {self._name} has ended, but {error}")
+            self._fail(UnreadInputError(f"stage {self._name} has ended, but {error}"))
         except GuerillaBackupError as error:
-            self._error = self._error or error
-        if self._error is not None:
-            self._state = _State.FAILED
+            self._fail(error)
+
+    def _fail(self, error: GuerillaBackupError) -> None:
+        self._errors.keep(error)
+        self._state = _State.FAILED
 
     def _join(self) -> bool:
         """Whether the thread is gone."""

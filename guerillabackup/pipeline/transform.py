@@ -18,6 +18,7 @@ from guerillabackup.pipeline.interface import (
     TransformationProcessInterface,
     TransformationProcessOutputInterface,
 )
+from guerillabackup.pipeline.outcome import ErrorLatch
 
 READ_SIZE = 1 << 16
 
@@ -68,8 +69,7 @@ class TransformProcess(TransformationProcessInterface):
         self._writer: NonblockingWriter | None = None
         self._pending = memoryview(b"")
         self._state = _State.CREATED
-        self._error: GuerillaBackupError | None = None
-        self._error_was_told = False
+        self._errors = ErrorLatch()
         self._bytes_read = self._bytes_written = 0
         self._cpu_seconds = 0.0
 
@@ -93,9 +93,8 @@ class TransformProcess(TransformationProcessInterface):
             self._writer = NonblockingWriter(self._output.get_descriptor())
         except OSError as error:
             self._state = _State.FAILED
-            self._error = PipelineError(f"stage {self._name} cannot be started: {error}")
-            self._error_was_told = True
-            raise self._error from error
+            self._errors.keep(PipelineError(f"stage {self._name} cannot be started: {error}"))
+            self._errors.tell()
         finally:
             self._output.close()
         self._state = _State.READING
@@ -110,21 +109,19 @@ class TransformProcess(TransformationProcessInterface):
             self._close_upstream()
         except GuerillaBackupError as error:
             if was_active:
-                self._error = self._error or error
+                self._errors.keep(error)
         self._state = _State.STOPPED
-        if self._error is not None and not self._error_was_told:
-            self._error_was_told = True
-            raise self._error
+        self._errors.release()
 
     def is_running(self) -> bool:
-        return self._state in _ACTIVE or (self._state is _State.FAILED and not self._error_was_told)
+        return self._state in _ACTIVE or self._errors.is_untold
 
     def do_process(self) -> int:
         if self._state is _State.CREATED or self._state is _State.STOPPED:
             raise PipelineError(f"stage {self._name} is not running")
         if self._state is _State.ENDED:
             return -1
-        if self._error is None:
+        if not self._errors.is_set:
             try:
                 return self._advance()
             except GuerillaBackupError as error:
@@ -133,9 +130,8 @@ class TransformProcess(TransformationProcessInterface):
                 failure = PipelineError(f"stage {self._name} failed: {error!r}")
                 failure.__cause__ = error
                 self._fail(failure)
-        assert self._error is not None
-        self._error_was_told = True
-        raise self._error
+        self._errors.tell()
+        return -1
 
     def get_blocking_streams(self) -> tuple[list[int], list[int]]:
         if self._state not in _ACTIVE or self._writer is None:
@@ -186,7 +182,7 @@ class TransformProcess(TransformationProcessInterface):
         self._state = _State.ENDED
 
     def _fail(self, error: GuerillaBackupError) -> None:
-        self._error = error
+        self._errors.keep(error)
         self._state = _State.FAILED
         self._close_writer()
         with contextlib.suppress(UnreadInputError):
