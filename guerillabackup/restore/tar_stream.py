@@ -1,0 +1,364 @@
+"""Reads a tar archive as it passes by, and lets through only the members that are wanted, unchanged. No I/O.
+
+All that GNU tar writes is understood: ustar, pax (`x`, `g`) and GNU headers, long names, sparse members,
+sizes in base 256, directory records. What tar itself would read in another way than we do is refused, so that
+a judgement made here holds for what tar does with the same bytes.
+"""
+
+import enum
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from guerillabackup.errors import IntegrityError
+from guerillabackup.restore.directory_record import DirectoryRecord
+
+BLOCK_SIZE = 512
+MAX_EXTENDED_HEADER_SIZE = 256 << 20
+"""Bytes of one extended header or directory record: a directory of some million entries."""
+MAX_LONG_NAME_SIZE = 1 << 20
+MAX_MEMBER_SIZE = 1 << 62
+
+_ZERO_BLOCK = bytes(BLOCK_SIZE)
+_OCTAL = re.compile(rb" *([0-7]*)[ \0]*")
+_PAX_LENGTH = re.compile(rb"([1-9][0-9]{0,10}) ")
+_PAX_NEVER_EMPTY = (b"path", b"linkpath", b"size", b"GNU.sparse.name")
+_PAX_FORBIDDEN_GLOBALLY = (b"path", b"linkpath", b"size", b"GNU.")
+
+
+class MemberType(enum.Enum):
+    """What a member is."""
+
+    FILE = "file"
+    HARD_LINK = "hard link"
+    SYMBOLIC_LINK = "symbolic link"
+    CHARACTER_DEVICE = "character device"
+    BLOCK_DEVICE = "block device"
+    DIRECTORY = "directory"
+    FIFO = "fifo"
+
+
+_TYPES = {
+    b"0": MemberType.FILE,
+    b"\0": MemberType.FILE,
+    b"7": MemberType.FILE,
+    b"S": MemberType.FILE,
+    b"1": MemberType.HARD_LINK,
+    b"2": MemberType.SYMBOLIC_LINK,
+    b"3": MemberType.CHARACTER_DEVICE,
+    b"4": MemberType.BLOCK_DEVICE,
+    b"5": MemberType.DIRECTORY,
+    b"D": MemberType.DIRECTORY,
+    b"6": MemberType.FIFO,
+}
+_GLOBAL, _LONG_NAME, _LONG_LINK, _VOLUME_LABEL = b"g", b"L", b"K", b"V"
+_EXTENSIONS = (_GLOBAL, b"x", b"X", _LONG_NAME, _LONG_LINK)
+
+
+@dataclass(frozen=True, slots=True)
+class TarMember:
+    """One member: `name` and `link_target` as they stand in the archive, `size` of its content in bytes."""
+
+    name: bytes
+    type: MemberType
+    size: int
+    mtime: int
+    link_target: bytes
+    record: DirectoryRecord | None
+
+
+class _Wanted(enum.Enum):
+    """What the collected block is, when it is complete."""
+
+    HEADER = enum.auto()
+    EXTENSION = enum.auto()
+    SPARSE_MAP = enum.auto()
+    RECORD = enum.auto()
+    NOTHING = enum.auto()
+
+
+class TarStream:
+    """Takes an archive in pieces of any size and hands on what is wanted of it.
+
+    `is_wanted` is asked once for each member, in order. With `strip_renames` the rename records of
+    directories are left out. After the end-of-archive mark nothing is handed on but that mark.
+    """
+
+    def __init__(self, is_wanted: Callable[[TarMember], bool], *, strip_renames: bool = False) -> None:
+        self._is_wanted = is_wanted
+        self._strip_renames = strip_renames
+        self._offset = 0
+        self._collected = bytearray()
+        self._size_needed = BLOCK_SIZE
+        self._expected = _Wanted.HEADER
+        self._payload_left = 0
+        self._passes_payload = False
+        self._header = b""
+        self._prefix: list[bytes] = []
+        self._pax: dict[bytes, bytes] = {}
+        self._long_name: bytes | None = None
+        self._long_link: bytes | None = None
+        self.members_seen = 0
+
+    def feed(self, data: bytes) -> list[memoryview]:
+        """What of these bytes, and of what was held back, is handed on; slices of `data` among it.
+
+        Raises IntegrityError when it is not an archive.
+        """
+        view = memoryview(data)
+        output: list[memoryview] = []
+        while len(view) > 0 and self._expected is not _Wanted.NOTHING:
+            if self._payload_left > 0:
+                taken = view[: self._payload_left]
+                self._payload_left -= len(taken)
+                if self._passes_payload:
+                    output.append(taken)
+            else:
+                taken = view[: self._size_needed - len(self._collected)]
+                self._collected += taken
+            view = view[len(taken) :]
+            self._offset += len(taken)
+            if self._payload_left == 0 and len(self._collected) == self._size_needed:
+                block = bytes(self._collected)
+                self._collected.clear()
+                output += [memoryview(piece) for piece in self._take_block(block)]
+        return output
+
+    def end(self) -> None:
+        """The archive has no more bytes; raises IntegrityError when it should have."""
+        is_between = self._expected is _Wanted.HEADER and not self._collected and not self._prefix
+        if self._expected is not _Wanted.NOTHING and not (is_between and self._payload_left == 0):
+            raise IntegrityError(f"archive is cut off after {self._offset} bytes, within a member")
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether the end-of-archive mark was seen."""
+        return self._expected is _Wanted.NOTHING
+
+    def _take_block(self, block: bytes) -> list[bytes]:
+        match self._expected:
+            case _Wanted.HEADER:
+                return self._take_header(block)
+            case _Wanted.EXTENSION:
+                return self._take_extension(block)
+            case _Wanted.SPARSE_MAP:
+                return self._take_sparse_map(block)
+            case _:
+                return self._take_record(block)
+
+    def _take_header(self, header: bytes) -> list[bytes]:
+        if header == _ZERO_BLOCK:
+            if self._prefix:
+                raise self._refusal("an extended header without a member")
+            self._expected = _Wanted.NOTHING
+            return [bytes(2 * BLOCK_SIZE)]
+        self._check_sum(header)
+        kind = header[156:157]
+        self._header = header
+        size = self._number(header[124:136], "size")
+        if kind in _EXTENSIONS:
+            limit = MAX_LONG_NAME_SIZE if kind in (_LONG_NAME, _LONG_LINK) else MAX_EXTENDED_HEADER_SIZE
+            if not 0 < size <= limit:
+                raise self._refusal(f"an extended header of {size} bytes, limit {limit}")
+            self._need(_Wanted.EXTENSION, _padded(size))
+            return []
+        if kind == _VOLUME_LABEL and size == 0:
+            return [header]
+        if kind not in _TYPES:
+            raise self._refusal(f"a member of type {kind!r}, which is not supported")
+        if kind == b"S" and header[482:483] not in (b"\0", b"0"):
+            self._need(_Wanted.SPARSE_MAP, BLOCK_SIZE)
+            return []
+        if kind == b"D":
+            if size > MAX_EXTENDED_HEADER_SIZE:
+                raise self._refusal(f"a directory record of {size} bytes, limit {MAX_EXTENDED_HEADER_SIZE}")
+            if size > 0:
+                self._need(_Wanted.RECORD, _padded(size))
+                return []
+        return self._take_member(size, None, [header])
+
+    def _take_extension(self, block: bytes) -> list[bytes]:
+        header = self._header
+        self._need(_Wanted.HEADER, BLOCK_SIZE)
+        kind = header[156:157]
+        content = block[: self._number(header[124:136], "size")]
+        if kind == _GLOBAL:
+            for key in self._parse_pax(content):
+                if key.startswith(_PAX_FORBIDDEN_GLOBALLY):
+                    raise self._refusal(f"a global header that sets {key!r}")
+            return [header, block]
+        if any(other[156:157] == kind for other in self._prefix[::2]):
+            raise self._refusal("a member with two extended headers of one kind")
+        if kind == _LONG_NAME:
+            self._long_name = content.split(b"\0", 1)[0]
+        elif kind == _LONG_LINK:
+            self._long_link = content.split(b"\0", 1)[0]
+        elif self._pax:
+            raise self._refusal("a member with two extended headers")
+        else:
+            self._pax = self._parse_pax(content)
+        self._prefix += [header, block]
+        return []
+
+    def _take_sparse_map(self, block: bytes) -> list[bytes]:
+        self._header += block
+        if block[504:505] not in (b"\0", b"0"):
+            if len(self._header) > MAX_EXTENDED_HEADER_SIZE:
+                raise self._refusal("a sparse map that does not end")
+            self._need(_Wanted.SPARSE_MAP, BLOCK_SIZE)
+            return []
+        return self._take_member(self._number(self._header[124:136], "size"), None, [self._header])
+
+    def _take_record(self, block: bytes) -> list[bytes]:
+        header = self._header
+        size = self._number(header[124:136], "size")
+        record = DirectoryRecord.parse(block[:size])
+        pieces = [header, block]
+        if self._strip_renames and record.has_rename_records:
+            stripped = record.serialize_entries()
+            pieces = [_with_size(header, len(stripped)), _pad(stripped)]
+        return self._take_member(0, record, pieces)
+
+    def _take_member(self, size: int, record: DirectoryRecord | None, pieces: list[bytes]) -> list[bytes]:
+        """The whole header of a member is there: ask for it, and see to its payload."""
+        self._need(_Wanted.HEADER, BLOCK_SIZE)
+        if b"size" in self._pax:
+            size = self._decimal(b"size")
+        if b"GNU.dumpdir" in self._pax:
+            if record is not None:
+                raise self._refusal("a directory with two records")
+            record = DirectoryRecord.parse(self._pax[b"GNU.dumpdir"])
+            if self._strip_renames and record.has_rename_records:
+                self._strip_record(record)
+        member = self._member(size, record)
+        if member.type is not MemberType.FILE and size > 0:
+            raise self._refusal(f"a {member.type.value} with {size} bytes of content")
+        if record is not None and member.type is not MemberType.DIRECTORY:
+            raise self._refusal(f"a {member.type.value} with a directory record")
+        self.members_seen += 1
+        self._payload_left = _padded(size)
+        self._passes_payload = self._is_wanted(member)
+        output = [*self._prefix, *pieces] if self._passes_payload else []
+        self._prefix = []
+        self._pax = {}
+        self._long_name = self._long_link = None
+        return output
+
+    def _member(self, size: int, record: DirectoryRecord | None) -> TarMember:
+        header, pax = self._header, self._pax
+        name = pax.get(b"GNU.sparse.name") or pax.get(b"path") or self._long_name
+        if name is None:
+            name = _text(header[0:100])
+            if header[257:263] == b"ustar\0" and header[345:346] != b"\0":
+                name = _text(header[345:500]) + b"/" + name
+        link = pax.get(b"linkpath") or self._long_link or _text(header[157:257])
+        if not name or b"\0" in name or b"\0" in link:
+            raise self._refusal(f"the member name {name[:80]!r}")
+        kind = _TYPES[header[156:157]]
+        if kind is MemberType.FILE and name.endswith(b"/"):
+            kind = MemberType.DIRECTORY
+        content_size = size
+        if b"GNU.sparse.realsize" in pax or b"GNU.sparse.size" in pax:
+            key = b"GNU.sparse.realsize" if b"GNU.sparse.realsize" in pax else b"GNU.sparse.size"
+            content_size = self._decimal(key)
+        elif header[156:157] == b"S":
+            content_size = self._number(header[483:495], "real size")
+        mtime = _signed_decimal(pax[b"mtime"]) if b"mtime" in pax else _time(header[136:148])
+        return TarMember(name, kind, content_size, mtime, link, record)
+
+    def _strip_record(self, record: DirectoryRecord) -> None:
+        """Put the record without renames into the pax header held back, in the place of the whole one."""
+        index = next(i for i, each in enumerate(self._prefix[::2]) if each[156:157] in (b"x", b"X")) * 2
+        pax = {**self._pax, b"GNU.dumpdir": record.serialize_entries()}
+        content = b"".join(_pax_record(key, value) for key, value in pax.items())
+        self._prefix[index] = _with_size(self._prefix[index], len(content))
+        self._prefix[index + 1] = _pad(content)
+
+    def _need(self, what: _Wanted, size: int) -> None:
+        self._expected = what
+        self._size_needed = size if what is not _Wanted.HEADER else BLOCK_SIZE
+
+    def _check_sum(self, header: bytes) -> None:
+        match = _OCTAL.fullmatch(header[148:156])
+        claimed = int(match[1], 8) if match is not None and match[1] else -1
+        total = sum(header) - sum(header[148:156]) + 8 * 32
+        if claimed != total:
+            negative = sum(1 for byte in header[:148] + header[156:] if byte > 127)
+            if claimed != total - 256 * negative:
+                raise self._refusal("no header where one has to be")
+
+    def _number(self, field: bytes, what: str) -> int:
+        value = _parse_number(field)
+        if value is None or not 0 <= value <= MAX_MEMBER_SIZE:
+            raise self._refusal(f"the {what} {field!r}")
+        return value
+
+    def _decimal(self, key: bytes) -> int:
+        value = self._pax[key]
+        if not re.fullmatch(rb"[0-9]{1,19}", value) or int(value) > MAX_MEMBER_SIZE:
+            raise self._refusal(f"the {key.decode('ascii')} {value[:40]!r}")
+        return int(value)
+
+    def _parse_pax(self, content: bytes) -> dict[bytes, bytes]:
+        values: dict[bytes, bytes] = {}
+        position = 0
+        while position < len(content):
+            match = _PAX_LENGTH.match(content, position)
+            end = position + int(match[1]) if match is not None else 0
+            if match is None or end > len(content) or content[end - 1 : end] != b"\n":
+                raise self._refusal("an extended header that cannot be read")
+            key, separator, value = content[match.end() : end - 1].partition(b"=")
+            if not separator or not key or end <= match.end():
+                raise self._refusal("an extended header that cannot be read")
+            if not value and key in _PAX_NEVER_EMPTY:
+                raise self._refusal(f"an extended header with an empty {key.decode('ascii')}")
+            values[key] = value
+            position = end
+        return values
+
+    def _refusal(self, what: str) -> IntegrityError:
+        return IntegrityError(f"archive has {what}, before byte {self._offset}")
+
+
+def _parse_number(field: bytes) -> int | None:
+    """Octal digits, or base 256 when the first bit is set; None when it is neither."""
+    if field[0] & 0x80:
+        value = int.from_bytes(field, signed=False) & ((1 << (8 * len(field) - 1)) - 1)
+        return value - (1 << (8 * len(field) - 1)) if field[0] & 0x40 else value
+    match = _OCTAL.fullmatch(field)
+    return None if match is None else int(match[1] or b"0", 8)
+
+
+def _time(field: bytes) -> int:
+    return _parse_number(field) or 0
+
+
+def _signed_decimal(value: bytes) -> int:
+    match = re.match(rb"-?[0-9]{1,18}", value)
+    return int(match[0]) if match is not None else 0
+
+
+def _text(field: bytes) -> bytes:
+    return field.split(b"\0", 1)[0]
+
+
+def _padded(size: int) -> int:
+    return (size + BLOCK_SIZE - 1) // BLOCK_SIZE * BLOCK_SIZE
+
+
+def _pad(content: bytes) -> bytes:
+    return content + bytes(_padded(len(content)) - len(content))
+
+
+def _with_size(header: bytes, size: int) -> bytes:
+    """The header with another size, and its check sum."""
+    changed = header[:124] + b"%011o\0" % size + header[136:148] + b" " * 8 + header[156:]
+    return changed[:148] + b"%06o\0 " % sum(changed) + changed[156:]
+
+
+def _pax_record(key: bytes, value: bytes) -> bytes:
+    body = b" " + key + b"=" + value + b"\n"
+    length = len(body)
+    while len(str(length)) + len(body) != length:
+        length = len(str(length)) + len(body)
+    return str(length).encode("ascii") + body

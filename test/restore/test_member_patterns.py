@@ -1,0 +1,83 @@
+"""Which paths a pattern means."""
+
+import fnmatch
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guerillabackup.errors import ConfigError
+from guerillabackup.restore.member_patterns import MemberPatterns
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("etc", "etc"),
+        ("etc", "etc/passwd"),
+        ("./etc/", "etc/ssl/certs"),
+        ("/etc", "etc"),
+        ("etc/*.conf", "etc/a.conf"),
+        ("etc/*.conf", "etc/a.conf/below"),
+        ("**/*.conf", "a.conf"),
+        ("**/*.conf", "etc/ssl/a.conf"),
+        ("etc/**", "etc/a/b"),
+        ("a/**/b", "a/b"),
+        ("a/**/b", "a/x/y/b"),
+        ("a?c", "aßc"),
+        ("[a-c]x", "bx"),
+        ("[!a-c]x", "dx"),
+        ("[]]", "]"),
+        ("[!]]", "x"),
+        ("a[b", "a[b"),
+        (r"\*", "*"),
+        ("*", "with\nnewline"),
+        (".", "anything/at/all"),
+    ],
+)
+def test_a_pattern_matches(pattern, name):
+    assert MemberPatterns([pattern]).match(name.encode())
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("etc", "usr/etc"),
+        ("etc", "etcetera"),
+        ("*.conf", "etc/a.conf"),
+        ("etc/**", "etc"),
+        ("a?c", "a/c"),
+        ("[!a-c]x", "bx"),
+        ("[!a]b", "/b"),
+        (r"\*", "x"),
+        ("a.c", "abc"),
+    ],
+)
+def test_a_pattern_does_not_match(pattern, name):
+    assert not MemberPatterns([pattern]).match(name.encode())
+
+
+def test_no_pattern_at_all_matches_everything():
+    assert MemberPatterns([]).match(b"x")
+
+
+def test_names_that_are_not_utf_8_can_be_meant_by_the_same_bytes():
+    assert MemberPatterns([b"caf\xe9*".decode("utf-8", "surrogateescape")]).match(b"caf\xe9.txt")
+    assert MemberPatterns(["caf?.txt"]).match(b"caf\xe9.txt")
+
+
+def test_the_patterns_that_match_are_told_by_position():
+    assert MemberPatterns(["a", "b", "a/c"]).matching(b"a/c/d") == [0, 2]
+
+
+@pytest.mark.parametrize("pattern", ["../etc", "a/../b", "[z-a]", "x" * 5000])
+def test_a_pattern_that_cannot_mean_anything_is_refused(pattern):
+    with pytest.raises(ConfigError):
+        MemberPatterns([pattern])
+
+
+@given(st.text("ab*?.", min_size=1, max_size=8), st.text("ab.", min_size=1, max_size=8))
+def test_within_one_step_a_pattern_means_what_the_shell_means(pattern, name):
+    if pattern.strip(".") == "" or "**" in pattern or name in (".", ".."):
+        return
+    assert MemberPatterns([pattern]).match(name.encode()) == fnmatch.fnmatchcase(name, pattern)
