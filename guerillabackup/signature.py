@@ -1,7 +1,7 @@
 """Detached OpenPGP signatures of data and metadata, and the keys for them and for encryption.
 
 A name of a key never reaches gpg's arguments: it is looked up here, and gpg gets a fingerprint. gnupg is
-imported by this module only, when a keyring is opened. Touches: gnupg, os.
+imported by this module only, when a keyring is opened. Touches: gnupg, os, time.
 """
 
 import io
@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from guerillabackup.element import MEMBERS_SUFFIX, BackupElementMetainfo, SourceUrl
 from guerillabackup.errors import ConfigError, KeyUnusableError
-from guerillabackup.gpg_home import GpgHome
+from guerillabackup.signature_home import GpgHome
 from guerillabackup.signature_values import (
     MAX_SIGNATURE_SIZE,
     KeyInfo,

@@ -2,7 +2,7 @@
 
 A command's function is decorated with `shared(example=…)` below its click decorator and gets an `Invocation`
 as its first argument; it returns None or an ExitStatus, and raises the errors of errors.py.
-Touches: stdout, stderr, the environment.
+Touches: os, sys.
 """
 
 import enum

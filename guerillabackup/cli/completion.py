@@ -1,6 +1,6 @@
 """`guerillabackup completion`: the script that lets a shell complete our commands.
 
-Touches: stdout.
+Touches: click.
 """
 
 import click

@@ -1,7 +1,7 @@
 """Shows on a terminal how far the work is: a line for each source or element, one for each pipeline stage.
 
 It consumes the events of events.py. rich is imported by this module only, and only for a terminal.
-Touches: rich, stderr.
+Touches: rich, time.
 """
 
 import time

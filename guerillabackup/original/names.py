@@ -1,7 +1,7 @@
 """The names that configuration files and units reach as attributes of the package `guerillabackup`.
 
-`NAMES` is their table: those of the original, and ours beside them. It joins them, and imports each only when
-it is used; nothing else depends on this room.
+`NAMES` is their table: those of the original, and ours beside them. Each is imported only when it is used;
+nothing else depends on this room. Touches: importlib.
 """
 
 import difflib

@@ -2,7 +2,8 @@
 
 The socket of an agent lives in its home, and its path may have 107 bytes: the home is a new short directory
 whose links lead to the keys. So a keyring's path may be of any length, other programs' agents are neither
-used nor ended, and nothing is written into a keyring that is only read. Touches: os, subprocess.
+used nor ended, and nothing is written into a keyring that is only read. Touches: os, select, shutil,
+subprocess, tempfile.
 """
 
 import contextlib
