@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from guerillabackup.element import BackupElementMetainfo, ElementId, SourceUrl
+from guerillabackup.errors import GuerillaBackupError
 from guerillabackup.events import EventListener, ignore_events
 from guerillabackup.storage.interface import StorageInterface
 
@@ -40,11 +41,14 @@ class UnitContext:
 
 @dataclass(frozen=True, slots=True)
 class SourceOutcome:
-    """What one invocation did for one source: an element, or an error and when to try again."""
+    """What one invocation did for one source: an element, or an error and in how many seconds to try again.
+
+    Neither of them in test mode, where everything runs and nothing is stored.
+    """
 
     source_url: SourceUrl
     element_id: ElementId | None
-    error: str | None = None
+    error: GuerillaBackupError | None = None
     retry_after: int = 0
 
 
@@ -68,3 +72,7 @@ class SchedulableGeneratorUnitInterface(ABC):
 
         What fails for one source is in its outcome; only what concerns the whole unit is raised.
         """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of what the unit holds; it is not used after. May be called twice."""

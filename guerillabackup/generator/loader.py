@@ -1,0 +1,84 @@
+"""Finds the activated units and executes their definition files.
+
+A unit is a file, or a symbolic link to one, in `units/`, whose name is of letters and digits; `NAME.config`
+beside it is its overlay over the main configuration. One that cannot be loaded does not keep the others
+from being run. Touches: os.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from guerillabackup.errors import ConfigError
+from guerillabackup.generator.interface import SchedulableGeneratorUnitInterface
+
+CLASS_NAME = "backupGeneratorUnitClass"
+OVERLAY_SUFFIX = ".config"
+
+_UNIT_NAME = re.compile(r"[A-Za-z0-9]+")
+_IGNORED = re.compile(r"Readme\.txt|.*\.template")
+
+Executor = Callable[[str, dict[str, Any]], tuple[str, ...]]
+"""Executes a trusted file in a namespace that knows this package, and hands back the problems."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnitFile:
+    """An activated unit: its name, its definition file, and its overlay if there is one."""
+
+    name: str
+    path: str
+    overlay: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnitListing:
+    """The activated units, sorted by name, and what else lies there and should not."""
+
+    units: tuple[UnitFile, ...]
+    warnings: tuple[str, ...]
+
+
+def list_units(directory: str) -> UnitListing:
+    """What is activated; nothing when there is no such directory."""
+    try:
+        names = sorted(os.listdir(directory))
+    except FileNotFoundError:
+        return UnitListing((), ())
+    except OSError as error:
+        raise ConfigError(f"{directory}: cannot be listed: {error.strerror}") from error
+    units, warnings = [], []
+    for name in names:
+        path = os.path.join(directory, name)
+        if _UNIT_NAME.fullmatch(name):
+            overlay = path + OVERLAY_SUFFIX
+            units.append(UnitFile(name, path, overlay if os.path.lexists(overlay) else None))
+        elif _IGNORED.fullmatch(name):
+            continue
+        elif name.endswith(OVERLAY_SUFFIX) and _UNIT_NAME.fullmatch(name.removesuffix(OVERLAY_SUFFIX)):
+            if not os.path.lexists(path.removesuffix(OVERLAY_SUFFIX)):
+                warnings.append(
+                    f"{path}: there is no unit {name.removesuffix(OVERLAY_SUFFIX)} for it; activate one with:"
+                    f" ln -s /usr/share/guerillabackup/units/… {path.removesuffix(OVERLAY_SUFFIX)}"
+                )
+        else:
+            warnings.append(f"{path}: ignored, because a unit's name is of letters and digits only")
+    return UnitListing(tuple(units), tuple(warnings))
+
+
+def load_unit_class(unit: UnitFile, execute: Executor) -> type[SchedulableGeneratorUnitInterface]:
+    """The class its definition file binds; raises ConfigError."""
+    namespace: dict[str, Any] = {}
+    problems = execute(unit.path, namespace)
+    if problems:
+        raise ConfigError(*problems)
+    unit_class = namespace.get(CLASS_NAME)
+    if unit_class is None:
+        raise ConfigError(f"{unit.path}: does not bind {CLASS_NAME} to the class of the unit")
+    if not isinstance(unit_class, type) or not issubclass(unit_class, SchedulableGeneratorUnitInterface):
+        raise ConfigError(
+            f"{unit.path}: {CLASS_NAME} is {unit_class!r}, not a class of SchedulableGeneratorUnitInterface"
+        )
+    return unit_class

@@ -1,0 +1,100 @@
+"""What a unit remembers between runs: small JSON files in a directory of its own. Touches: os, fcntl.
+
+Files are replaced whole and durably. The directory is locked while it is open, so that a source is never
+backed up by two generators at once.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from guerillabackup import osfile
+from guerillabackup.errors import StateError, StorageError, TemporaryError
+from guerillabackup.osfile import storage_errors
+
+MAX_STATE_SIZE = 64 << 20
+"""Bytes of one state file."""
+
+STATE = "state.current"
+OLD_STATE = "state.old"
+PENDING = "state.pending"
+
+
+class StateBusyError(StateError, TemporaryError):
+    """Another process works with this state right now."""
+
+
+class StateDirectory:
+    """The state directory of one unit, locked until `close`; a context manager that closes."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        with storage_errors(f"cannot open the state directory {path}"):
+            os.makedirs(path, mode=0o700, exist_ok=True)
+            self.descriptor = osfile.open_directory(path)
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self.descriptor)
+            raise StateBusyError(f"another generator works with {path} right now") from error
+
+    def __enter__(self) -> "StateDirectory":
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the directory and its lock; may be called twice."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def load(self, name: str) -> Any:
+        """The JSON value of a file, None when there is no such file; StateError when it is damaged."""
+        try:
+            text = osfile.read_file(self.descriptor, name, MAX_STATE_SIZE).decode("ascii")
+            return json.loads(text)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StateError(f"cannot read state file {self.file_path(name)}: {error.strerror}") from error
+        except (StorageError, ValueError, RecursionError) as error:
+            raise self.damaged(name, str(error)) from error
+
+    def damaged(self, name: str, reason: str) -> StateError:
+        """The error for a file whose content cannot be used, with what to do about it."""
+        return StateError(
+            f"state file {self.file_path(name)} is damaged ({reason}): put back a copy of it, or remove it to"
+            " let every source of this unit begin a new chain with a full backup"
+        )
+
+    def save(self, name: str, value: Any, *, keep_as: str | None = None) -> None:
+        """Replace a file durably; the one before stays as `keep_as`."""
+        data = json.dumps(value, sort_keys=True).encode("ascii")
+        with storage_errors(f"cannot write state file {self.file_path(name)}"):
+            if keep_as is not None:
+                osfile.remove_file(self.descriptor, keep_as)
+                with contextlib.suppress(FileNotFoundError):
+                    os.link(name, keep_as, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
+            osfile.replace_file(self.descriptor, name, data)
+
+    def remove(self, name: str) -> None:
+        """Remove a file durably, if it is there."""
+        with storage_errors(f"cannot remove state file {self.file_path(name)}"):
+            if osfile.remove_file(self.descriptor, name):
+                os.fsync(self.descriptor)
+
+    def file_path(self, name: str) -> str:
+        """A path for other programs and for messages."""
+        return os.path.join(self.path, name)
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[None]:
+        """Names the file in the StorageError of what fails inside."""
+        with storage_errors(f"cannot write state file {self.file_path(name)}"):
+            yield

@@ -1,0 +1,119 @@
+"""GNU tar's listed-incremental index files of a source, in its unit's state directory. Touches: os.
+
+A run changes `PREFIX.index.next` and never `PREFIX.index`, whose place it takes only once the run's element
+is stored. So a run that failed, or died, has changed nothing: what it left is overwritten by the next one.
+"""
+
+import bz2
+import os
+import re
+from datetime import UTC, datetime
+
+from guerillabackup import osfile
+from guerillabackup.generator.state import StateDirectory
+
+COPY_BLOCK = 1 << 20
+
+
+def has_index(state: StateDirectory, prefix: str) -> bool:
+    """Whether there is an index that an incremental backup can start from; an empty one is none."""
+    try:
+        return os.stat(f"{prefix}.index", dir_fd=state.descriptor, follow_symlinks=False).st_size > 0
+    except FileNotFoundError:
+        return False
+
+
+def begin_index(state: StateDirectory, prefix: str, *, from_current: bool) -> str:
+    """Make the next index, a copy of the current one or empty, and hand out its path for tar."""
+    name = f"{prefix}.index.next"
+    with state.writing(name):
+        osfile.remove_file(state.descriptor, name)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        target = os.open(name, flags, 0o600, dir_fd=state.descriptor)
+        try:
+            if from_current:
+                _copy(state, f"{prefix}.index", target)
+        finally:
+            os.close(target)
+    return state.file_path(name)
+
+
+def sync_index(state: StateDirectory, prefix: str) -> None:
+    """The next index is on stable storage."""
+    name = f"{prefix}.index.next"
+    with state.writing(name):
+        descriptor = osfile.open_file(state.descriptor, name)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.fsync(state.descriptor)
+
+
+def promote_index(state: StateDirectory, prefix: str, keep: int) -> None:
+    """The next index becomes the current one; the one before is kept compressed, the `keep` newest of them.
+
+    Can be repeated: without a next index it only clears up. `keep` below zero keeps all.
+    """
+    current, following = f"{prefix}.index", f"{prefix}.index.next"
+    with state.writing(current):
+        try:
+            os.stat(following, dir_fd=state.descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            pass
+        else:
+            if keep != 0 and has_index(state, prefix):
+                _archive(state, prefix)
+            os.rename(following, current, src_dir_fd=state.descriptor, dst_dir_fd=state.descriptor)
+            os.fsync(state.descriptor)
+        if keep >= 0:
+            _prune(state, prefix, keep)
+
+
+def drop_index(state: StateDirectory, prefix: str) -> None:
+    """No incremental backup can follow any more: the index belongs to an older state of the source."""
+    state.remove(f"{prefix}.index")
+
+
+def discard_next_index(state: StateDirectory, prefix: str) -> None:
+    """What a failed run left."""
+    state.remove(f"{prefix}.index.next")
+
+
+def _copy(state: StateDirectory, name: str, target: int) -> None:
+    source = osfile.open_file(state.descriptor, name)
+    try:
+        while block := os.read(source, COPY_BLOCK):
+            osfile.write_all(target, block)
+    finally:
+        os.close(source)
+
+
+def _archive(state: StateDirectory, prefix: str) -> None:
+    """Keep the current index as PREFIX.index.bz2.TIME, TIME being its last change."""
+    name = f"{prefix}.index.new"
+    osfile.remove_file(state.descriptor, name)
+    source = osfile.open_file(state.descriptor, f"{prefix}.index")
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        target = os.open(name, flags, 0o600, dir_fd=state.descriptor)
+        try:
+            compressor = bz2.BZ2Compressor()
+            while block := os.read(source, COPY_BLOCK):
+                osfile.write_all(target, compressor.compress(block))
+            osfile.write_all(target, compressor.flush())
+            os.fsync(target)
+        finally:
+            os.close(target)
+        changed = datetime.fromtimestamp(int(os.fstat(source).st_mtime), UTC)
+    finally:
+        os.close(source)
+    kept = f"{prefix}.index.bz2.{changed:%Y%m%d%H%M%S}"
+    os.rename(name, kept, src_dir_fd=state.descriptor, dst_dir_fd=state.descriptor)
+
+
+def _prune(state: StateDirectory, prefix: str, keep: int) -> None:
+    pattern = re.compile(re.escape(f"{prefix}.index.bz2.") + r"[0-9]{14}")
+    kept = [name for name in osfile.list_names(state.descriptor) if pattern.fullmatch(name)]
+    for name in kept[: len(kept) - keep]:
+        osfile.remove_file(state.descriptor, name)

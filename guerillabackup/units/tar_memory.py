@@ -1,0 +1,106 @@
+"""What a TarBackupUnit remembers of its sources, and the two forms in which that is kept. No I/O.
+
+`state.current` has the original's form, so that either program can go on where the other stopped; what that
+has no place for is in `extras.current`.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from guerillabackup.element import BackupElementMetainfo, BackupType, SourceUrl
+
+
+@dataclass(frozen=True, slots=True)
+class SourceMemory:
+    """What is remembered of a source: times in UTC seconds, the newest DataUuid, archive sizes in bytes."""
+
+    last_full: int | None = None
+    last_any: int | None = None
+    last_uuid: bytes | None = None
+    members_uuid: bytes | None = None
+    full_size: int | None = None
+    inc_size: int | None = None
+
+    def expected_size(self, backup_type: BackupType) -> int | None:
+        """Bytes tar wrote the last time for a backup of this type."""
+        return self.full_size if backup_type is BackupType.FULL else self.inc_size
+
+
+def advanced(
+    memory: SourceMemory,
+    backup_type: BackupType,
+    metainfo: BackupElementMetainfo,
+    members: BackupElementMetainfo | None,
+    content_size: int,
+) -> SourceMemory:
+    """What is remembered after an element, and its list of members if it has one."""
+    timestamp = metainfo.timestamp
+    size = content_size if content_size > 0 else None
+    memory = replace(memory, last_any=timestamp, last_uuid=metainfo.data_uuid)
+    if members is not None:
+        memory = replace(memory, members_uuid=members.data_uuid)
+    if backup_type is BackupType.FULL:
+        return replace(memory, last_full=timestamp, full_size=size)
+    return replace(memory, inc_size=size)
+
+
+def parse_memories(current: Any, extras: Any) -> dict[SourceUrl, SourceMemory]:
+    """All sources of the two files' values; raises TypeError, ValueError, SourceUrlError."""
+    of_source = {} if extras is None else dict(extras)
+    return {
+        SourceUrl(key): parse_memory(value, of_source.get(key) or {}) for key, value in dict(current).items()
+    }
+
+
+def dump_memories(memory: Mapping[SourceUrl, SourceMemory]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The values of `state.current` and of `extras.current`."""
+    current = {str(url): dump_state(item) for url, item in memory.items()}
+    extras = {str(url): dump_extras(item) for url, item in memory.items()}
+    return current, extras
+
+
+def dump_state(memory: SourceMemory) -> list[Any]:
+    """The original's form: last full time, last time, base64 of the last DataUuid."""
+    return [memory.last_full, memory.last_any, base64.b64encode(memory.last_uuid or b"").decode("ascii")]
+
+
+def dump_extras(memory: SourceMemory) -> dict[str, Any]:
+    """What the original's form has no place for."""
+    return {
+        "MembersUuid": base64.b64encode(memory.members_uuid or b"").decode("ascii"),
+        "FullSize": memory.full_size,
+        "IncSize": memory.inc_size,
+    }
+
+
+def parse_memory(state: Any, extras: dict[str, Any]) -> SourceMemory:
+    """From the two forms it is kept in; raises TypeError or ValueError."""
+    last_full, last_any, last_uuid = state
+    return SourceMemory(
+        _optional_number(last_full),
+        _optional_number(last_any),
+        _decode(last_uuid) or None,
+        _decode(extras.get("MembersUuid", "")) or None,
+        _optional_number(extras.get("FullSize")),
+        _optional_number(extras.get("IncSize")),
+    )
+
+
+def _optional_number(value: object) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{value!r} is not a number")
+    return int(value)
+
+
+def _decode(value: object) -> bytes:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not base64 text")
+    try:
+        return base64.b64decode(value, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"{value!r} is not base64: {error}") from error

@@ -1,0 +1,175 @@
+"""One run of tar: the commands around it, and the pipelines of the archive and of its list of members.
+
+Touches: os.
+"""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from guerillabackup.element import BackupType
+from guerillabackup.errors import ConfigError, GuerillaBackupError, PipelineError
+from guerillabackup.pipeline.connection import open_pipe
+from guerillabackup.pipeline.digest import DigestProcess
+from guerillabackup.pipeline.interface import (
+    TransformationPipelineElementInterface,
+    TransformationProcessInterface,
+)
+from guerillabackup.pipeline.messages import last_words
+from guerillabackup.pipeline.os_process import OSProcess, OSProcessPipelineElement
+from guerillabackup.pipeline.run import (
+    ProgressListener,
+    default_downstream,
+    instantiate_pipeline,
+    run_pipeline,
+)
+from guerillabackup.units.tar_source import TarSource, is_only_vanished
+
+RACE_STATUS = 1
+ERROR_STATUS = 2
+"""Exit statuses of GNU tar: some files changed while they were read; and something could not be done."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStream:
+    """What went through one pipeline: SHA-512 and size of what came out."""
+
+    digest: bytes
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """What a run made: the archive, its list of members (a command of the user's makes none), complaints."""
+
+    data: StoredStream
+    members: StoredStream | None
+    content_size: int
+    complaints: tuple[str, ...]
+
+
+def downstream_elements(
+    source: TarSource, configuration: Mapping[str, Any], keys_directory: str
+) -> list[TransformationPipelineElementInterface]:
+    """What a source's data goes through on its way to the storage; raises ConfigError."""
+    elements = default_downstream(
+        configuration.get("GeneralDefaultCompressionElement"),
+        configuration.get("GeneralDefaultEncryptionElement"),
+        source.encryption_key,
+        keys_directory,
+    )
+    for element in elements:
+        if not isinstance(element, TransformationPipelineElementInterface):
+            raise ConfigError(f"{element!r} is not a pipeline element")
+    return elements
+
+
+def make_archive(
+    source: TarSource,
+    backup_type: BackupType,
+    index_path: str | None,
+    downstream: list[TransformationPipelineElementInterface],
+    data_fd: int,
+    members_fd: int,
+    stall_timeout: float,
+    on_progress: ProgressListener,
+) -> Archive:
+    """Run tar, or the command in its place; the archive goes to `data_fd`, the list to `members_fd`."""
+    override = source.override(backup_type)
+    if override is not None:
+        producer = OSProcessPipelineElement(override[0], override, _allowed_statuses(source))
+        processes = instantiate_pipeline([producer, *downstream], None, data_fd)
+        run_pipeline(processes, stall_timeout=stall_timeout, on_progress=on_progress)
+        return _describe(source, processes, None)
+    with ExitStack() as stack:
+        members_output, write_end = open_pipe()
+        stack.callback(os.close, write_end)
+        producer = OSProcessPipelineElement(
+            "tar",
+            source.tar_command(index_path, write_end),
+            (*_allowed_statuses(source), ERROR_STATUS) if source.ignores_races else (0,),
+            pass_fds=(write_end,),
+        )
+        processes = instantiate_pipeline([producer, *downstream], None, data_fd)
+        lister = instantiate_pipeline(downstream, members_output, members_fd)
+        try:
+            for process in (*processes, *lister):
+                process.start()
+            # Only tar may hold the list's write end, so that the list ends when tar does.
+            stack.close()
+            run_pipeline([*processes, *lister], stall_timeout=stall_timeout, on_progress=on_progress)
+        except BaseException:
+            _stop(processes + lister)
+            raise
+    return _describe(source, processes, lister)
+
+
+@contextmanager
+def surrounded(source: TarSource, *, is_skipped: bool, stall_timeout: float) -> Iterator[None]:
+    """The pre command before, the post command after, also when the one or what is between failed."""
+    if is_skipped:
+        yield
+        return
+    try:
+        _run_command("PreBackupCommand", source.pre_command, stall_timeout)
+        yield
+    except BaseException:
+        try:
+            _run_command("PostBackupCommand", source.post_command, stall_timeout)
+        except GuerillaBackupError as error:
+            log.error("source %s: after a failure, %s", source.source_url, error)
+        raise
+    _run_command("PostBackupCommand", source.post_command, stall_timeout)
+
+
+def _run_command(name: str, command: tuple[str, ...] | None, stall_timeout: float) -> None:
+    if command is None:
+        return
+    element = OSProcessPipelineElement(command[0], command, name=name)
+    null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        run_pipeline(instantiate_pipeline([element], None, null), stall_timeout=stall_timeout)
+    finally:
+        os.close(null)
+
+
+def _allowed_statuses(source: TarSource) -> tuple[int, ...]:
+    return (0, RACE_STATUS) if source.ignores_races else (0,)
+
+
+def _describe(
+    source: TarSource,
+    processes: list[TransformationProcessInterface],
+    lister: list[TransformationProcessInterface] | None,
+) -> Archive:
+    producer = processes[0]
+    assert isinstance(producer, OSProcess)
+    messages = producer.get_messages()
+    if producer.exit_status == ERROR_STATUS and not is_only_vanished(messages):
+        raise PipelineError(
+            f"stage {producer.name} ended with exit status {ERROR_STATUS}: {last_words(messages)}"
+        )
+    return Archive(
+        _stored(processes),
+        None if lister is None else _stored(lister),
+        producer.get_counts().bytes_written,
+        tuple(messages),
+    )
+
+
+def _stored(processes: list[TransformationProcessInterface]) -> StoredStream:
+    digest = processes[-1]
+    assert isinstance(digest, DigestProcess)
+    return StoredStream(digest.get_digest_data(), digest.get_size())
+
+
+def _stop(processes: list[TransformationProcessInterface]) -> None:
+    for process in processes:
+        # The error that is being raised says more than theirs.
+        with suppress(GuerillaBackupError):
+            process.stop()

@@ -1,0 +1,230 @@
+"""One source of a TarBackupUnit: what its configuration says, and the tar command for it. No I/O."""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from guerillabackup.element import BackupType, SourceUrl
+from guerillabackup.errors import ConfigError, SourceUrlError
+from guerillabackup.generator.timing import Timing
+
+DEFAULT_EXCLUDE = ("./var/lib/guerillabackup/data",)
+"""What is left out of a backup of / that names nothing to leave out."""
+MAX_INDEX_PREFIX = 231
+"""Characters of an index file's name before `.index` and what may follow it."""
+
+_POLICY = re.compile(r"[A-Za-z0-9 ./-]+")
+_VANISHED = re.compile(r"(No such file or directory|File removed before we read it)$")
+_CLOSING_REMARKS = (
+    "Exiting with failure status due to previous errors",
+    "Error is not recoverable: exiting now",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TarSource:
+    """What to back up, when, and how."""
+
+    source_url: SourceUrl
+    full_timing: Timing
+    inc_timing: Timing | None = None
+    root: str = "/"
+    include: tuple[str, ...] = (".",)
+    exclude: tuple[str, ...] = ()
+    ignores_races: bool = False
+    pre_command: tuple[str, ...] | None = None
+    post_command: tuple[str, ...] | None = None
+    full_override: tuple[str, ...] | None = None
+    inc_override: tuple[str, ...] | None = None
+    keep_indices: int = 0
+    policy: str | None = None
+    encryption_key: str | tuple[str, ...] | None = None
+    has_own_exclude: bool = False
+
+    @property
+    def index_prefix(self) -> str:
+        """What the names of its index files begin with."""
+        return self.source_url.text[1:].replace("/", "-")[:MAX_INDEX_PREFIX]
+
+    def override(self, backup_type: BackupType) -> tuple[str, ...] | None:
+        """The command that replaces tar for this type."""
+        return self.full_override if backup_type is BackupType.FULL else self.inc_override
+
+    def tar_command(self, index_path: str | None, members_descriptor: int) -> list[str]:
+        """GNU tar's argv: the archive to standard output, the members' list to a descriptor.
+
+        `index_path` is the listed-incremental index to use and to change, None without one.
+        """
+        command = [
+            "tar",
+            "--create",
+            "--format=posix",
+            "--sparse",
+            "--xattrs",
+            "--acls",
+            "--numeric-owner",
+            "--verbose",
+            "--verbose",
+            "--full-time",
+            "--utc",
+            "--quoting-style=c",
+            "--warning=no-new-directory",
+            "--warning=no-rename-directory",
+            f"--index-file=/dev/fd/{members_descriptor}",
+        ]
+        if self.ignores_races:
+            command.append("--ignore-failed-read")
+        if index_path is not None:
+            command.append(f"--listed-incremental={index_path}")
+        command.append(f"--directory={self.root}")
+        command += [f"--exclude={pattern}" for pattern in self.exclude]
+        return [*command, "--", *self.include]
+
+
+def is_only_vanished(messages: Sequence[str]) -> bool:
+    """Whether all that tar complained about is that something went away while it was at it."""
+    complaints = [line for line in messages if not line.endswith(_CLOSING_REMARKS)]
+    return bool(complaints) and all(_VANISHED.search(line) for line in complaints)
+
+
+def parse_sources(value: object) -> list[TarSource]:
+    """All sources of a TarBackupUnitConfigList; raises ConfigError with every problem."""
+    if not isinstance(value, Mapping):
+        raise ConfigError(
+            "TarBackupUnitConfigList is missing or not a dict of source URL to settings;"
+            " start with: TarBackupUnitConfigList = {}"
+        )
+    sources: list[TarSource] = []
+    problems: list[str] = []
+    for key, settings in value.items():
+        try:
+            sources.append(_parse_source(key, settings))
+        except ConfigError as error:
+            problems += [f"source {key}: {problem}" for problem in error.problems]
+    problems += _shared_indices(sources)
+    if problems:
+        raise ConfigError(*problems)
+    return sources
+
+
+def _parse_source(key: object, settings: object) -> TarSource:
+    problems: list[str] = []
+    source_url: SourceUrl | None = None
+    try:
+        source_url = SourceUrl(key)  # type: ignore[arg-type]
+        if source_url.is_members:
+            problems.append("names that end with .members are those of the lists of members")
+    except SourceUrlError as error:
+        problems.append(str(error))
+    if not isinstance(settings, Mapping):
+        raise ConfigError(*problems, "its settings are not a dict")
+    problems += _unknown_settings(settings)
+    values: dict[str, Any] = {}
+    for name, (field, parse) in _SETTINGS.items():
+        if settings.get(name) is None:
+            continue
+        try:
+            values[field] = parse(settings[name])
+        except ConfigError as error:
+            problems += [f"{name}: {problem}" for problem in error.problems]
+    if settings.get("FullBackupTiming") is None:
+        problems.append(
+            "FullBackupTiming is not set; weekly: 'FullBackupTiming': [590400, 619200, 604800, 0]"
+        )
+    if problems or source_url is None:
+        raise ConfigError(*problems)
+    has_own_exclude = "exclude" in values
+    if not has_own_exclude and values.get("root", "/") == "/":
+        values["exclude"] = DEFAULT_EXCLUDE
+    return TarSource(source_url=source_url, has_own_exclude=has_own_exclude, **values)
+
+
+def _unknown_settings(settings: Mapping[Any, Any]) -> list[str]:
+    problems = []
+    for name in settings:
+        if name not in _SETTINGS:
+            near = difflib.get_close_matches(str(name), _SETTINGS, 1)
+            hint = f"; is {near[0]} meant?" if near else f"; there are {', '.join(_SETTINGS)}"
+            problems.append(f"unknown setting {name!r}{hint}")
+    return problems
+
+
+def _shared_indices(sources: Sequence[TarSource]) -> list[str]:
+    """Two sources with one index file would leave files out of each other's incremental backups."""
+    owners: dict[str, TarSource] = {}
+    problems = []
+    for source in sources:
+        other = owners.setdefault(source.index_prefix, source)
+        if other is not source:
+            problems.append(
+                f"sources {other.source_url} and {source.source_url} of one unit would share the index file"
+                f" {source.index_prefix}.index: put one of them into a unit of its own"
+            )
+    return problems
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise ConfigError(f"{value!r} is not a list of texts")
+    if any("\0" in item for item in value):
+        raise ConfigError(f"{value!r} holds a NUL character")
+    return tuple(value)
+
+
+def _nonempty_texts(value: object) -> tuple[str, ...]:
+    texts = _texts(value)
+    if not texts or not texts[0]:
+        raise ConfigError(f"{value!r} is empty")
+    return texts
+
+
+def _root(value: object) -> str:
+    if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
+        raise ConfigError(f"{value!r} is not an absolute path")
+    return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{value!r} is neither True nor False")
+    return value
+
+
+def _keep_count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not -1 <= value <= 1_000_000:
+        raise ConfigError(f"{value!r} is not a whole number from -1 (all) to 1000000")
+    return value
+
+
+def _policy(value: object) -> str:
+    if not isinstance(value, str) or _POLICY.fullmatch(value) is None:
+        raise ConfigError(f"{value!r} is not a text of [A-Za-z0-9 ./-]")
+    return value
+
+
+def _key(value: object) -> str | tuple[str, ...]:
+    if isinstance(value, str) and value:
+        return value
+    keys = _nonempty_texts(value)
+    if not all(keys):
+        raise ConfigError(f"{value!r} has an empty key name")
+    return keys
+
+
+_SETTINGS: Mapping[str, tuple[str, Callable[[object], Any]]] = {
+    "PreBackupCommand": ("pre_command", _nonempty_texts),
+    "PostBackupCommand": ("post_command", _nonempty_texts),
+    "Root": ("root", _root),
+    "Include": ("include", _nonempty_texts),
+    "Exclude": ("exclude", _texts),
+    "IgnoreBackupRaces": ("ignores_races", _flag),
+    "FullBackupTiming": ("full_timing", Timing.parse),
+    "IncBackupTiming": ("inc_timing", Timing.parse),
+    "FullOverrideCommand": ("full_override", _nonempty_texts),
+    "IncOverrideCommand": ("inc_override", _nonempty_texts),
+    "KeepIndices": ("keep_indices", _keep_count),
+    "Policy": ("policy", _policy),
+    "EncryptionKey": ("encryption_key", _key),
+}
