@@ -135,6 +135,15 @@ def load_configuration(config_directory: str) -> Configuration:
     return configuration
 
 
+def execute_definition(path: str) -> dict[str, Any]:
+    """What a unit's definition file binds, executed by itself with the package's name; raises ConfigError."""
+    namespace: dict[str, Any] = {_PACKAGE_NAME: guerillabackup}
+    execution = execute_file(path, namespace)
+    if execution.problems:
+        raise ConfigError(*execution.problems)
+    return namespace
+
+
 def _execute(
     directory: str, path: str, namespace: dict[str, Any], origins: Mapping[str, str], known: Mapping[str, Key]
 ) -> Configuration:

@@ -7,7 +7,7 @@ from being run. Touches: os.
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,8 @@ OVERLAY_SUFFIX = ".config"
 _UNIT_NAME = re.compile(r"[A-Za-z0-9]+")
 _IGNORED = re.compile(r"Readme\.txt|.*\.template")
 
-Executor = Callable[[str, dict[str, Any]], tuple[str, ...]]
-"""Executes a trusted file in a namespace that knows this package, and hands back the problems."""
+Executor = Callable[[str], Mapping[str, Any]]
+"""Executes a trusted file and hands back what it binds; raises ConfigError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +70,7 @@ def list_units(directory: str) -> UnitListing:
 
 def load_unit_class(unit: UnitFile, execute: Executor) -> type[SchedulableGeneratorUnitInterface]:
     """The class its definition file binds; raises ConfigError."""
-    namespace: dict[str, Any] = {}
-    problems = execute(unit.path, namespace)
-    if problems:
-        raise ConfigError(*problems)
-    unit_class = namespace.get(CLASS_NAME)
+    unit_class = execute(unit.path).get(CLASS_NAME)
     if unit_class is None:
         raise ConfigError(f"{unit.path}: does not bind {CLASS_NAME} to the class of the unit")
     if not isinstance(unit_class, type) or not issubclass(unit_class, SchedulableGeneratorUnitInterface):

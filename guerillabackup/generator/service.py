@@ -11,9 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-import guerillabackup
-from guerillabackup.config import Configuration
-from guerillabackup.config_file import execute_file
+from guerillabackup.config import Configuration, execute_definition
 from guerillabackup.element import BackupElementMetainfo, SourceUrl
 from guerillabackup.errors import ConfigError, GuerillaBackupError, KeyUnusableError
 from guerillabackup.events import EventListener, UnitFailed, ignore_events
@@ -129,7 +127,7 @@ class _Workshop:
         configuration = self._configuration
         if unit.overlay is not None:
             configuration = configuration.overlay(unit.overlay)
-        unit_class = load_unit_class(unit, _execute)
+        unit_class = load_unit_class(unit, execute_definition)
         instance = unit_class(unit.name, self._make_context(unit, configuration))
         try:
             return self._invoke(instance)
@@ -188,8 +186,3 @@ def _open_storage(configuration: Configuration) -> DefaultFileStorage:
         configuration.get("StorageGroup"),
     )
     return open_storage(configuration["DefaultFileSystemSinkBaseDir"], ownership, create=True)
-
-
-def _execute(path: str, namespace: dict[str, Any]) -> tuple[str, ...]:
-    namespace["guerillabackup"] = guerillabackup
-    return execute_file(path, namespace).problems
