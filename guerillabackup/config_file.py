@@ -119,6 +119,20 @@ def execute_file(path: str, namespace: dict[str, Any]) -> Execution:
     return Execution(path, lines, problems)
 
 
+def find_syntax_error(path: str) -> str | None:
+    """Why a file cannot be executed, without executing it; None when it can. Raises ConfigError."""
+    text = read_trusted_file(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            compile(text, path, "exec", dont_inherit=True)
+        except SyntaxError as error:
+            return _syntax_problem(path, error)
+        except (ValueError, RecursionError, MemoryError, OverflowError) as error:
+            return _exception_problem(path, error)
+    return None
+
+
 def _assigned_lines(text: str) -> dict[str, int]:
     """The last line in which each name of the module is assigned, not counting def, class and import."""
     lines: dict[str, int] = {}

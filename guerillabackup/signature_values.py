@@ -122,12 +122,15 @@ def day(seconds: float) -> str:
 
 
 def choose_key(keys: Sequence[KeyInfo], name: str, purpose: KeyPurpose, now: float, where: str) -> KeyInfo:
-    """The key a name means: fingerprint, long key id, user name, mail address, or else a part of these.
+    """The key a name means: fingerprint, long key id, user name, mail address, or else a part of a name.
 
-    Among several the usable one is meant. Raises KeyUnusableError: none, none usable, or more than one.
+    A part means keys with this purpose only. Among several the usable one is meant. Raises KeyUnusableError:
+    none, none usable, or more than one.
     """
     found = [key for key in keys if _is_called(key, name)] or [
-        key for key in keys if any(name.casefold() in text.casefold() for text in key.names)
+        key
+        for key in keys
+        if purpose in key.purposes and any(name.casefold() in text.casefold() for text in key.names)
     ]
     if not found or not name:
         raise KeyUnusableError(f"key {name!r} is not in keyring {where}")

@@ -1,0 +1,227 @@
+"""Looks at a whole configuration: main file, overlays, programs and keys, and collects what is wrong.
+
+It joins the configuration, the units' own checks and the keyrings.
+"""
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from guerillabackup.config import Configuration, load_configuration
+from guerillabackup.config_file import find_syntax_error
+from guerillabackup.config_keys import Key
+from guerillabackup.errors import ConfigError, KeyUnusableError
+from guerillabackup.signature import KeyInfo, KeyPurpose, Keyring
+from guerillabackup.units.tar_source import parse_sources
+
+OVERLAY_SUFFIX = ".config"
+EXPIRY_WARNING = 30 * 86400
+"""Seconds before the end of a key from which on it is warned of."""
+_REQUIRED = ("GeneralPersistencyBaseDir", "GeneralRuntimeDataDir", "DefaultFileSystemSinkBaseDir")
+_UNIT_NAME = re.compile("[A-Za-z0-9]+")
+TAR_SOURCES = "TarBackupUnitConfigList"
+
+
+def _check_tar_sources(value: Any) -> Sequence[str]:
+    try:
+        parse_sources(value)
+    except ConfigError as error:
+        return error.problems
+    return ()
+
+
+UNIT_KEYS = (Key(TAR_SOURCES, "Sources of the tar unit.", _check_tar_sources, "{}"),)
+
+
+@dataclass(slots=True)
+class CheckOutcome:
+    """What was found, in the order in which it was."""
+
+    problems: list[str] = field(default_factory=list)
+    key_problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    units: list[str] = field(default_factory=list)
+
+    def raise_problems(self) -> None:
+        """ConfigError with everything; KeyUnusableError when keys are all that is wrong."""
+        if self.problems:
+            raise ConfigError(*self.problems, *self.key_problems)
+        if self.key_problems:
+            raise KeyUnusableError(*self.key_problems)
+
+
+def check_configuration(config_directory: str) -> CheckOutcome:
+    """Look at everything; raises nothing."""
+    outcome = CheckOutcome()
+    try:
+        configuration = load_configuration(config_directory)
+    except ConfigError as error:
+        outcome.problems += error.problems
+        return outcome
+    try:
+        configuration.require(*_REQUIRED)
+    except ConfigError as error:
+        outcome.problems += error.problems
+    overlays = _check_units(configuration, outcome)
+    for effective in (configuration, *overlays):
+        outcome.problems += _missing_programs(effective)
+    outcome.problems = list(dict.fromkeys(outcome.problems))
+    _check_keys(configuration, overlays, outcome)
+    return outcome
+
+
+def overlay_of(configuration: Configuration, unit: str) -> Configuration:
+    """What holds for a unit; raises ConfigError when there is no such unit."""
+    path = os.path.join(configuration.units_directory, unit)
+    if _UNIT_NAME.fullmatch(unit) is None or not (
+        os.path.lexists(path) or os.path.exists(path + OVERLAY_SUFFIX)
+    ):
+        raise ConfigError(f"unit {unit!r} is not in {configuration.units_directory}")
+    if not os.path.lexists(path + OVERLAY_SUFFIX):
+        return configuration
+    return configuration.overlay(path + OVERLAY_SUFFIX, UNIT_KEYS)
+
+
+def describe_value(value: Any) -> Any:
+    """A value as JSON has it, or else as a short text: a class by its name, an object with its attributes."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        return [describe_value(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): describe_value(item) for name, item in value.items()}
+    if isinstance(value, type):
+        return f"{value.__module__}.{value.__qualname__}"
+    try:
+        attributes = sorted(name for name in vars(value) if not name.startswith("_"))
+        inner = ", ".join(f"{name}={getattr(value, name)!r}" for name in attributes)
+    except Exception:  # an object of the operator's own may do anything
+        inner = ""
+    return f"{type(value).__name__}({inner})"
+
+
+def _check_units(configuration: Configuration, outcome: CheckOutcome) -> list[Configuration]:
+    overlays = []
+    try:
+        names = sorted(os.listdir(configuration.units_directory))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        outcome.problems.append(f"{configuration.units_directory}: cannot be read: {error.strerror}")
+        return []
+    for name in names:
+        path = os.path.join(configuration.units_directory, name)
+        unit = name.removesuffix(OVERLAY_SUFFIX)
+        if name == "Readme.txt" or name.endswith(".template"):
+            continue
+        if _UNIT_NAME.fullmatch(unit) is None:
+            outcome.warnings.append(f"{path}: is neither a unit nor an overlay of one, and is ignored")
+            continue
+        try:
+            if unit == name:
+                problem = find_syntax_error(path)
+                outcome.problems += [] if problem is None else [problem]
+                outcome.units.append(unit)
+            else:
+                if unit not in names:
+                    outcome.warnings.append(f"{path}: is the overlay of a unit that is not enabled")
+                overlays.append(configuration.overlay(path, UNIT_KEYS))
+        except ConfigError as error:
+            outcome.problems += error.problems
+    return overlays
+
+
+def _missing_programs(configuration: Configuration) -> list[str]:
+    problems = []
+    for key in ("GeneralDefaultCompressionElement", "GeneralDefaultEncryptionElement"):
+        element = configuration.get(key)
+        required = getattr(element, "required_programs", None)
+        try:
+            programs = () if required is None else required()
+        except ConfigError as error:
+            problems += [f"{configuration.origin(key)}: {key}: {problem}" for problem in error.problems]
+            continue
+        problems += [
+            f"{configuration.origin(key)}: {key} needs the program {program}, which is not there"
+            for program in programs
+            if shutil.which(program) is None
+        ]
+    return problems
+
+
+def _check_keys(
+    configuration: Configuration, overlays: Iterable[Configuration], outcome: CheckOutcome
+) -> None:
+    everywhere = (configuration, *overlays)
+    wanted: dict[tuple[str, KeyPurpose], None] = {}
+    for effective in everywhere:
+        for name in _encryption_keys(effective):
+            wanted[name, KeyPurpose.ENCRYPT] = None
+        if effective.get("GeneralSigningKey") is not None:
+            wanted[effective["GeneralSigningKey"], KeyPurpose.SIGN] = None
+    trusted = configuration.get("GeneralTrustedSigningKeys") or {}
+    fingerprints = {item.upper() for items in trusted.values() for item in items}
+    if wanted or fingerprints:
+        try:
+            with Keyring(configuration.keys_directory) as keyring:
+                _check_wanted(keyring, wanted, outcome)
+                known = {part.fingerprint for key in keyring.list_keys() for part in key.parts}
+        except ConfigError as error:
+            outcome.key_problems += error.problems
+        else:
+            outcome.key_problems += [
+                f"{configuration.origin('GeneralTrustedSigningKeys')}: GeneralTrustedSigningKeys names "
+                f"{fingerprint}, which is not in keyring {configuration.keys_directory}"
+                for fingerprint in sorted(fingerprints - known)
+            ]
+    if configuration.get("GeneralPrivateKeyringDir") is not None:
+        _check_private_keyring(configuration["GeneralPrivateKeyringDir"], outcome)
+
+
+def _check_wanted(keyring: Keyring, wanted: Iterable[tuple[str, KeyPurpose]], outcome: CheckOutcome) -> None:
+    now = time.time()
+    for name, purpose in wanted:
+        try:
+            key = keyring.check_usable(name, purpose, now)
+        except KeyUnusableError as error:
+            outcome.key_problems += error.problems
+        else:
+            outcome.warnings += _expiry_warning(name, key, purpose, now)
+
+
+def _expiry_warning(name: str, key: KeyInfo, purpose: KeyPurpose, now: float) -> list[str]:
+    end = key.expiry(purpose)
+    if end is None or end - now > EXPIRY_WARNING:
+        return []
+    return [f"key {name!r} ({key.fingerprint}) expires in {int((end - now) // 86400)} days"]
+
+
+def _check_private_keyring(directory: str, outcome: CheckOutcome) -> None:
+    if not os.path.isdir(directory):
+        outcome.warnings.append(f"the private keyring {directory} is not there now: nothing can be restored")
+        return
+    try:
+        with Keyring(directory) as keyring:
+            keys = keyring.list_keys(secret=True)
+    except ConfigError as error:
+        outcome.key_problems += error.problems
+        return
+    if not any(KeyPurpose.ENCRYPT in key.purposes for key in keys):
+        outcome.key_problems.append(f"the private keyring {directory} has no key that decrypts")
+
+
+def _encryption_keys(configuration: Configuration) -> list[str]:
+    """Names of the keys of the keys directory that data is encrypted for."""
+    element = configuration.get("GeneralDefaultEncryptionElement")
+    # An element with a home or arguments of its own, or of another kind, has its keys where it says.
+    has_own = getattr(element, "home", None) is not None or getattr(element, "argv", None) is not None
+    names = [] if has_own else [name for name in getattr(element, "keys", ()) if isinstance(name, str)]
+    if configuration.get(TAR_SOURCES):
+        for source in parse_sources(configuration[TAR_SOURCES]):
+            own = source.encryption_key or ()
+            names += [own] if isinstance(own, str) else own
+    return names

@@ -1,0 +1,162 @@
+"""Makes a configuration directory from the template, without changing anything that is there.
+
+Touches: os, shlex, socket.
+"""
+
+import os
+import re
+import shlex
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import guerillabackup
+from guerillabackup.config import KEYS_DIRECTORY, LIBRARY_DIRECTORY, MAIN_FILE, UNITS_DIRECTORY
+from guerillabackup.errors import ConfigError
+from guerillabackup.signature import KeyPurpose, Keyring
+
+TEMPLATE = "config.template"
+
+
+@dataclass(frozen=True, slots=True)
+class InitPlan:
+    """What will be made: directories from the top down, the main file's path and its settings."""
+
+    directories: tuple[str, ...]
+    path: str
+    keys_directory: str
+    settings: Mapping[str, str]
+    signing_key: bool
+    next_commands: tuple[str, ...]
+
+
+def find_template(name: str = TEMPLATE) -> str:
+    """Where a template is: in the installed package, or in the checkout the package is in."""
+    package = os.path.dirname(os.path.abspath(guerillabackup.__file__))
+    places = (
+        os.path.join(package, "templates"),
+        os.path.join(os.path.dirname(package), "etc", "guerillabackup"),
+    )
+    for place in places:
+        path = os.path.join(place, name)
+        if os.path.isfile(path):
+            return path
+    raise ConfigError(f"{name} is not installed: it is neither in {' nor in '.join(places)}")
+
+
+def plan(
+    config_directory: str,
+    base: str | None,
+    encryption_keys: tuple[str, ...],
+    private_keyring: str | None,
+    signing_key: bool,
+) -> InitPlan:
+    """What to make; ConfigError when a configuration is there already. Changes nothing."""
+    path = os.path.join(config_directory, MAIN_FILE)
+    if os.path.lexists(path):
+        raise ConfigError(f"{path} is there already; nothing was changed")
+    data, state, run = "/var/lib/guerillabackup/data", "/var/lib/guerillabackup/state", "/run/guerillabackup"
+    if base is not None:
+        data, state, run = (os.path.join(os.path.abspath(base), name) for name in ("data", "state", "run"))
+    settings = {
+        "GeneralPersistencyBaseDir": repr(state),
+        "GeneralRuntimeDataDir": repr(run),
+        "DefaultFileSystemSinkBaseDir": repr(data),
+    }
+    if encryption_keys:
+        names: Any = encryption_keys[0] if len(encryption_keys) == 1 else list(encryption_keys)
+        settings["GeneralDefaultEncryptionElement"] = (
+            f"guerillabackup.GpgEncryptionPipelineElement({names!r})"
+        )
+    if private_keyring is not None:
+        settings["GeneralPrivateKeyringDir"] = repr(os.path.abspath(private_keyring))
+    own = [
+        os.path.join(config_directory, name) for name in (KEYS_DIRECTORY, LIBRARY_DIRECTORY, UNITS_DIRECTORY)
+    ]
+    return InitPlan(
+        directories=(config_directory, *own, data, state, run),
+        path=path,
+        keys_directory=own[0],
+        settings=settings,
+        signing_key=signing_key,
+        next_commands=_next_commands(config_directory, encryption_keys, private_keyring),
+    )
+
+
+def make_configuration(steps: InitPlan) -> str | None:
+    """Carry the plan out, the main file last; hands back the new signing key's fingerprint, if one was made.
+
+    Raises ConfigError; what was made until then stays, and the next try goes on with it.
+    """
+    with open(find_template(), encoding="utf-8") as stream:
+        text = stream.read()
+    try:
+        for directory in steps.directories:
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{error.filename} cannot be made: {error.strerror}") from error
+    settings = dict(steps.settings)
+    fingerprint = None
+    if steps.signing_key:
+        fingerprint = _make_signing_key(steps.keys_directory)
+        settings["GeneralSigningKey"] = repr(fingerprint)
+    _write_new(steps.path, fill_template(text, settings))
+    return fingerprint
+
+
+def fill_template(text: str, settings: Mapping[str, str]) -> str:
+    """The template with its lines `NAME = …`, commented out or not, set to these expressions."""
+    for name, expression in settings.items():
+        line = f"{name} = {expression}"
+        pattern = rf"^(# )?{name} = .*$"
+        text, count = re.subn(pattern, line.replace("\\", r"\\"), text, count=1, flags=re.MULTILINE)
+        if count == 0:
+            text += f"\n{line}\n"
+    return text
+
+
+def _make_signing_key(keys_directory: str) -> str:
+    name = f"{socket.gethostname()} signing"
+    with Keyring(keys_directory) as keyring:
+        for key in keyring.list_keys(secret=True):
+            if name in key.names and key.unusable_reason(KeyPurpose.SIGN, key.created) is None:
+                return key.fingerprint  # left by a try that did not come to its end
+        return keyring.create_key(name, KeyPurpose.SIGN).fingerprint
+
+
+def _write_new(path: str, text: str) -> None:
+    """Write a file whole under a name that is not taken yet."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        try:
+            with open(descriptor, "w", encoding="utf-8") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.link(temporary, path)
+        finally:
+            os.unlink(temporary)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _next_commands(
+    config_directory: str, encryption_keys: tuple[str, ...], private_keyring: str | None
+) -> tuple[str, ...]:
+    option = f" --config-dir {shlex.quote(config_directory)}"
+    private = shlex.quote(private_keyring or "/root/guerillabackup-private")
+    commands = [
+        f"guerillabackup key create {shlex.quote(name)} --purpose encrypt --private-keyring {private}{option}"
+        f"  (or: key import FILE)"
+        for name in encryption_keys or ("backup",)
+    ]
+    if not encryption_keys:
+        commands.append(f"set GeneralDefaultEncryptionElement in {config_directory}/{MAIN_FILE}")
+    return (
+        *commands,
+        f"enable a unit in {config_directory}/{UNITS_DIRECTORY}",
+        f"guerillabackup config check{option}",
+        f"guerillabackup generator run --once{option}",
+    )

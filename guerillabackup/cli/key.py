@@ -1,0 +1,238 @@
+"""`guerillabackup key`: the keys that encrypt and sign, in the configuration's keyring and in private ones.
+
+Touches: os, sys, time.
+"""
+
+import os
+import re
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from guerillabackup.cli.common import Invocation, shared
+from guerillabackup.errors import ConfigError
+
+if TYPE_CHECKING:
+    from guerillabackup.signature import KeyInfo
+
+_SPAN = re.compile(r"([1-9][0-9]{0,5})([ymwd])")
+_DAYS = {"y": 365, "m": 30, "w": 7, "d": 1}
+MAX_EXPIRY_DAYS = 100 * 365
+MAX_KEY_FILE_SIZE = 1 << 20
+
+_private_keyring = click.option(
+    "--private-keyring", metavar="DIR", help="The keyring with the halves that decrypt."
+)
+_passphrase_file = click.option(
+    "--passphrase-file", metavar="FILE", help="File with the passphrase of the secret key in its first line."
+)
+
+
+def _parse_span(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """Seconds of a length of time such as 2y, 18m, 6w or 90d; None for `never`."""
+    if value is None or value == "never":
+        return None
+    match = _SPAN.fullmatch(value)
+    days = int(match[1]) * _DAYS[match[2]] if match else 0
+    if not 0 < days <= MAX_EXPIRY_DAYS:
+        raise click.BadParameter(f"{value!r} is neither 'never' nor like 2y, 18m, 6w, 90d (100y at most)")
+    return days * 86400
+
+
+@click.group()
+def key() -> None:
+    """Create, list, export and import keys.
+
+    \b
+    Example:
+      guerillabackup key create backup --purpose encrypt --private-keyring /root/private
+      guerillabackup key list
+    """
+
+
+@key.command()
+@click.argument("name")
+@click.option("--purpose", type=click.Choice(["sign", "encrypt"]), required=True, help="What it is for.")
+@_private_keyring
+@click.option("--expires", callback=_parse_span, metavar="SPAN", help="2y, 18m, 90d … Default: never.")
+@click.option("--algorithm", type=click.Choice(["ed25519", "rsa4096"]), default="ed25519", show_default=True)
+@_passphrase_file
+@shared(
+    example="guerillabackup key create backup --purpose encrypt --private-keyring /root/private --expires 2y\n"
+    "guerillabackup key create 'myhost signing' --purpose sign"
+)
+def create(
+    invocation: Invocation,
+    name: str,
+    purpose: str,
+    private_keyring: str | None,
+    expires: int | None,
+    algorithm: str,
+    passphrase_file: str | None,
+) -> None:
+    """Create a key pair for signing or for encryption.
+
+    A key that signs lives in the configuration's keyring. A pair for encryption is made in a private keyring,
+    and only the half that encrypts gets into the configuration's: who takes over this host reads no backup.
+    """
+    from guerillabackup.signature import KeyPurpose, Keyring
+
+    if purpose == "encrypt" and private_keyring is None:
+        raise click.UsageError("a pair for encryption needs --private-keyring DIR for the half that decrypts")
+    if purpose == "sign" and private_keyring is not None:
+        raise click.UsageError("a key that signs lives in the configuration's keyring, not in a private one")
+    keys_directory = _keys_directory(invocation)
+    home = keys_directory if private_keyring is None else _private_directory(private_keyring, keys_directory)
+    for directory in dict.fromkeys((keys_directory, home)):
+        _make_private_directory(directory)
+    with Keyring(home, passphrase_file=passphrase_file) as keyring:
+        made = keyring.create_key(name, KeyPurpose(purpose), algorithm=algorithm, expires_in=expires)
+        public = keyring.export_key(made.fingerprint)
+    if home != keys_directory:
+        with Keyring(keys_directory) as keyring:
+            keyring.import_key(public)
+    invocation.write_record(
+        {**_record(made, time.time()), "keyring": keys_directory, "private_keyring": private_keyring}
+    )
+
+
+@key.command("list")
+@_private_keyring
+@shared(example="guerillabackup key list\nguerillabackup key list --private-keyring /root/private --json")
+def list_(invocation: Invocation, private_keyring: str | None) -> None:
+    """List keys: what they are for, when they expire, whether they can be used."""
+    from guerillabackup.signature import Keyring
+
+    with Keyring(private_keyring or _keys_directory(invocation)) as keyring:
+        keys = keyring.list_keys()
+    now = time.time()
+    columns = ["name", "purpose", "expires", "days_left", "state", "secret", "fingerprint"]
+    invocation.write_records([_record(item, now) for item in keys], columns)
+
+
+@key.command()
+@click.argument("name")
+@click.option("--secret", is_flag=True, help="With the secret half, from the private keyring.")
+@_private_keyring
+@_passphrase_file
+@click.option("--output", metavar="FILE", help="A new file to write to instead of stdout.")
+@shared(
+    example="guerillabackup key export backup > backup.asc\n"
+    "guerillabackup key export backup --secret --private-keyring /root/private --output backup-secret.asc"
+)
+def export(
+    invocation: Invocation,
+    name: str,
+    secret: bool,
+    private_keyring: str | None,
+    passphrase_file: str | None,
+    output: str | None,
+) -> None:
+    """Write a key as text, to be imported elsewhere or to be kept."""
+    from guerillabackup.signature import Keyring
+
+    if secret and private_keyring is None:
+        raise click.UsageError("--secret needs --private-keyring DIR")
+    with Keyring(private_keyring or _keys_directory(invocation), passphrase_file=passphrase_file) as keyring:
+        text = keyring.export_key(name, secret=secret)
+    if output is None:
+        if invocation.as_json:
+            invocation.write_record({"name": name, "secret": secret, "key": text})
+        else:
+            click.echo(text, nl=False)
+        return
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with open(os.open(output, flags, 0o600 if secret else 0o644), "w", encoding="ascii") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise ConfigError(f"{output} cannot be written: {error.strerror}") from error
+    if invocation.as_json:
+        invocation.write_record({"name": name, "secret": secret, "output": os.path.abspath(output)})
+
+
+@key.command("import")
+@click.argument("file")
+@_private_keyring
+@shared(
+    example="guerillabackup key import backup.asc\n"
+    "guerillabackup key import backup-secret.asc --private-keyring /root/private"
+)
+def import_(invocation: Invocation, file: str, private_keyring: str | None) -> None:
+    """Add the keys of a text FILE (- for stdin) to the keyring.
+
+    Secret keys are taken into a private keyring only.
+    """
+    from guerillabackup.signature import Keyring
+
+    text = _read_key_file(file)
+    keys_directory = _keys_directory(invocation)
+    home = keys_directory if private_keyring is None else _private_directory(private_keyring, keys_directory)
+    _make_private_directory(home)
+    with Keyring(home) as keyring:
+        keys = keyring.import_key(text, secret=private_keyring is not None)
+    now = time.time()
+    columns = ["name", "purpose", "expires", "state", "secret", "fingerprint"]
+    invocation.write_records([_record(item, now) for item in keys], columns)
+
+
+def _keys_directory(invocation: Invocation) -> str:
+    return os.path.join(invocation.config_directory, "keys")
+
+
+def _private_directory(path: str, keys_directory: str) -> str:
+    """The private keyring's directory; the configuration's own keyring is none."""
+    directory = os.path.abspath(path)
+    if os.path.realpath(directory) == os.path.realpath(keys_directory):
+        raise click.UsageError(
+            f"{directory} is the configuration's keyring: the private one has to be elsewhere"
+        )
+    return directory
+
+
+def _make_private_directory(path: str) -> None:
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{error.filename or path} cannot be made: {error.strerror}") from error
+
+
+def _record(key_info: "KeyInfo", now: float) -> dict[str, Any]:
+    from guerillabackup.signature_values import day
+
+    reasons = [key_info.unusable_reason(purpose, now) for purpose in key_info.purposes]
+    ends = [key_info.expiry(purpose) for purpose in key_info.purposes] or [key_info.expires]
+    known = [end for end in ends if end is not None]
+    end = min(known) if len(known) == len(ends) else None
+    usable = None in reasons
+    return {
+        "name": ", ".join(key_info.names),
+        "fingerprint": key_info.fingerprint,
+        "purpose": [purpose.value for purpose in key_info.purposes],
+        "algorithm": key_info.algorithm,
+        "created": day(key_info.created),
+        "expires": None if end is None else day(end),
+        "days_left": None if end is None else int((end - now) // 86400),
+        "usable": usable,
+        "state": "usable" if usable else next(iter(reasons), "has no purpose"),
+        "secret": key_info.has_secret,
+    }
+
+
+def _read_key_file(path: str) -> str:
+    try:
+        if path == "-":
+            data = sys.stdin.buffer.read(MAX_KEY_FILE_SIZE + 1)
+        else:
+            with open(path, "rb") as stream:
+                data = stream.read(MAX_KEY_FILE_SIZE + 1)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    if len(data) > MAX_KEY_FILE_SIZE:
+        raise ConfigError(f"{path} is longer than {MAX_KEY_FILE_SIZE} bytes")
+    try:
+        return data.decode("ascii")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not a key as ASCII text (gpg --export --armor)") from error
