@@ -14,7 +14,7 @@ from guerillabackup.pipeline.interface import (
     TransformationProcessOutputInterface,
 )
 from guerillabackup.pipeline.os_process import OSProcess, OSProcessPipelineElement
-from guerillabackup.pipeline.outcome import ProcessEnd
+from guerillabackup.pipeline.outcome import ProcessEnd, judge_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ METHODS = {
 }
 _DAMAGE = re.compile(
     r"corrupt|unexpected end|ends unexpectedly|premature|truncated|integrity|checksum|crc|unsupported format"
-    r"|not in gzip format|not in .*format|unrecognized|unknown (header|frame)|not a bzip2|error 68|unfinished"
+    r"|not in gzip format|not recognized|unrecognized|unknown (header|frame)|not a bzip2|error 68|unfinished"
     r"|error 44|cannot decode|trailing garbage|skipping|decompression error|read error",
     re.IGNORECASE,
 )
@@ -82,7 +82,7 @@ class DecompressionPipelineElement(TransformationPipelineElementInterface):
     ) -> OSProcess:
         program = _find_program(self._method)
         argv = [program, *self._method.decompress]
-        element = OSProcessPipelineElement(program, argv, explain=_explain_damage)
+        element = OSProcessPipelineElement(program, argv, judge=_judge_damage)
         return element.get_execution_instance(upstream_process_output)
 
     def required_programs(self) -> tuple[str, ...]:
@@ -106,7 +106,7 @@ def _find_program(method: Method) -> str:
     return next(installed, method.programs[-1])
 
 
-def _explain_damage(end: ProcessEnd) -> GuerillaBackupError | None:
+def _judge_damage(end: ProcessEnd) -> GuerillaBackupError:
     if end.exit_status > 0 and _DAMAGE.search("\n".join(end.messages)):
         return IntegrityError(end.describe())
-    return None
+    return judge_end(end)

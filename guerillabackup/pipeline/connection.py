@@ -2,7 +2,7 @@
 
 The law of this file: this process keeps a duplicate of every read end until the reader has ended, to see what
 was left unread, and not one moment longer, because the writer is to notice; and it keeps no write end that a
-child writes to. Touches: os, fcntl, select.
+child writes to. Touches: os, fcntl, select, termios.
 """
 
 import contextlib

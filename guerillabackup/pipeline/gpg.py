@@ -34,6 +34,14 @@ _UNUSABLE = re.compile(
     r": skipped: |no public key|unusable public key|key .*(expired|revoked|disabled)|no valid addressees",
     re.I,
 )
+_OUTPUT_FAILED = re.compile(r"error (writing to|flushing)|handle plaintext failed", re.I)
+_WHOLE = {"DECRYPTION_OKAY", "GOODMDC", "END_DECRYPTION"}
+_FAILED = {"DECRYPTION_FAILED", "BADMDC", "ERROR", "FAILURE", "NODATA", "UNEXPECTED", "TRUNCATED"}
+_HARMLESS = re.compile(
+    r"\s*|\s+\".*\"|gpg: (anonymous recipient; trying secret key .*|okay, we are the anonymous recipient\."
+    r"|encrypted with .*|ecdh failed in gcry_cipher_decrypt: Checksum error|public key decryption failed: .*"
+    r"|error getting version from 'scdaemon': .*|WARNING: unsafe .*|keybox .* created|.*: trustdb created)"
+)
 
 
 class GpgEncryptionPipelineElement(TransformationPipelineElementInterface):
@@ -81,7 +89,7 @@ class GpgEncryptionPipelineElement(TransformationPipelineElementInterface):
         self, upstream_process_output: TransformationProcessOutputInterface | None
     ) -> OSProcess:
         argv = self.get_arguments()
-        element = OSProcessPipelineElement(argv[0], argv, explain=self._explain)
+        element = OSProcessPipelineElement(argv[0], argv, judge=self._judge)
         return element.get_execution_instance(upstream_process_output)
 
     def required_programs(self) -> tuple[str, ...]:
@@ -95,7 +103,7 @@ class GpgEncryptionPipelineElement(TransformationPipelineElementInterface):
         # gpg asks the network for a key it does not find, even of those whose arguments never spoke of it.
         return (self.argv[0], NO_LOOKUP, *self.argv[1:])
 
-    def _explain(self, end: ProcessEnd) -> GuerillaBackupError:
+    def _judge(self, end: ProcessEnd) -> GuerillaBackupError:
         status, words = _split_messages(end.messages)
         refused = [line.split(" ", 2) for line in status if line.startswith("INV_RECP ")]
         names = ", ".join(_describe_refusal(fields, self.keys) for fields in refused)
@@ -117,26 +125,26 @@ class GpgDecryptionPipelineElement(TransformationPipelineElementInterface):
     ) -> OSProcess:
         argv = [GPG_PROGRAM, "--batch", "--lock-never", "--no-options", "--homedir", self.home]
         argv += ["--trust-model", "always", NO_LOOKUP, "--status-fd", "2", "--decrypt"]
-        element = OSProcessPipelineElement(GPG_PROGRAM, argv, explain=self._explain)
+        element = OSProcessPipelineElement(GPG_PROGRAM, argv, judge=self._judge)
         return element.get_execution_instance(upstream_process_output)
 
     def required_programs(self) -> tuple[str, ...]:
         return (GPG_PROGRAM,)
 
-    def _explain(self, end: ProcessEnd) -> GuerillaBackupError:
+    def _judge(self, end: ProcessEnd) -> GuerillaBackupError | None:
         status, words = _split_messages(end.messages)
-        kinds = {line.split(" ", 1)[0] for line in status}
         text = "\n".join(words)
-        # A key that fits, but opens to nonsense, is damage, though gpg calls it no secret key then as well.
-        if (
-            end.exit_status > 0
-            and "decryption failed: No secret key" in text
-            and "Checksum error" not in text
-        ):
+        kinds = {line.split(" ", 1)[0] for line in status}
+        if end.exit_status < 0 or _OUTPUT_FAILED.search(text):
+            return _judge_without_status(end, words)
+        if kinds >= _WHOLE and not kinds & _FAILED and all(_HARMLESS.fullmatch(line) for line in words):
+            # Data for hidden recipients is tried with each secret key: gpg counts the wrong ones as errors.
+            return None
+        if "decryption failed: No secret key" in text:
             return KeyUnusableError(f"no secret key in {self.home} decrypts this: {end.describe(words)}")
-        if end.exit_status > 0 and "BEGIN_DECRYPTION" in kinds:
+        if kinds & {"BEGIN_DECRYPTION", "DECRYPTION_KEY"} or "block_filter" in text:
             return IntegrityError(f"encrypted data is damaged: {end.describe(words)}")
-        if end.exit_status > 0 and kinds & {"NODATA", "UNEXPECTED", "BADMDC", "BADARMOR"}:
+        if kinds & {"NODATA", "UNEXPECTED", "BADARMOR"}:
             return IntegrityError(f"this is not encrypted data: {end.describe(words)}")
         return _judge_without_status(end, words)
 

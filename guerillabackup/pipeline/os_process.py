@@ -28,7 +28,7 @@ from guerillabackup.pipeline.interface import (
     TransformationProcessOutputInterface,
 )
 from guerillabackup.pipeline.messages import MessageCollector
-from guerillabackup.pipeline.outcome import ErrorLatch, Explanation, ProcessEnd, judge_end
+from guerillabackup.pipeline.outcome import ErrorLatch, Judge, ProcessEnd, judge_end
 
 TERMINATE_GRACE_SECONDS = 1.0
 KILL_DEADLINE_SECONDS = 10.0
@@ -59,11 +59,12 @@ class OSProcessPipelineElement(TransformationPipelineElementInterface):
         pass_fds: Sequence[int] = (),
         working_directory: str | None = None,
         name: str | None = None,
-        explain: Explanation | None = None,
+        judge: Judge = judge_end,
     ) -> None:
         """`environment` is added to ours, `pass_fds` keep their numbers and stay the caller's.
 
-        `explain` may give a better error for an exit status that is not allowed. Raises ConfigError.
+        `judge` gives the error for an exit status that is not allowed, or None when it is none after all.
+        Raises ConfigError.
         """
         if isinstance(argv, str) or not argv or not all(isinstance(part, str) for part in argv):
             raise ConfigError(f"arguments of {executable!r} have to be a list of strings, not {argv!r}")
@@ -78,7 +79,7 @@ class OSProcessPipelineElement(TransformationPipelineElementInterface):
         self.pass_fds = tuple(pass_fds)
         self.working_directory = working_directory
         self.name = name or os.path.basename(executable)
-        self.explain = explain
+        self.judge = judge
 
     def get_execution_instance(
         self, upstream_process_output: TransformationProcessOutputInterface | None
@@ -274,7 +275,9 @@ class OSProcess(TransformationProcessInterface):
         self._state = State.ENDED
         if status not in self._element.allowed_exit_statuses:
             end = ProcessEnd(self.name, self._element.executable, status, tuple(self.get_messages()))
-            self._fail((self._element.explain and self._element.explain(end)) or judge_end(end))
+            error = self._element.judge(end)
+            if error is not None:
+                self._fail(error)
         self._close_upstream()
 
     def _close_upstream(self) -> None:

@@ -1,10 +1,16 @@
-"""How a child process ended, in words and as an error. No I/O."""
+"""How a child process ended, in words and as an error. Touches: signal."""
 
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from guerillabackup.errors import BrokenOutputError, GuerillaBackupError, PipelineError
+from guerillabackup.errors import (
+    BrokenOutputError,
+    GuerillaBackupError,
+    PipelineError,
+    StorageError,
+    StorageFullError,
+)
 from guerillabackup.pipeline.messages import last_words
 
 _SHELL_SIGPIPE_STATUS = 128 + signal.SIGPIPE
@@ -69,14 +75,16 @@ class ErrorLatch:
             del error
 
 
-Explanation = Callable[[ProcessEnd], GuerillaBackupError | None]
+Judge = Callable[[ProcessEnd], GuerillaBackupError | None]
 
 
-def judge_end(end: ProcessEnd) -> PipelineError:
+def judge_end(end: ProcessEnd) -> StorageError:
     """The error for an end that is not allowed; a broken pipe is told apart: it mostly is a consequence."""
-    words = end.messages[-1].lower() if end.messages else ""
+    words = last_words(list(end.messages)).lower()
     if end.exit_status in (-signal.SIGPIPE, _SHELL_SIGPIPE_STATUS) or "broken pipe" in words:
         return BrokenOutputError(end.describe())
+    if "no space left on device" in words or "disk quota exceeded" in words:
+        return StorageFullError(end.describe())
     return PipelineError(end.describe())
 
 
