@@ -3,11 +3,8 @@
 The formats are those of GuerillaBackup 0.5.0. `METAINFO_KEYS` is the one table of its metadata keys.
 """
 
-import base64
-import binascii
 import enum
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +13,7 @@ from functools import total_ordering
 from types import MappingProxyType
 from typing import Any
 
+from guerillabackup.element_json import copy_value, decode_binary, dump_object, load_object
 from guerillabackup.errors import ElementIdError, MetainfoError, SourceUrlError
 
 MAX_SOURCE_URL_LENGTH = 2048
@@ -192,40 +190,29 @@ class BackupElementMetainfo:
     __slots__ = ("_serialized", "_values")
 
     def __init__(self, values: Mapping[str, Any]) -> None:
+        for key in ("BackupType", "Timestamp"):
+            if key not in values:
+                raise MetainfoError(f"metadata has no {key}")
+        self._values: dict[str, Any] = {}
         for key, value in values.items():
             if not isinstance(key, str):
                 raise MetainfoError(f"metadata key {key!r} is not a text")
             if value is not None or key in ("BackupType", "Timestamp"):
                 _check_value(key, value)
-        for key in ("BackupType", "Timestamp"):
-            if key not in values:
-                raise MetainfoError(f"metadata has no {key}")
-        self._serialized = _dump(values)
+            self._values[key] = value if key in BINARY_KEYS else copy_value(key, value)
+        self._serialized = dump_object(self._values)
         if len(self._serialized) > MAX_METAINFO_SIZE:
             raise MetainfoError(f"metadata of {len(self._serialized)} bytes, limit {MAX_METAINFO_SIZE}")
-        self._values: dict[str, Any] = dict(values)
 
     @classmethod
     def unserialize(cls, data: bytes) -> "BackupElementMetainfo":
         """The metadata that one ASCII JSON object holds."""
         if len(data) > MAX_METAINFO_SIZE:
             raise MetainfoError(f"metadata of {len(data)} bytes, limit {MAX_METAINFO_SIZE}")
-        try:
-            values = json.loads(
-                data.decode("ascii"),
-                object_pairs_hook=_object_without_duplicates,
-                parse_constant=_refuse_constant,
-                parse_float=_finite_float,
-            )
-        except MetainfoError:
-            raise
-        except (ValueError, RecursionError) as error:
-            raise MetainfoError(f"metadata is not ASCII JSON: {error}") from error
-        if not isinstance(values, dict):
-            raise MetainfoError(f"metadata is a JSON {type(values).__name__}, not an object")
+        values = load_object(data)
         for key in BINARY_KEYS & values.keys():
             if values[key] is not None:
-                values[key] = _decode_base64(key, values[key])
+                values[key] = decode_binary(key, values[key])
         return cls(values)
 
     def serialize(self) -> bytes:
@@ -247,7 +234,7 @@ class BackupElementMetainfo:
     def signed_bytes(self) -> bytes:
         """What MetaDataSignature signs: the JSON with that key null and without TransferAttributes."""
         values = {key: value for key, value in self._values.items() if key != "TransferAttributes"}
-        return _dump({**values, "MetaDataSignature": None})
+        return dump_object({**values, "MetaDataSignature": None})
 
     @property
     def backup_type(self) -> BackupType:
@@ -369,41 +356,3 @@ def _check_value(key: str, value: Any) -> None:
 
 def _is_handling_policy(item: object) -> bool:
     return isinstance(item, str) and _HANDLING_POLICY.fullmatch(item) is not None
-
-
-def _dump(values: Mapping[str, Any]) -> bytes:
-    encoded = {
-        key: base64.b64encode(value).decode("ascii") if isinstance(value, bytes) else value
-        for key, value in values.items()
-    }
-    try:
-        return json.dumps(encoded, sort_keys=True, allow_nan=False).encode("ascii")
-    except (TypeError, ValueError, RecursionError) as error:
-        raise MetainfoError(f"metadata cannot be written as JSON: {error}") from error
-
-
-def _decode_base64(key: str, value: object) -> bytes:
-    if not isinstance(value, str):
-        raise MetainfoError(f"metadata {key} is a {type(value).__name__}, not base64 text")
-    try:
-        return base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise MetainfoError(f"metadata {key} is not base64: {error}") from error
-
-
-def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        raise MetainfoError("metadata has a key twice in one object")
-    return values
-
-
-def _refuse_constant(text: str) -> float:
-    raise MetainfoError(f"metadata holds {text}, which JSON does not have")
-
-
-def _finite_float(text: str) -> float:
-    value = float(text)
-    if value in (float("inf"), float("-inf")):
-        raise MetainfoError(f"metadata holds the number {text[:40]}, which is too large")
-    return value

@@ -23,6 +23,8 @@ WRITE_CHUNK = 1 << 20
 SYNC_FILE_RANGE_WRITE = 2
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_NOT_THERE = {errno.ENOENT, errno.ENAMETOOLONG}
+"""A name too long for the file system is not in it."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -76,11 +78,27 @@ def open_directory_below(directory_fd: int, components: Sequence[str]) -> int:
     return current
 
 
-def make_directory_below(directory_fd: int, components: Sequence[str], ownership: Ownership) -> int:
+def make_directories(path: str, ownership: Ownership) -> None:
+    """A directory that an operator named, and what is missing above it, each durably. Raises OSError."""
+    parent, name = os.path.split(os.path.abspath(path))
+    if os.path.isdir(path) or not name:
+        return
+    make_directories(parent, ownership)
+    parent_fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.close(_make_one_directory(parent_fd, name, ownership))
+    finally:
+        os.close(parent_fd)
+
+
+def make_directory_below(
+    directory_fd: int, components: Sequence[str], ownership: Ownership, *, sync_all: bool = False
+) -> int:
     """Like open_directory_below, but what is missing is made, durably, from the top down.
 
     A new directory has its owner and mode, and its name is synced in its parent, before anything is put into
-    it. Raises OSError.
+    it; with `sync_all` also the names that were there, which whoever made them may not have synced yet.
+    Raises OSError.
     """
     current = os.dup(directory_fd)
     try:
@@ -88,6 +106,8 @@ def make_directory_below(directory_fd: int, components: Sequence[str], ownership
             _check_name(component)
             try:
                 below = os.open(component, DIRECTORY_FLAGS, dir_fd=current)
+                if sync_all:
+                    _sync_or_close(current, below)
             except FileNotFoundError:
                 below = _make_one_directory(current, component, ownership)
             os.close(current)
@@ -101,6 +121,7 @@ def make_directory_below(directory_fd: int, components: Sequence[str], ownership
 def open_file(directory_fd: int, name: str, flags: int = READ_FLAGS) -> int:
     """A descriptor of a regular file; raises OSError, and StorageError when it is not a regular file."""
     _check_name(name)
+    # Whatever it is, opening does not wait (O_NONBLOCK in READ_FLAGS): a FIFO is refused, not read.
     descriptor = os.open(name, flags, dir_fd=directory_fd)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -137,12 +158,13 @@ def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
 def open_unnamed(directory_fd: int, mode: int) -> int | None:
     """A new file without a name, to read and write; None where the file system has no such thing.
 
-    It vanishes with its last descriptor unless `link_unnamed` names it. Raises OSError.
+    It vanishes with its last descriptor unless `link_unnamed` names it. Raises OSError; FileNotFoundError
+    when the directory was removed.
     """
     try:
         return os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode, dir_fd=directory_fd)
     except OSError as error:
-        if error.errno in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL):
+        if error.errno in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
             return None
         raise
 
@@ -155,12 +177,15 @@ def link_unnamed(descriptor: int, directory_fd: int, name: str) -> None:
 
 def apply_ownership(descriptor: int, mode: int, ownership: Ownership) -> None:
     """Set owner, group and the exact mode whatever the umask is; raises OSError."""
-    if ownership.user_id is not None or ownership.group_id is not None:
-        os.fchown(
-            descriptor,
-            -1 if ownership.user_id is None else ownership.user_id,
-            -1 if ownership.group_id is None else ownership.group_id,
-        )
+    user = -1 if ownership.user_id is None else ownership.user_id
+    group = -1 if ownership.group_id is None else ownership.group_id
+    if (user, group) != (-1, -1):
+        try:
+            os.fchown(descriptor, user, group)
+        except PermissionError as error:
+            raise PermissionError(
+                error.errno, f"may not give a file to user {user}, group {group}"
+            ) from error
     if stat.S_IMODE(os.fstat(descriptor).st_mode) != mode:
         os.fchmod(descriptor, mode)
 
@@ -168,7 +193,8 @@ def apply_ownership(descriptor: int, mode: int, ownership: Ownership) -> None:
 def replace_file(directory_fd: int, name: str, data: bytes, mode: int = 0o600) -> None:
     """Put a small file in the place of another, durably: the old or the new one is there, never a part.
 
-    A crash may leave `name.tmp`, which the next call overwrites. One writer at a time. Raises OSError.
+    A crash may leave `name.tmp`, which the next call removes; a failure leaves nothing. Its mode is exactly
+    `mode`. One writer at a time. Raises OSError.
     """
     _check_name(name)
     temporary = f"{name}.tmp"
@@ -176,11 +202,17 @@ def replace_file(directory_fd: int, name: str, data: bytes, mode: int = 0o600) -
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(temporary, flags, mode, dir_fd=directory_fd)
     try:
-        write_all(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    os.rename(temporary, name, src_dir_fd=directory_fd, dst_dir_fd=directory_fd)
+        try:
+            apply_ownership(descriptor, mode, PRIVATE)
+            write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, name, src_dir_fd=directory_fd, dst_dir_fd=directory_fd)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            remove_file(directory_fd, temporary)
+        raise
     os.fsync(directory_fd)
 
 
@@ -189,13 +221,25 @@ def remove_file(directory_fd: int, name: str) -> bool:
     _check_name(name)
     try:
         os.unlink(name, dir_fd=directory_fd)
-    except FileNotFoundError:
-        return False
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return False
+        raise
     return True
 
 
+def stat_file(directory_fd: int, name: str) -> os.stat_result | None:
+    """What a name is, itself and not what it links to; None when it is not there. Raises OSError."""
+    try:
+        return os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return None
+        raise
+
+
 def list_names(directory_fd: int) -> list[str]:
-    """The names in a directory, sorted; names that are not UTF-8 are left out. Raises OSError."""
+    """The names in a directory, sorted; those that are not printable ASCII are left out. Raises OSError."""
     # listdir moves the offset of the descriptor it is given: take a fresh one, for other threads' sake.
     own = os.open(".", DIRECTORY_FLAGS, dir_fd=directory_fd)
     try:
@@ -224,11 +268,19 @@ def _make_one_directory(parent_fd: int, name: str, ownership: Ownership) -> int:
     descriptor = os.open(name, DIRECTORY_FLAGS, dir_fd=parent_fd)
     try:
         apply_ownership(descriptor, ownership.directory_mode, ownership)
-        os.fsync(parent_fd)
     except BaseException:
         os.close(descriptor)
         raise
+    _sync_or_close(parent_fd, descriptor)
     return descriptor
+
+
+def _sync_or_close(directory_fd: int, descriptor: int) -> None:
+    try:
+        os.fsync(directory_fd)
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def _check_name(name: str) -> None:

@@ -1,23 +1,27 @@
-"""Elements as files below one directory, as GuerillaBackup 0.5.0 lays them out. Touches: os, time.
+"""Elements as files below one directory, as GuerillaBackup 0.5.0 lays them out. Touches: os, fcntl, time.
 
 doc/Storage.txt has the table of all file states. Nothing is remembered between calls but names that save
 work: what is on disk is the truth, and other processes change it at any time.
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Self
 
 from guerillabackup import osfile
 from guerillabackup.element import BackupElementMetainfo, ElementId, SourceUrl
-from guerillabackup.errors import ElementNotFoundError, IntegrityError, MetainfoError
+from guerillabackup.errors import ElementLockedError, ElementNotFoundError, IntegrityError, MetainfoError
 from guerillabackup.osfile import PRIVATE, Ownership, storage_errors
+from guerillabackup.storage.batch import FileBatch, SyncChooser
 from guerillabackup.storage.file_element import AttributeSuffixes, FileElement
+from guerillabackup.storage.folder import RootDirectory, SourceFolders
 from guerillabackup.storage.interface import (
     BatchInterface,
     ElementFilter,
@@ -29,47 +33,69 @@ from guerillabackup.storage.interface import (
 from guerillabackup.storage.naming import (
     DATA,
     INFO,
+    PARTIAL_DIRECTORY,
     check_storable,
     file_name,
     is_source_directory,
     parse_file_name,
     relative_path,
 )
-from guerillabackup.storage.sink import (
-    FileBatch,
-    FileSinkHandle,
-    FreeNames,
-    NewFile,
-    SinkContext,
-    SyncChooser,
-)
+from guerillabackup.storage.new_file import FreeNames
+from guerillabackup.storage.sink import FileSinkHandle, SinkContext
 
 HASH_BLOCK = 1 << 20
+_NO_FOLDER = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """The names in one folder, sorted; `others` are neither files nor folders."""
+
+    files: list[str]
+    folders: list[str]
+    others: list[str]
 
 
 class DefaultFileStorage(StorageInterface):
-    """The storage below `base_directory`, which must exist; `close` lets go of it."""
+    """The storage below `base_directory`, which must exist; `close`, or a with statement, lets go of it.
 
-    def __init__(self, base_directory: str, ownership: Ownership = PRIVATE) -> None:
+    `unnamed_files` False writes new files under names in `.partial/`, as is done anyway where the file system
+    has no unnamed ones.
+    """
+
+    def __init__(
+        self, base_directory: str, ownership: Ownership = PRIVATE, *, unnamed_files: bool = True
+    ) -> None:
         self.base_directory = base_directory
         self._ownership = ownership
-        self._root_fd = osfile.open_directory(base_directory)
+        self._root = RootDirectory(base_directory)
         self._suffixes = AttributeSuffixes()
         self._chooser = SyncChooser()
         self._context = SinkContext(
-            self._root_fd, ownership, FreeNames(), self._suffixes.known, self._open_element
+            self._root,
+            ownership,
+            SourceFolders(self._root, ownership),
+            FreeNames(),
+            self._suffixes.known,
+            self._open_element,
+            # Naming a file that has no name takes /proc.
+            unnamed_files and os.path.isdir("/proc/self/fd"),
         )
-        self._close_lock = threading.Lock()  # guards _root_fd being closed once
 
     def close(self) -> None:
-        """Release the directory; elements and handles of this storage are not used after it."""
-        with self._close_lock:
-            if self._root_fd >= 0:
-                os.close(self._root_fd)
-                self._root_fd = -1
+        """Release the directory; elements and handles of this storage are of no use after it."""
+        self._root.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def get_sink_handle(self, source_url: SourceUrl) -> SinkHandleInterface:
-        return FileSinkHandle(self._context, source_url)
+        check_storable(source_url)
+        with storage_errors(f"cannot begin an element of {source_url}"):
+            return FileSinkHandle(self._context, source_url, self._context.folders.open(source_url.directory))
 
     @contextmanager
     def open_batch(self) -> Iterator[BatchInterface]:
@@ -78,7 +104,7 @@ class DefaultFileStorage(StorageInterface):
             yield batch
             batch.commit()
         finally:
-            batch.drop()
+            batch.end()
 
     def get_backup_data_element(self, element_id: ElementId) -> StorageBackupDataElementInterface:
         element = self._open_element(element_id)
@@ -100,10 +126,11 @@ class DefaultFileStorage(StorageInterface):
         for element_id in self._walk_ids(source_url):
             element = self._open_element(element_id)
             try:
-                if query is None or query(element):
-                    yield element
-            except ElementNotFoundError:
+                if query is not None and not query(element):
+                    continue
+            except (ElementNotFoundError, MetainfoError):
                 continue
+            yield element
 
     def complete(
         self, element_id: ElementId, metainfo: BackupElementMetainfo
@@ -111,7 +138,9 @@ class DefaultFileStorage(StorageInterface):
         check_storable(element_id.source_url)
         with storage_errors(f"cannot complete {element_id}"):
             try:
-                directory_fd = osfile.open_directory_below(self._root_fd, element_id.source_url.directory)
+                directory_fd = osfile.open_directory_below(
+                    self._root.descriptor, element_id.source_url.directory
+                )
             except FileNotFoundError:
                 return None
             try:
@@ -123,17 +152,17 @@ class DefaultFileStorage(StorageInterface):
 
     def find_leftovers(self) -> Iterator[Leftover]:
         now = time.time()
-        for directory, directory_fd, entries in self._walk():
-            names = {name for name, _ in entries}
-            for name, is_directory in entries:
-                what = _leftover_kind(directory, name, is_directory, names)
-                if what:
-                    with contextlib.suppress(FileNotFoundError):
-                        changed = os.stat(name, dir_fd=directory_fd, follow_symlinks=False).st_ctime
-                        yield Leftover(relative_path(directory, name), what, now - changed)
+        for directory, directory_fd, listing in self._walk():
+            for name, what in _leftovers(directory, listing):
+                with storage_errors(f"cannot look at {relative_path(directory, name)}"):
+                    found = osfile.stat_file(directory_fd, name)
+                if found is not None:
+                    yield Leftover(relative_path(directory, name), what, now - found.st_ctime)
+        for name, changed in self._list_partial():
+            yield Leftover(relative_path((PARTIAL_DIRECTORY,), name), "not finished", now - changed)
 
     def _open_element(self, element_id: ElementId) -> FileElement:
-        return FileElement(self._root_fd, element_id, self._ownership, self._suffixes)
+        return FileElement(self._root, element_id, self._ownership, self._suffixes)
 
     def _complete_in(self, directory_fd: int, element_id: ElementId, metainfo: BackupElementMetainfo) -> bool:
         """Link the missing `.info`; whether the element is there in the end. Raises OSError."""
@@ -142,44 +171,70 @@ class DefaultFileStorage(StorageInterface):
         except FileNotFoundError:
             return False
         try:
-            # Whoever deletes leftovers takes this lock too.
-            fcntl.flock(data_fd, fcntl.LOCK_SH)
-            info_name = file_name(element_id, INFO)
-            with contextlib.suppress(FileNotFoundError):
-                os.stat(info_name, dir_fd=directory_fd, follow_symlinks=False)
+            # Whoever deletes leftovers, or takes back what was prepared, holds this lock alone.
+            try:
+                fcntl.flock(data_fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ElementLockedError(f"the data of {element_id} is locked") from error
+            there = osfile.stat_file(directory_fd, file_name(element_id, DATA))
+            if there is None or not os.path.samestat(there, os.fstat(data_fd)):
+                return False
+            if osfile.stat_file(directory_fd, file_name(element_id, INFO)) is not None:
                 return True
             if metainfo.checksum is not None and _digest(data_fd) != metainfo.checksum:
                 raise IntegrityError(f"data of {element_id} is not what its checksum says")
-            info = NewFile(self._root_fd, directory_fd, self._ownership)
-            try:
-                osfile.write_all(info.descriptor, metainfo.serialize())
-                os.fsync(data_fd)
-                os.fsync(info.descriptor)
-                with contextlib.suppress(FileExistsError):
-                    info.link(directory_fd, info_name)
-                os.fsync(directory_fd)
-            finally:
-                info.close()
+            os.fsync(data_fd)
+            self._link_info(directory_fd, file_name(element_id, INFO), metainfo)
             return True
         finally:
             os.close(data_fd)
 
+    def _link_info(self, directory_fd: int, name: str, metainfo: BackupElementMetainfo) -> None:
+        info = self._context.new_file(directory_fd)
+        try:
+            osfile.write_all(info.descriptor, metainfo.serialize())
+            os.fsync(info.descriptor)
+            with contextlib.suppress(FileExistsError):
+                info.link(directory_fd, name)
+        finally:
+            info.close()
+        os.fsync(directory_fd)
+
+    def _list_partial(self) -> list[tuple[str, float]]:
+        """Names in `.partial/` and when they changed; mostly there is no such folder."""
+        with storage_errors(f"cannot list {PARTIAL_DIRECTORY}"):
+            try:
+                directory_fd = osfile.open_directory_below(self._root.descriptor, (PARTIAL_DIRECTORY,))
+            except OSError as error:
+                if error.errno in _NO_FOLDER:
+                    return []
+                raise
+            try:
+                listing = _list(directory_fd)
+                found = [
+                    (name, osfile.stat_file(directory_fd, name))
+                    for name in (*listing.files, *listing.folders, *listing.others)
+                ]
+            finally:
+                os.close(directory_fd)
+        return [(name, status.st_ctime) for name, status in found if status is not None]
+
     def _walk_ids(self, source_url: SourceUrl | None) -> Iterator[ElementId]:
         """Ids of what has data and info, folder by folder, sorted by file name in each."""
         start = () if source_url is None else source_url.directory
-        for directory, _, entries in self._walk(start, deeper=source_url is None):
-            names = {name for name, is_directory in entries if not is_directory}
-            for name, is_directory in entries:
-                file = None if is_directory else parse_file_name(directory, name)
-                if file is None or file.suffix != INFO or file_name(file.element_id, DATA) not in names:
+        for directory, _, listing in self._walk(start, deeper=source_url is None):
+            names = frozenset(listing.files)
+            for name in listing.files:
+                file = parse_file_name(directory, name) if name.endswith(f".{INFO}") else None
+                if file is None or file_name(file.element_id, DATA) not in names:
                     continue
                 if source_url is None or file.element_id.source_url == source_url:
                     yield file.element_id
 
     def _walk(
         self, start: tuple[str, ...] = (), *, deeper: bool = True
-    ) -> Iterator[tuple[tuple[str, ...], int, list[tuple[str, bool]]]]:
-        """Each folder that can hold elements: components, a descriptor, sorted names with is-directory.
+    ) -> Iterator[tuple[tuple[str, ...], int, _Listing]]:
+        """Each folder that can hold elements: components, a descriptor, its names.
 
         One folder's names are in memory at a time, besides the subfolder names on the way to it. The
         descriptor is valid until the next step.
@@ -187,49 +242,69 @@ class DefaultFileStorage(StorageInterface):
         folders = [start]
         while folders:
             directory = folders.pop()
+            with storage_errors(f"cannot list {'/'.join(directory) or self.base_directory}"):
+                try:
+                    directory_fd = osfile.open_directory_below(self._root.descriptor, directory)
+                except OSError as error:
+                    if error.errno in _NO_FOLDER:
+                        continue  # went away, or is not a folder any more
+                    raise
+                try:
+                    listing = _list(directory_fd)
+                except BaseException:
+                    os.close(directory_fd)
+                    raise
             try:
-                directory_fd = osfile.open_directory_below(self._root_fd, directory)
-            except OSError:
-                continue  # went away, or is not a directory any more
-            try:
-                with storage_errors(f"cannot list {'/'.join(directory) or self.base_directory}"):
-                    entries = _list(directory_fd)
-                yield directory, directory_fd, entries
-                if deeper:
-                    below = [name for name, is_directory in entries if is_directory]
-                    folders.extend(
-                        (*directory, name) for name in reversed(below) if is_source_directory(directory, name)
-                    )
+                yield directory, directory_fd, listing
             finally:
                 os.close(directory_fd)
+            if deeper:
+                folders.extend(
+                    (*directory, name)
+                    for name in reversed(listing.folders)
+                    if is_source_directory(directory, name)
+                )
 
 
-def _list(directory_fd: int) -> list[tuple[str, bool]]:
+def _list(directory_fd: int) -> _Listing:
     # A descriptor of its own: scandir moves its offset, which other threads share.
+    listing = _Listing([], [], [])
     own = os.open(".", osfile.DIRECTORY_FLAGS, dir_fd=directory_fd)
     try:
         with os.scandir(own) as entries:
-            return sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
+            for entry in entries:
+                if entry.is_file(follow_symlinks=False):
+                    listing.files.append(entry.name)
+                elif entry.is_dir(follow_symlinks=False):
+                    listing.folders.append(entry.name)
+                else:
+                    listing.others.append(entry.name)
     finally:
         os.close(own)
+    for names in (listing.files, listing.folders, listing.others):
+        names.sort()
+    return listing
 
 
-def _leftover_kind(directory: tuple[str, ...], name: str, is_directory: bool, names: set[str]) -> str | None:
-    """What a name that belongs to no complete element is; None for what belongs to one."""
-    if is_directory:
-        return None if is_source_directory(directory, name) else "not a folder of a source"
-    file = parse_file_name(directory, name)
-    if file is None:
-        return "not a file of an element"
-    has_data = file_name(file.element_id, DATA) in names
-    has_info = file_name(file.element_id, INFO) in names
-    if has_data and has_info:
-        return None
-    if file.suffix == DATA:
-        return "data without info"
-    if file.suffix == INFO:
-        return "info without data"
-    return f"{file.suffix} of no element"
+def _leftovers(directory: tuple[str, ...], listing: _Listing) -> Iterator[tuple[str, str]]:
+    """Names in a folder that belong to no complete element, and what they are."""
+    for name in listing.folders:
+        is_partial = not directory and name == PARTIAL_DIRECTORY
+        if not is_partial and not is_source_directory(directory, name):
+            yield name, "not a folder of a source"
+    for name in listing.others:
+        yield name, "neither a file nor a folder"
+    names = frozenset(listing.files)
+    for name in listing.files:
+        file = parse_file_name(directory, name)
+        if file is None:
+            yield name, "not a file of an element"
+            continue
+        has_data = file_name(file.element_id, DATA) in names
+        has_info = file_name(file.element_id, INFO) in names
+        if not (has_data and has_info):
+            what = {DATA: "data without info", INFO: "info without data"}
+            yield name, what.get(file.suffix, f"{file.suffix} of no element")
 
 
 def _digest(descriptor: int) -> bytes:

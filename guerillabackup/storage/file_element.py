@@ -1,4 +1,6 @@
-"""One stored element as files: reading, attributes, locking, deletion by exact names. Touches: os, fcntl.
+"""One stored element as files: reading, attributes, locking, deletion by exact names.
+
+Touches: os, fcntl, secrets, time.
 
 A lock is an flock on `.data`: it dies with its process. A `.lock` file, which the original makes, counts as
 locked. Deletion takes `.info` away first, so that the element is gone at once and whole, and `.data` last, so
@@ -6,9 +8,13 @@ that its name stays taken until nothing of it is left.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
+import secrets
+import stat
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO
@@ -16,13 +22,21 @@ from typing import BinaryIO
 from guerillabackup import osfile
 from guerillabackup.element import MAX_METAINFO_SIZE, BackupElementMetainfo, ElementId, SourceUrl
 from guerillabackup.element import check_attribute_name as check_name
-from guerillabackup.errors import ElementLockedError, ElementNotFoundError, StorageError
+from guerillabackup.errors import (
+    ElementIdError,
+    ElementLockedError,
+    ElementNotFoundError,
+    MetainfoError,
+    StorageError,
+)
 from guerillabackup.osfile import Ownership, storage_errors
-from guerillabackup.storage.interface import StorageBackupDataElementInterface
+from guerillabackup.storage.folder import RootDirectory
+from guerillabackup.storage.interface import MAX_ATTRIBUTE_SIZE, StorageBackupDataElementInterface
 from guerillabackup.storage.naming import DATA, INFO, LOCK, file_name, parse_file_name
 
-MAX_ATTRIBUTE_SIZE = 1 << 20
-"""Bytes of one attribute's value."""
+LOCK_ATTEMPTS = 3
+LOCK_PAUSE = 0.001
+"""Seconds between two attempts to lock."""
 
 
 class AttributeSuffixes:
@@ -68,14 +82,15 @@ class FileElement(StorageBackupDataElementInterface):
     """An element of a DefaultFileStorage. Used by one thread at a time."""
 
     def __init__(
-        self, root_fd: int, element_id: ElementId, ownership: Ownership, suffixes: AttributeSuffixes
+        self, root: RootDirectory, element_id: ElementId, ownership: Ownership, suffixes: AttributeSuffixes
     ) -> None:
-        self._root_fd = root_fd
+        self._root = root
         self._id = element_id
         self._ownership = ownership
         self._suffixes = suffixes
         self._metainfo: BackupElementMetainfo | None = None
         self._lock_fd: int | None = None
+        self._lock_owner = 0
 
     def __del__(self) -> None:
         self.unlock()
@@ -89,26 +104,34 @@ class FileElement(StorageBackupDataElementInterface):
     def get_metadata(self) -> BackupElementMetainfo:
         if self._metainfo is None:
             with self._directory() as directory_fd:
+                size = self._check_present_in(directory_fd)[INFO].st_size
+                if size > MAX_METAINFO_SIZE:
+                    raise MetainfoError(f"metadata of {size} bytes, limit {MAX_METAINFO_SIZE}")
                 data = osfile.read_file(directory_fd, self._name(INFO), MAX_METAINFO_SIZE)
             self._metainfo = BackupElementMetainfo.unserialize(data)
         return self._metainfo
 
     def get_data_size(self) -> int:
         with self._directory() as directory_fd:
-            return os.stat(self._name(DATA), dir_fd=directory_fd, follow_symlinks=False).st_size
+            return self._check_present_in(directory_fd)[DATA].st_size
 
     def get_arrival_time(self) -> float:
         with self._directory() as directory_fd:
-            return os.stat(self._name(INFO), dir_fd=directory_fd, follow_symlinks=False).st_ctime
+            return self._check_present_in(directory_fd)[INFO].st_ctime
 
     def get_data_stream(self) -> BinaryIO:
         with self._directory() as directory_fd:
             descriptor = osfile.open_file(directory_fd, self._name(DATA))
-            # Who holds the lock may read and delete; nobody else deletes under a reader.
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        os.set_blocking(descriptor, True)
-        return os.fdopen(descriptor, "rb", buffering=0)
+            try:
+                # Who holds the lock may read and delete; nobody else deletes under a reader.
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                self._check_is_data(directory_fd, descriptor)
+                os.set_blocking(descriptor, True)
+                return os.fdopen(descriptor, "rb", buffering=0)
+            except BaseException:
+                os.close(descriptor)
+                raise
 
     def set_extra_data(self, name: str, value: bytes | None) -> None:
         check_name(name)
@@ -140,7 +163,7 @@ class FileElement(StorageBackupDataElementInterface):
                 for name in osfile.list_names(directory_fd)
                 if name.startswith(prefix)
             ]
-        return [suffix for suffix in suffixes if suffix not in (DATA, INFO, LOCK) and "." not in suffix]
+        return [suffix for suffix in suffixes if _is_attribute_name(suffix)]
 
     def delete(self) -> None:
         was_locked = self._lock_fd is not None
@@ -150,6 +173,7 @@ class FileElement(StorageBackupDataElementInterface):
             with self._directory() as directory_fd:
                 suffixes = self._suffixes.for_deletion(self._id.source_url.directory, directory_fd)
                 os.unlink(self._name(INFO), dir_fd=directory_fd)
+                # With .data last, its name stays taken until nothing is left that the next one would inherit.
                 for suffix in (*suffixes, DATA):
                     osfile.remove_file(directory_fd, self._name(suffix))
                 os.fsync(directory_fd)
@@ -162,11 +186,18 @@ class FileElement(StorageBackupDataElementInterface):
         with self._directory() as directory_fd:
             self._check_present_in(directory_fd)
             self._lock_fd = self._flock(directory_fd, fcntl.LOCK_EX)
+            self._lock_owner = os.getpid()
 
     def unlock(self) -> None:
-        if self._lock_fd is not None:
-            os.close(self._lock_fd)
-            self._lock_fd = None
+        if self._lock_fd is None:
+            return
+        descriptor, self._lock_fd = self._lock_fd, None
+        try:
+            # Closing alone would leave it to a child that was forked meanwhile; the child itself only closes.
+            if self._lock_owner == os.getpid():
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+        finally:
+            os.close(descriptor)
 
     def is_locked(self) -> bool:
         if self._lock_fd is not None:
@@ -192,7 +223,9 @@ class FileElement(StorageBackupDataElementInterface):
         """The element's folder; what is missing inside the context is the element."""
         try:
             with storage_errors(f"element {self._id}"):
-                directory_fd = osfile.open_directory_below(self._root_fd, self._id.source_url.directory)
+                directory_fd = osfile.open_directory_below(
+                    self._root.descriptor, self._id.source_url.directory
+                )
                 try:
                     yield directory_fd
                 finally:
@@ -202,36 +235,36 @@ class FileElement(StorageBackupDataElementInterface):
                 raise ElementNotFoundError(f"element {self._id} is not in the storage") from error
             raise
 
-    def _check_present_in(self, directory_fd: int) -> None:
+    def _check_present_in(self, directory_fd: int) -> dict[str, os.stat_result]:
+        """What data and info are; raises FileNotFoundError unless both are there and files."""
+        found = {}
         for suffix in (DATA, INFO):
-            os.stat(self._name(suffix), dir_fd=directory_fd, follow_symlinks=False)
+            status = os.stat(self._name(suffix), dir_fd=directory_fd, follow_symlinks=False)
+            if not stat.S_ISREG(status.st_mode):
+                raise FileNotFoundError(errno.ENOENT, f"{self._name(suffix)} is not a file")
+            found[suffix] = status
+        return found
+
+    def _check_is_data(self, directory_fd: int, descriptor: int) -> None:
+        """Whether the element is there, and `descriptor` its data; raises FileNotFoundError."""
+        now = self._check_present_in(directory_fd)[DATA]
+        # Deleted, or even replaced, since it was opened: then this is not its data any more.
+        if not os.path.samestat(now, os.fstat(descriptor)):
+            raise FileNotFoundError(errno.ENOENT, f"{self._name(DATA)} was replaced")
 
     def _flock(self, directory_fd: int, kind: int) -> int:
         """A descriptor of `.data` that holds the lock; raises ElementLockedError, FileNotFoundError."""
         descriptor = osfile.open_file(directory_fd, self._name(DATA))
         try:
-            try:
-                fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise ElementLockedError(f"element {self._id} is locked") from error
-            if self._has(directory_fd, LOCK):
+            if not _try_flock(descriptor, kind):
+                raise ElementLockedError(f"element {self._id} is locked")
+            if osfile.stat_file(directory_fd, self._name(LOCK)) is not None:
                 raise ElementLockedError(f"element {self._id} is locked by the file {self._name(LOCK)}")
-            # Deleted, or even replaced, between open and lock: then this is not its data any more.
-            now = os.stat(self._name(DATA), dir_fd=directory_fd, follow_symlinks=False)
-            if not os.path.samestat(now, os.fstat(descriptor)):
-                raise FileNotFoundError(self._name(DATA))
-            self._check_present_in(directory_fd)
+            self._check_is_data(directory_fd, descriptor)
         except BaseException:
             os.close(descriptor)
             raise
         return descriptor
-
-    def _has(self, directory_fd: int, suffix: str) -> bool:
-        try:
-            os.stat(self._name(suffix), dir_fd=directory_fd, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        return True
 
     @contextmanager
     def _shared_lock(self, directory_fd: int) -> Iterator[None]:
@@ -248,9 +281,8 @@ class FileElement(StorageBackupDataElementInterface):
 
     def _replace_attribute(self, directory_fd: int, name: str, value: bytes) -> None:
         """The old value or the new one is there, whatever happens. Raises OSError."""
-        # '-' and a second '.' cannot be in an attribute's name: a crash leaves no attribute of that name.
-        temporary = f"{self._name(name)}.new-{os.getpid()}-{threading.get_ident()}"
-        osfile.remove_file(directory_fd, temporary)
+        # Short, for an element's name may be as long as names can be; no file of an element is called so.
+        temporary = f"{self._id.digits}-{os.getpid()}-{secrets.token_hex(8)}.new"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(temporary, flags, self._ownership.file_mode, dir_fd=directory_fd)
         try:
@@ -266,3 +298,24 @@ class FileElement(StorageBackupDataElementInterface):
                 osfile.remove_file(directory_fd, temporary)
             raise
         os.fsync(directory_fd)
+
+
+def _try_flock(descriptor: int, kind: int) -> bool:
+    """Take the lock; a few attempts, for somebody's `is_locked` holds it for a moment too."""
+    for attempts_left in reversed(range(LOCK_ATTEMPTS)):
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if attempts_left > 0:
+                time.sleep(LOCK_PAUSE)
+        else:
+            return True
+    return False
+
+
+def _is_attribute_name(text: str) -> bool:
+    try:
+        check_name(text)
+    except ElementIdError:
+        return False
+    return True

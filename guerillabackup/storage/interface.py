@@ -13,6 +13,9 @@ from typing import BinaryIO, Self
 
 from guerillabackup.element import BackupElementMetainfo, ElementId, SourceUrl
 
+MAX_ATTRIBUTE_SIZE = 1 << 20
+"""Bytes of one attribute's value."""
+
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
@@ -26,7 +29,8 @@ class Leftover:
 class SinkHandleInterface(ABC):
     """Writes one new element. Nothing is visible before `close`, nothing stays after `abort`.
 
-    Used by one thread at a time. As a context manager it aborts what was not closed.
+    Used by one thread at a time. As a context manager it aborts what was not closed. After an operation that
+    raised a StorageError of writing it is closed, and nothing of its element stays.
     """
 
     @abstractmethod
@@ -63,7 +67,7 @@ class SinkHandleInterface(ABC):
     def abort(self) -> None:
         """Forget everything written; may be called at any time, twice too, never raises.
 
-        After `close` it does nothing.
+        After `close` it does nothing, in a batch too.
         """
 
     def __enter__(self) -> Self:
@@ -84,7 +88,10 @@ class SinkInterface(ABC):
 
 
 class StorageBackupDataElementInterface(ABC):
-    """One stored element. While its data stream is open it is not deleted, unless by who holds its lock."""
+    """One stored element. While its data stream is open it is not deleted, unless by who holds its lock.
+
+    A stream that is opened while somebody holds the lock is protected by that lock alone.
+    """
 
     @abstractmethod
     def get_element_id(self) -> ElementId:
@@ -96,7 +103,10 @@ class StorageBackupDataElementInterface(ABC):
 
     @abstractmethod
     def get_metadata(self) -> BackupElementMetainfo:
-        """Its metadata; ElementNotFoundError when it is gone, MetainfoError when unreadable. (getMetaData)"""
+        """Its metadata; ElementNotFoundError when it is gone, MetainfoError when unreadable. (getMetaData)
+
+        What this object has read once it remembers, also when the element is gone since.
+        """
 
     @abstractmethod
     def get_data_size(self) -> int:
@@ -112,7 +122,10 @@ class StorageBackupDataElementInterface(ABC):
 
     @abstractmethod
     def set_extra_data(self, name: str, value: bytes | None) -> None:
-        """Attach an attribute durably, replace it, or detach it with None. (setExtraData)"""
+        """Attach an attribute durably, replace it, or detach it with None. (setExtraData)
+
+        Raises ElementLockedError while somebody else holds the lock, ElementIdError for what is no name.
+        """
 
     @abstractmethod
     def get_extra_data(self, name: str) -> bytes | None:
@@ -142,7 +155,7 @@ class StorageBackupDataElementInterface(ABC):
 
     @abstractmethod
     def is_locked(self) -> bool:
-        """Whether somebody, anywhere, holds a lock on it."""
+        """Whether somebody, anywhere, holds a lock on it or reads its data."""
 
 
 ElementFilter = Callable[[StorageBackupDataElementInterface], bool]
@@ -171,7 +184,8 @@ class StorageInterface(SinkInterface):
         """All complete elements that `query` accepts, of all sources or one. (queryBackupDataElements)
 
         Streams in bounded memory (one folder's names at a time), sorted by folder and file name. Skips what
-        is not an element and what comes or goes meanwhile.
+        is not an element and what comes or goes meanwhile. An element with unreadable metadata is handed out
+        where `query` does not trip over it: a MetainfoError of `query` leaves the element out.
         """
 
     @abstractmethod

@@ -22,13 +22,16 @@ from guerillabackup.element import (
     check_attribute_name,
 )
 from guerillabackup.errors import (
+    ElementExistsError,
     ElementLockedError,
     ElementNotFoundError,
     IntegrityError,
+    MetainfoError,
     StorageError,
 )
 from guerillabackup.osfile import write_all
 from guerillabackup.storage.interface import (
+    MAX_ATTRIBUTE_SIZE,
     BatchInterface,
     ElementFilter,
     Leftover,
@@ -36,7 +39,7 @@ from guerillabackup.storage.interface import (
     StorageBackupDataElementInterface,
     StorageInterface,
 )
-from guerillabackup.storage.naming import check_storable
+from guerillabackup.storage.naming import INFO, check_storable, file_name
 
 
 @dataclass
@@ -78,27 +81,35 @@ class MemoryStorage(StorageInterface):
         self, query: ElementFilter | None = None, source_url: SourceUrl | None = None
     ) -> Iterator[StorageBackupDataElementInterface]:
         with self._lock:
-            ids = sorted(id_ for id_, record in self._records.items() if record.metainfo is not None)
+            ids = sorted(
+                (id_ for id_, record in self._records.items() if record.metainfo is not None),
+                key=lambda id_: (id_.source_url.directory, file_name(id_, INFO)),
+            )
         for element_id in ids:
             if source_url is not None and element_id.source_url != source_url:
                 continue
             element = _MemoryElement(self, element_id)
             try:
-                element.get_metadata()
-                if query is None or query(element):
-                    yield element
-            except ElementNotFoundError:
+                self.visible_record(element_id)
+                if query is not None and not query(element):
+                    continue
+            except (ElementNotFoundError, MetainfoError):
                 continue
+            yield element
 
     @contextmanager
     def open_batch(self) -> Iterator[BatchInterface]:
         batch = _MemoryBatch(self)
-        yield batch
-        batch.commit()
+        try:
+            yield batch
+            batch.commit()
+        finally:
+            batch.is_ended = True
 
     def complete(
         self, element_id: ElementId, metainfo: BackupElementMetainfo
     ) -> StorageBackupDataElementInterface | None:
+        check_storable(element_id.source_url)
         with self._lock:
             record = self._records.get(element_id)
             if record is None:
@@ -179,13 +190,14 @@ class _MemorySinkHandle(SinkHandleInterface):
         self, metainfo: BackupElementMetainfo | None = None
     ) -> StorageBackupDataElementInterface | None:
         if self._batch is not None:
+            stream = self.get_sink_stream()
             if metainfo is None:
                 raise StorageError("a sink handle is closed without metadata")
-            stream = self.get_sink_stream()
-            self._batch.closed.append((self, metainfo, _content(stream)))
+            self._batch.add(self, metainfo, _content(stream))
             self._end_stream()
             return None
         if self._prepared is None:
+            self.get_sink_stream()
             if metainfo is None:
                 raise StorageError("a sink handle is closed without metadata")
             self._prepare(metainfo)
@@ -201,12 +213,16 @@ class _MemorySinkHandle(SinkHandleInterface):
         self._end_stream()
         if self._prepared is not None:
             self._storage.forget(self._prepared[0], only_prepared=True)
-            self._prepared = None
+            self._prepared = self._element_id = None
 
     def publish(self, element_id: ElementId, metainfo: BackupElementMetainfo) -> "_MemoryElement":
         """Make what was added visible."""
-        self._storage.complete(element_id, metainfo)
-        self._prepared = None
+        self._prepared = self._element_id = None
+        stored = self._storage.complete(element_id, metainfo)
+        if stored is None:
+            raise StorageError(f"the prepared data of {element_id} was removed")
+        if stored.get_metadata() != metainfo:
+            raise ElementExistsError(f"{element_id} was completed with other metadata")
         self._element_id = element_id
         return _MemoryElement(self._storage, element_id)
 
@@ -230,14 +246,25 @@ class _MemorySinkHandle(SinkHandleInterface):
 class _MemoryBatch(BatchInterface):
     def __init__(self, storage: MemoryStorage) -> None:
         self._storage = storage
-        self.closed: list[tuple[_MemorySinkHandle, BackupElementMetainfo, bytes]] = []
+        self._closed: list[tuple[_MemorySinkHandle, BackupElementMetainfo, bytes]] = []
+        self.is_ended = False
 
     def get_sink_handle(self, source_url: SourceUrl) -> SinkHandleInterface:
         check_storable(source_url)
+        self._check_running()
         return _MemorySinkHandle(self._storage, source_url, self)
 
+    def add(self, handle: _MemorySinkHandle, metainfo: BackupElementMetainfo, data: bytes) -> None:
+        """A handle that was closed, and what it will be."""
+        self._check_running()
+        self._closed.append((handle, metainfo, data))
+
+    def _check_running(self) -> None:
+        if self.is_ended:
+            raise StorageError("the batch has ended: its elements can no longer be stored")
+
     def commit(self) -> list[StorageBackupDataElementInterface]:
-        closed, self.closed = self.closed, []
+        closed, self._closed = self._closed, []
         return [handle.add_to(metainfo, data) for handle, metainfo, data in closed]
 
 
@@ -245,6 +272,7 @@ class _MemoryElement(StorageBackupDataElementInterface):
     def __init__(self, storage: MemoryStorage, element_id: ElementId) -> None:
         self._storage = storage
         self._id = element_id
+        self._metainfo: BackupElementMetainfo | None = None
 
     def get_element_id(self) -> ElementId:
         return self._id
@@ -253,9 +281,10 @@ class _MemoryElement(StorageBackupDataElementInterface):
         return self._id.source_url
 
     def get_metadata(self) -> BackupElementMetainfo:
-        metainfo = self._storage.visible_record(self._id).metainfo
-        assert metainfo is not None
-        return metainfo
+        if self._metainfo is None:
+            self._metainfo = self._storage.visible_record(self._id).metainfo
+            assert self._metainfo is not None
+        return self._metainfo
 
     def get_data_size(self) -> int:
         return len(self._storage.visible_record(self._id).data)
@@ -268,15 +297,19 @@ class _MemoryElement(StorageBackupDataElementInterface):
         descriptor = os.memfd_create("element", os.MFD_CLOEXEC)
         write_all(descriptor, record.data)
         os.lseek(descriptor, 0, os.SEEK_SET)
-        return _ReadStream(descriptor, record)
+        return _ReadStream(descriptor, record, is_counted=record.holder is None)
 
     def set_extra_data(self, name: str, value: bytes | None) -> None:
         check_attribute_name(name)
-        attributes = self._storage.visible_record(self._id).attributes
+        if value is not None and len(value) > MAX_ATTRIBUTE_SIZE:
+            raise StorageError(f"attribute {name} of {len(value)} bytes, limit {MAX_ATTRIBUTE_SIZE}")
+        record = self._storage.visible_record(self._id)
+        if record.holder not in (None, self):
+            raise ElementLockedError(f"element {self._id} is locked")
         if value is None:
-            attributes.pop(name, None)
+            record.attributes.pop(name, None)
         else:
-            attributes[name] = bytes(value)
+            record.attributes[name] = bytes(value)
 
     def get_extra_data(self, name: str) -> bytes | None:
         check_attribute_name(name)
@@ -310,14 +343,15 @@ class _MemoryElement(StorageBackupDataElementInterface):
 class _ReadStream(io.FileIO):
     """Data being read: keeps its element from being deleted until it is closed."""
 
-    def __init__(self, descriptor: int, record: _Record) -> None:
+    def __init__(self, descriptor: int, record: _Record, is_counted: bool) -> None:
         super().__init__(descriptor, "rb")
         self._record = record
-        record.readers += 1
+        self._count = 1 if is_counted else 0
+        record.readers += self._count
 
     def close(self) -> None:
         if not self.closed:
-            self._record.readers -= 1
+            self._record.readers -= self._count
         super().close()
 
 

@@ -12,7 +12,8 @@ LOCK = "lock"
 PARTIAL_DIRECTORY = ".partial"
 """Below the storage's directory: what is being received and can be resumed; not a source's folder."""
 
-_ATTRIBUTE_SUFFIX = re.compile(r"[A-Za-z0-9_]{1,64}")
+# What the original allows, as far as it is printable: ours sets fewer, and deletes all of them.
+_ATTRIBUTE_SUFFIX = re.compile(r"[!-,0-~]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,10 @@
-"""Builds the storage that a configuration names. Touches: os, pwd, grp."""
+"""Builds the storage that a configuration names. Touches: grp, pwd."""
 
 import grp
-import os
 import pwd
 
 from guerillabackup.errors import ConfigError
-from guerillabackup.osfile import PRIVATE, Ownership, storage_errors
+from guerillabackup.osfile import PRIVATE, Ownership, make_directories, storage_errors
 from guerillabackup.storage.default_file import DefaultFileStorage
 
 
@@ -15,7 +14,7 @@ def open_storage(
     """The storage below a directory, which is made, with its parents, when `create` says so."""
     if create:
         with storage_errors(f"cannot make the storage's directory {base_directory}"):
-            os.makedirs(base_directory, mode=ownership.directory_mode, exist_ok=True)
+            make_directories(base_directory, ownership)
     return DefaultFileStorage(base_directory, ownership)
 
 

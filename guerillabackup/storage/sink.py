@@ -1,4 +1,4 @@
-"""Writes new elements below a storage's directory in the order that makes them durable. Touches: os, time.
+"""Writes new elements below a storage's directory in the order that makes them durable. Touches: os, fcntl.
 
 The order is the law of this file, and doc/Storage.txt says what a crash after each step leaves:
 
@@ -10,192 +10,124 @@ The order is the law of this file, and doc/Storage.txt says what a crash after e
 """
 
 import contextlib
+import enum
+import fcntl
 import os
-import secrets
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from guerillabackup import osfile
-from guerillabackup.element import MAX_SERIAL, BackupElementMetainfo, ElementId, SourceUrl
-from guerillabackup.errors import StorageError
+from guerillabackup.element import MAX_METAINFO_SIZE, BackupElementMetainfo, ElementId, SourceUrl
+from guerillabackup.errors import ElementExistsError, StorageError
 from guerillabackup.osfile import Ownership, storage_errors
-from guerillabackup.storage.interface import (
-    BatchInterface,
-    SinkHandleInterface,
-    StorageBackupDataElementInterface,
-)
-from guerillabackup.storage.naming import (
-    DATA,
-    INFO,
-    LOCK,
-    PARTIAL_DIRECTORY,
-    check_storable,
-    file_name,
-)
-
-MAX_BATCH = 256
-"""Elements a batch keeps open: two descriptors each, of the usual limit of 1024."""
-SLOW_SYNC_PER_ELEMENT = 0.02
-"""Seconds of a file-system sync per element above which an fsync for each is taken to be quicker."""
-FSYNC_BATCHES = 16
-"""Batches with an fsync each before the file-system sync is tried again."""
+from guerillabackup.storage.folder import Folder, RootDirectory, SourceFolders
+from guerillabackup.storage.interface import SinkHandleInterface, StorageBackupDataElementInterface
+from guerillabackup.storage.naming import DATA, INFO, LOCK, file_name
+from guerillabackup.storage.new_file import FreeNames, NewFile
 
 ElementOpener = Callable[[ElementId], StorageBackupDataElementInterface]
 
 
-class NewFile:
-    """A file that has its bytes but not yet its name; falls back to a name in `.partial/`."""
-
-    def __init__(self, root_fd: int, directory_fd: int, ownership: Ownership) -> None:
-        self._root_fd = root_fd
-        self._partial_fd: int | None = None
-        self._partial_name = ""
-        unnamed = osfile.open_unnamed(directory_fd, ownership.file_mode)
-        if unnamed is None:
-            self._partial_fd = osfile.make_directory_below(root_fd, (PARTIAL_DIRECTORY,), ownership)
-            self._partial_name = f"new-{os.getpid()}-{secrets.token_hex(8)}"
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            try:
-                unnamed = os.open(self._partial_name, flags, ownership.file_mode, dir_fd=self._partial_fd)
-            except BaseException:
-                os.close(self._partial_fd)
-                raise
-        self.descriptor: int = unnamed
-        try:
-            osfile.apply_ownership(unnamed, ownership.file_mode, ownership)
-        except BaseException:
-            self.close()
-            raise
-
-    def link(self, directory_fd: int, name: str) -> None:
-        """Give it a name; FileExistsError when that is taken."""
-        if self._partial_fd is None:
-            osfile.link_unnamed(self.descriptor, directory_fd, name)
-        else:
-            os.link(
-                self._partial_name,
-                name,
-                src_dir_fd=self._partial_fd,
-                dst_dir_fd=directory_fd,
-                follow_symlinks=False,
-            )
-
-    def close(self) -> None:
-        """Let go of it: without a name by now, it is gone. May be called twice."""
-        if self._partial_fd is not None:
-            with contextlib.suppress(OSError):
-                osfile.remove_file(self._partial_fd, self._partial_name)
-                os.rmdir(PARTIAL_DIRECTORY, dir_fd=self._root_fd)
-            os.close(self._partial_fd)
-            self._partial_fd = None
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
-
-
-class FreeNames:
-    """Finds free names for elements of one second without trying all taken ones each time."""
-
-    def __init__(self) -> None:
-        self._last: dict[tuple[SourceUrl, str, str], int] = {}
-
-    def link(
-        self,
-        data: NewFile,
-        directory_fd: int,
-        source_url: SourceUrl,
-        metainfo: BackupElementMetainfo,
-        other_suffixes: Sequence[str],
-    ) -> ElementId:
-        """Link `.data` under the first name of which no file exists; FileExistsError never leaves here."""
-        first = ElementId.label(source_url, metainfo.timestamp, metainfo.backup_type)
-        key = (source_url, first.digits, first.backup_type.value)
-        serial = self._last.get(key)
-        if serial is None:
-            if _link_if_free(data, directory_fd, first, other_suffixes):
-                return first
-            serial = -1
-        for number in range(serial + 1, MAX_SERIAL):
-            candidate = ElementId(source_url, first.digits, number, first.backup_type)
-            if _link_if_free(data, directory_fd, candidate, other_suffixes):
-                if len(self._last) >= 1024:
-                    self._last.clear()
-                self._last[key] = number
-                return candidate
-        raise StorageError(f"no free name for an element of {source_url} at {first.digits}")
+class _State(enum.Enum):
+    WRITING = "open"
+    PREPARED = "prepared"
+    IN_BATCH = "closed, its batch is not committed"
+    ENDED = "closed"
 
 
 @dataclass(frozen=True, slots=True)
 class SinkContext:
     """What the handles of one storage share."""
 
-    root_fd: int
+    root: RootDirectory
     ownership: Ownership
+    folders: SourceFolders
     names: FreeNames
     attribute_suffixes: Callable[[], Sequence[str]]
     open_element: ElementOpener
+    unnamed_files: bool = True
+
+    def new_file(self, directory_fd: int) -> NewFile:
+        """A file without a name. Raises OSError."""
+        return NewFile(self.root, directory_fd, self.ownership, unnamed=self.unnamed_files)
+
+
+class HandleGroup(Protocol):
+    """A batch, as its handles know it."""
+
+    def add(self, handle: "FileSinkHandle") -> None: ...
 
 
 class FileSinkHandle(SinkHandleInterface):
-    """Writes one element; see the order on top."""
+    """Writes one element; see the order on top. `folder` is released with the handle.
 
-    def __init__(self, context: SinkContext, source_url: SourceUrl, batch: "FileBatch | None" = None) -> None:
-        check_storable(source_url)
+    An operation that fails ends the handle, and leaves nothing that was not there before.
+    """
+
+    def __init__(
+        self, context: SinkContext, source_url: SourceUrl, folder: Folder, batch: HandleGroup | None = None
+    ) -> None:
+        self.source_url = source_url
+        self.folder = folder
+        self.metainfo: BackupElementMetainfo | None = None
         self._context = context
         self._batch = batch
-        self.source_url = source_url
+        self._state = _State.WRITING
         self._element_id: ElementId | None = None
         self._is_published = False
-        self.metainfo: BackupElementMetainfo | None = None
         self._info: NewFile | None = None
-        with storage_errors(f"cannot begin an element of {source_url}"):
-            self.directory_fd = osfile.make_directory_below(
-                context.root_fd, source_url.directory, context.ownership
-            )
-            try:
-                self._data: NewFile | None = NewFile(context.root_fd, self.directory_fd, context.ownership)
-            except BaseException:
-                os.close(self.directory_fd)
-                raise
+        try:
+            self._data = context.new_file(folder.descriptor)
+        except BaseException:
+            folder.release()
+            raise
 
     def get_sink_stream(self) -> int:
-        if self._data is None or self.metainfo is not None:
-            raise StorageError(f"the sink handle of {self.source_url} is closed")
+        self._check_state(_State.WRITING)
         return self._data.descriptor
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        with storage_errors(f"cannot write an element of {self.source_url}"):
-            osfile.write_all(self.get_sink_stream(), data)
+        descriptor = self.get_sink_stream()
+        with storage_errors(f"cannot write an element of {self.source_url}"), self._ending_on_error():
+            osfile.write_all(descriptor, data)
 
     def prepare(self, metainfo: BackupElementMetainfo) -> ElementId:
         if self._batch is not None:
             raise StorageError("a sink handle of a batch is not prepared by itself")
-        with storage_errors(f"cannot store an element of {self.source_url}"):
+        self._check_state(_State.WRITING)
+        with storage_errors(f"cannot store an element of {self.source_url}"), self._ending_on_error():
+            # Until it is closed, nobody takes the named data for a leftover.
+            fcntl.flock(self._data.descriptor, fcntl.LOCK_SH)
             self.write_info(metainfo)
             self.sync_files()
             element_id = self.link_data()
-            os.fsync(self.directory_fd)
+            os.fsync(self.folder.descriptor)
+        self._state = _State.PREPARED
         return element_id
 
     def close(
         self, metainfo: BackupElementMetainfo | None = None
     ) -> StorageBackupDataElementInterface | None:
+        self._check_state(_State.WRITING, _State.PREPARED)
         with storage_errors(f"cannot store an element of {self.source_url}"):
+            if self._state is _State.PREPARED:
+                with self._ending_on_error():
+                    self._publish_prepared()
+            else:
+                if metainfo is None:
+                    raise StorageError(f"the sink handle of {self.source_url} is closed without metadata")
+                with self._ending_on_error():
+                    self.write_info(metainfo)
+                    if self._batch is None:
+                        self.sync_files()
+                        self.link_data()
+                        self.link_info()
+                        os.fsync(self.folder.descriptor)
             if self._batch is not None:
-                self.write_info(_given(metainfo, self.source_url))
+                self._state = _State.IN_BATCH
                 self._batch.add(self)
                 return None
-            if self._element_id is None:
-                self.write_info(_given(metainfo, self.source_url))
-                self.sync_files()
-                self.link_data()
-            try:
-                self.link_info()
-                os.fsync(self.directory_fd)
-            except BaseException:
-                self._take_back()
-                raise
         return self.finish()
 
     def get_element_id(self) -> ElementId:
@@ -204,46 +136,34 @@ class FileSinkHandle(SinkHandleInterface):
         return self._element_id
 
     def abort(self) -> None:
-        is_the_batchs = self._batch is not None and self.metainfo is not None
-        if not is_the_batchs:
-            self.drop()
+        if self._state in (_State.WRITING, _State.PREPARED):
+            self.forget()
 
     # The steps, one by one, for `close` here and for the batch.
 
-    def drop(self) -> None:
-        """Forget everything that is not published; never raises."""
-        if self._data is None:
-            return
-        if self._element_id is not None and not self._is_published:
-            self._take_back()
-        self._release()
-
     def write_info(self, metainfo: BackupElementMetainfo) -> None:
         """The metadata, unnamed and not yet synced. Raises OSError."""
-        self.get_sink_stream()
-        info = NewFile(self._context.root_fd, self.directory_fd, self._context.ownership)
-        try:
-            osfile.write_all(info.descriptor, metainfo.serialize())
-        except BaseException:
-            info.close()
-            raise
-        self._info = info
+        if self.folder.is_removed():
+            # Removed while it was empty, which a long backup gives time for: its data is not lost for that.
+            folder = self._context.folders.open(self.source_url.directory)
+            self.folder.release()
+            self.folder = folder
+        self._info = self._context.new_file(self.folder.descriptor)
+        osfile.write_all(self._info.descriptor, metainfo.serialize())
         self.metainfo = metainfo
 
     def sync_files(self) -> None:
         """Data and metadata on stable storage. Raises OSError."""
-        assert self._data is not None
         assert self._info is not None
         os.fsync(self._data.descriptor)
         os.fsync(self._info.descriptor)
 
     def link_data(self) -> ElementId:
         """The name is taken from here on. Raises OSError."""
-        assert self._data is not None
         assert self.metainfo is not None
         self._element_id = self._context.names.link(
             self._data,
-            self.directory_fd,
+            self.folder.descriptor,
             self.source_url,
             self.metainfo,
             (INFO, LOCK, *self._context.attribute_suffixes()),
@@ -253,135 +173,77 @@ class FileSinkHandle(SinkHandleInterface):
     def link_info(self) -> None:
         """The element exists from here on. Raises OSError."""
         assert self._info is not None
-        assert self._element_id is not None
-        self._info.link(self.directory_fd, file_name(self._element_id, INFO))
+        self._info.link(self.folder.descriptor, file_name(self.get_element_id(), INFO))
         self._is_published = True
 
     def finish(self) -> StorageBackupDataElementInterface:
         """Let go of everything and hand the element out."""
-        assert self._element_id is not None
         self._release()
-        return self._context.open_element(self._element_id)
+        return self._context.open_element(self.get_element_id())
 
-    def _take_back(self) -> None:
-        """Remove exactly the names that were given; what cannot be is a leftover, and blocks nothing."""
-        assert self._element_id is not None
-        with contextlib.suppress(OSError):
+    def forget(self) -> None:
+        """Let go of everything, and take back what was named but is not an element. Never raises."""
+        if self._state is _State.ENDED:
+            return
+        if self._element_id is not None and not self._is_published:
+            self._take_back(self._element_id)
+        self._release()
+
+    def _publish_prepared(self) -> None:
+        element_id = self.get_element_id()
+        if not self._data.has_name(self.folder.descriptor, file_name(element_id, DATA)):
+            raise StorageError(f"the prepared data of {element_id} was removed")
+        try:
+            self.link_info()
+        except FileExistsError as error:
+            # Somebody completed it meanwhile; with the same metadata it is what was to be stored here.
+            assert self.metainfo is not None
+            there = osfile.read_file(self.folder.descriptor, file_name(element_id, INFO), MAX_METAINFO_SIZE)
+            if there != self.metainfo.serialize():
+                raise ElementExistsError(f"{element_id} was completed with other metadata") from error
+        os.fsync(self.folder.descriptor)
+
+    @contextlib.contextmanager
+    def _ending_on_error(self) -> Iterator[None]:
+        """What fails in here ends the handle: nothing of the element stays, but what was acknowledged."""
+        try:
+            yield
+        except BaseException:
             if self._is_published:
-                osfile.remove_file(self.directory_fd, file_name(self._element_id, INFO))
-            elif _exists(self.directory_fd, file_name(self._element_id, INFO)):
-                return  # somebody completed what was prepared here: an element, and not ours to take
+                self._withdraw()
+            self.forget()
+            raise
+
+    def _check_state(self, *allowed: _State) -> None:
+        if self._state not in allowed:
+            raise StorageError(f"the sink handle of {self.source_url} is {self._state.value}")
+
+    def _withdraw(self) -> None:
+        """The element is visible, but its folder could not be synced: it was promised to nobody."""
+        with contextlib.suppress(OSError):
+            osfile.remove_file(self.folder.descriptor, file_name(self.get_element_id(), INFO))
             self._is_published = False
-            osfile.remove_file(self.directory_fd, file_name(self._element_id, DATA))
+
+    def _take_back(self, element_id: ElementId) -> None:
+        """Remove exactly the name that was given; what cannot be is a leftover, and blocks nothing."""
+        directory_fd = self.folder.descriptor
+        with contextlib.suppress(OSError):
+            # Who completes what was prepared holds this lock.
+            fcntl.flock(self._data.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if osfile.stat_file(directory_fd, file_name(element_id, INFO)) is not None:
+                return  # an element by now, and not ours to take
+            if self._data.has_name(directory_fd, file_name(element_id, DATA)):
+                osfile.remove_file(directory_fd, file_name(element_id, DATA))
             self._element_id = None
 
     def _release(self) -> None:
-        for file in (self._data, self._info):
-            if file is not None:
-                file.close()
-        self._data = self._info = None
-        os.close(self.directory_fd)
-
-
-class SyncChooser:
-    """Decides how a batch is synced: by one sync of the file system, unless strangers make that slow."""
-
-    def __init__(self) -> None:
-        self._batches_left = 0
-
-    def use_file_system_sync(self) -> bool:
-        """Whether the next batch takes the file-system sync."""
-        if self._batches_left > 0:
-            self._batches_left -= 1
-            return False
-        return True
-
-    def took(self, seconds: float, elements: int) -> None:
-        """Note how long a file-system sync was."""
-        if seconds > max(1, elements) * SLOW_SYNC_PER_ELEMENT:
-            self._batches_left = FSYNC_BATCHES
-
-
-class FileBatch(BatchInterface):
-    """Elements made durable together: all bytes, one sync, then all links, then the folders."""
-
-    def __init__(self, context: SinkContext, chooser: SyncChooser) -> None:
-        self._context = context
-        self._chooser = chooser
-        self._handles: list[FileSinkHandle] = []
-        self._committed: list[StorageBackupDataElementInterface] = []
-
-    def get_sink_handle(self, source_url: SourceUrl) -> SinkHandleInterface:
-        return FileSinkHandle(self._context, source_url, self)
-
-    def add(self, handle: FileSinkHandle) -> None:
-        """A handle that was closed; commits when there are as many as descriptors allow."""
-        self._handles.append(handle)
-        if len(self._handles) >= MAX_BATCH:
-            self._commit()
-
-    def commit(self) -> list[StorageBackupDataElementInterface]:
-        with storage_errors("cannot store a batch of elements"):
-            self._commit()
-        committed, self._committed = self._committed, []
-        return committed
-
-    def drop(self) -> None:
-        """Forget what is not committed."""
-        handles, self._handles = self._handles, []
-        for handle in handles:
-            handle.drop()
-
-    def _commit(self) -> None:
-        if not self._handles:
-            return
-        try:
-            self._sync()
-            folders: dict[tuple[str, ...], int] = {}
-            for handle in self._handles:
-                handle.link_data()
-                handle.link_info()
-                folders.setdefault(handle.source_url.directory, handle.directory_fd)
-            for descriptor in folders.values():
-                os.fsync(descriptor)
-        except BaseException:
-            self.drop()
-            raise
-        handles, self._handles = self._handles, []
-        self._committed.extend(handle.finish() for handle in handles)
-
-    def _sync(self) -> None:
-        if self._chooser.use_file_system_sync():
-            began = time.monotonic()
-            osfile.sync_file_system(self._context.root_fd)
-            self._chooser.took(time.monotonic() - began, len(self._handles))
-        else:
-            for handle in self._handles:
-                handle.sync_files()
-
-
-def _link_if_free(
-    data: NewFile, directory_fd: int, element_id: ElementId, other_suffixes: Sequence[str]
-) -> bool:
-    """Link `.data`, unless it or another file of that element's name exists."""
-    if any(_exists(directory_fd, file_name(element_id, suffix)) for suffix in other_suffixes):
-        return False
-    try:
-        data.link(directory_fd, file_name(element_id, DATA))
-    except FileExistsError:
-        return False
-    return True
-
-
-def _exists(directory_fd: int, name: str) -> bool:
-    try:
-        os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _given(metainfo: BackupElementMetainfo | None, source_url: SourceUrl) -> BackupElementMetainfo:
-    if metainfo is None:
-        raise StorageError(f"the sink handle of {source_url} is closed without metadata")
-    return metainfo
+        if self._state is _State.PREPARED:
+            with contextlib.suppress(OSError):
+                # Not by closing alone: what a child process inherited would keep it.
+                fcntl.flock(self._data.descriptor, fcntl.LOCK_UN)
+        self._state = _State.ENDED
+        self._data.close()
+        if self._info is not None:
+            self._info.close()
+        with contextlib.suppress(OSError):
+            self.folder.release()

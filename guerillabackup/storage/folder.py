@@ -1,0 +1,100 @@
+"""The folders that new elements are written into: opened, made durably, shared by the handles of a batch.
+
+Touches: os.
+"""
+
+import os
+from collections.abc import Sequence
+
+from guerillabackup import osfile
+from guerillabackup.errors import StorageError
+from guerillabackup.osfile import Ownership
+
+MAX_REMEMBERED = 4096
+MAX_TRIES = 10
+"""How often a folder is made again that somebody removes, empty as it is, at the same moment."""
+
+
+class RootDirectory:
+    """A storage's open directory. After `close`, using it is an error: never somebody else's descriptor."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._descriptor = osfile.open_directory(path)
+
+    @property
+    def descriptor(self) -> int:
+        """The descriptor; raises StorageError after `close`."""
+        if self._descriptor < 0:
+            raise StorageError(f"the storage in {self.path} is closed")
+        return self._descriptor
+
+    def close(self) -> None:
+        """Let go of it; may be called twice."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+class Folder:
+    """An open folder with as many users as `share` was called, and one: the last to `release` it closes it.
+
+    Used by one thread at a time, like the handles and the batch that share it.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._users = 1
+
+    def share(self) -> "Folder":
+        """The same folder for one more user."""
+        self._users += 1
+        return self
+
+    def release(self) -> None:
+        """End one use."""
+        self._users -= 1
+        if self._users == 0:
+            os.close(self.descriptor)
+
+    def is_removed(self) -> bool:
+        """Whether somebody removed it since it was opened, which only an empty folder allows."""
+        return os.fstat(self.descriptor).st_nlink == 0
+
+
+class SourceFolders:
+    """Opens folders of sources, which are made when they are not there.
+
+    The first time in the life of this object every name on the way is synced, also of folders that were
+    there: another process may have made them, and ended before it synced them.
+    """
+
+    def __init__(self, root: RootDirectory, ownership: Ownership) -> None:
+        self._root = root
+        self._ownership = ownership
+        self._synced: set[tuple[str, ...]] = set()
+
+    def open(self, components: Sequence[str]) -> Folder:
+        """An open folder with one user. Raises OSError."""
+        key = tuple(components)
+        if key in self._synced:
+            try:
+                return Folder(osfile.open_directory_below(self._root.descriptor, key))
+            except FileNotFoundError:
+                self._synced.discard(key)
+        folder = Folder(self._make(key))
+        if len(self._synced) >= MAX_REMEMBERED:
+            self._synced.clear()
+        self._synced.add(key)
+        return folder
+
+    def _make(self, components: tuple[str, ...]) -> int:
+        for tries_left in reversed(range(MAX_TRIES)):
+            try:
+                return osfile.make_directory_below(
+                    self._root.descriptor, components, self._ownership, sync_all=True
+                )
+            except FileNotFoundError:
+                if tries_left == 0:
+                    raise
+        raise AssertionError("the last try returns or raises")
