@@ -94,9 +94,7 @@ class Ours(Program):
         base = str(self.base.resolve())
         (self.base / "config" / "config").write_text(CONFIGURATION.format(base=base, key=KEY))
         (units / "Tar.config").write_text(UNIT.format(tree=str(self.tree.resolve())))
-        (units / "Tar").write_text(
-            "from guerillabackup.units.tar import backupGeneratorUnitClass  # noqa: F401\n"
-        )
+        (units / "Tar").symlink_to(Path(__file__).parents[2] / "units" / "TarBackupUnit.py")
 
     def back_up(self) -> Run:
         command = str(Path(sys.executable).parent / "guerillabackup")
