@@ -187,7 +187,7 @@ def _find_misspelt(
 ) -> Iterator[str]:
     """Assigned names that are no key but look like one; others are the operator's own."""
     folded = {_fold(name): name for name in known}
-    for name in execution.lines:
+    for name in sorted(execution.lines, key=lambda name: execution.lines[name]):
         if name in known or name not in namespace or not _is_visible(name):
             continue
         similar = folded.get(_fold(name))

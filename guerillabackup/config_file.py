@@ -66,10 +66,11 @@ def read_trusted_file(path: str, limit: int = MAX_FILE_SIZE) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read: {_reason(error)}") from error
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise ConfigError(f"{path}: is not a regular file")
     with open(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ConfigError(f"{path}: is not a regular file")
         try:
             # The opened file itself once more: its name may have changed hands since it was opened.
             problems = list(
@@ -117,20 +118,6 @@ def execute_file(path: str, namespace: dict[str, Any]) -> Execution:
         except BaseException as error:  # exit() and whatever else the file came up with
             problems = (_exception_problem(path, error),)
     return Execution(path, lines, problems)
-
-
-def find_syntax_error(path: str) -> str | None:
-    """Why a file cannot be executed, without executing it; None when it can. Raises ConfigError."""
-    text = read_trusted_file(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            compile(text, path, "exec", dont_inherit=True)
-        except SyntaxError as error:
-            return _syntax_problem(path, error)
-        except (ValueError, RecursionError, MemoryError, OverflowError) as error:
-            return _exception_problem(path, error)
-    return None
 
 
 def _assigned_lines(text: str) -> dict[str, int]:

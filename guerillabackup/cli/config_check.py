@@ -4,25 +4,22 @@ It joins the configuration, the units' own checks and the keyrings.
 """
 
 import os
-import re
 import shutil
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from guerillabackup.config import Configuration, load_configuration
-from guerillabackup.config_file import find_syntax_error
+from guerillabackup.config import Configuration, execute_definition, load_configuration
 from guerillabackup.config_keys import Key
 from guerillabackup.errors import ConfigError, KeyUnusableError
+from guerillabackup.generator.loader import list_units, load_unit_class
 from guerillabackup.signature import KeyInfo, KeyPurpose, Keyring
 from guerillabackup.units.tar_source import parse_sources
 
-OVERLAY_SUFFIX = ".config"
 EXPIRY_WARNING = 30 * 86400
 """Seconds before the end of a key from which on it is warned of."""
 _REQUIRED = ("GeneralPersistencyBaseDir", "GeneralRuntimeDataDir", "DefaultFileSystemSinkBaseDir")
-_UNIT_NAME = re.compile("[A-Za-z0-9]+")
 TAR_SOURCES = "TarBackupUnitConfigList"
 
 
@@ -74,16 +71,12 @@ def check_configuration(config_directory: str) -> CheckOutcome:
     return outcome
 
 
-def overlay_of(configuration: Configuration, unit: str) -> Configuration:
-    """What holds for a unit; raises ConfigError when there is no such unit."""
-    path = os.path.join(configuration.units_directory, unit)
-    if _UNIT_NAME.fullmatch(unit) is None or not (
-        os.path.lexists(path) or os.path.exists(path + OVERLAY_SUFFIX)
-    ):
-        raise ConfigError(f"unit {unit!r} is not in {configuration.units_directory}")
-    if not os.path.lexists(path + OVERLAY_SUFFIX):
-        return configuration
-    return configuration.overlay(path + OVERLAY_SUFFIX, UNIT_KEYS)
+def overlay_of(configuration: Configuration, unit_name: str) -> Configuration:
+    """What holds for an activated unit; raises ConfigError when there is none of that name."""
+    for unit in list_units(configuration.units_directory).units:
+        if unit.name == unit_name:
+            return configuration if unit.overlay is None else configuration.overlay(unit.overlay, UNIT_KEYS)
+    raise ConfigError(f"unit {unit_name!r} is not in {configuration.units_directory}")
 
 
 def describe_value(value: Any) -> Any:
@@ -105,31 +98,22 @@ def describe_value(value: Any) -> Any:
 
 
 def _check_units(configuration: Configuration, outcome: CheckOutcome) -> list[Configuration]:
+    """Load the activated units without making them; hands back what holds for each."""
     overlays = []
     try:
-        names = sorted(os.listdir(configuration.units_directory))
-    except FileNotFoundError:
+        listing = list_units(configuration.units_directory)
+    except ConfigError as error:
+        outcome.problems += error.problems
         return []
-    except OSError as error:
-        outcome.problems.append(f"{configuration.units_directory}: cannot be read: {error.strerror}")
-        return []
-    for name in names:
-        path = os.path.join(configuration.units_directory, name)
-        unit = name.removesuffix(OVERLAY_SUFFIX)
-        if name == "Readme.txt" or name.endswith(".template"):
-            continue
-        if _UNIT_NAME.fullmatch(unit) is None:
-            outcome.warnings.append(f"{path}: is neither a unit nor an overlay of one, and is ignored")
-            continue
+    outcome.warnings += listing.warnings
+    for unit in listing.units:
+        outcome.units.append(unit.name)
         try:
-            if unit == name:
-                problem = find_syntax_error(path)
-                outcome.problems += [] if problem is None else [problem]
-                outcome.units.append(unit)
-            else:
-                if unit not in names:
-                    outcome.warnings.append(f"{path}: is the overlay of a unit that is not enabled")
-                overlays.append(configuration.overlay(path, UNIT_KEYS))
+            load_unit_class(unit, execute_definition)
+        except ConfigError as error:
+            outcome.problems += error.problems
+        try:
+            overlays.append(overlay_of(configuration, unit.name))
         except ConfigError as error:
             outcome.problems += error.problems
     return overlays

@@ -60,7 +60,7 @@ def key() -> None:
 @click.option("--algorithm", type=click.Choice(["ed25519", "rsa4096"]), default="ed25519", show_default=True)
 @_passphrase_file
 @shared(
-    example="guerillabackup key create backup --purpose encrypt --private-keyring /root/private --expires 2y\n"
+    example="guerillabackup key create backup --purpose encrypt --private-keyring /root/keys --expires 2y\n"
     "guerillabackup key create 'myhost signing' --purpose sign"
 )
 def create(
