@@ -15,7 +15,7 @@ venv: ## make .venv with everything in it: .venv/bin/guerillabackup works
 	@sh $(TOOLS)/venv.sh
 
 run: venv ## back up SOURCE (default /etc), verify, restore and compare, step by step
-	@sh $(TOOLS)/demo.sh "$(SOURCE)"
+	@.venv/bin/python3 $(TOOLS)/demo.py "$(SOURCE)"
 
 test: venv ## run the tests; ARGS goes to pytest
 	@sh $(TOOLS)/packages.sh run test

@@ -1,0 +1,319 @@
+"""Shows on this machine's own data what guerillabackup does, and checks it: `make run`.
+
+A full and, after a real change, an incremental backup of SOURCE, encrypted and signed; then it is verified,
+restored into another directory and compared with the source. All files are made in one new directory. SOURCE
+is only read: the change is made in a small directory of the demonstration's own, which is backed up together
+with SOURCE as one source. Exit status 0: what was restored is exactly what was backed up.
+Touches: argparse, os, socket, subprocess, tempfile, time.
+"""
+
+import argparse
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tree_compare import DIFFERENCES_SHOWN, Tree, describe, differences, unreadable
+
+TOP = Path(__file__).resolve().parents[2]
+COMMAND = Path(sys.executable).parent / "guerillabackup"
+CONFIG_VARIABLE = "GUERILLABACKUP_CONFIG_DIR"
+UNIT_FILE = TOP / "units" / "TarBackupUnit.py"
+ATTEMPTS = 3
+"""How often a source that changed under our hands is backed up again before giving up."""
+OWN_FILES = ("config", "data", "private", "restored", "run", "state")
+"""What is made in the demonstration's directory beside `sample`, and so is not backed up."""
+UNIT = """\
+# The source of the demonstration. One unit may have any number.
+TarBackupUnitConfigList = {{
+    {source_url!r}: {{
+        'Root': '/',
+        'Include': {include!r},
+        'Exclude': {exclude!r},
+        'IgnoreBackupRaces': True,
+        'FullBackupTiming': [86400, 86400, None, None],
+        'IncBackupTiming': [1, 1, None, None],
+    }}
+}}
+"""
+
+
+class DemoError(Exception):
+    """Something did not go as it must; the message says what."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is backed up and where everything is made."""
+
+    source: Path
+    base: Path
+    left_out: dict[bytes, str]
+    """Paths below / that cannot be backed up by this user, with the reason."""
+
+    @property
+    def sample(self) -> Path:
+        return self.base / "sample"
+
+    @property
+    def config(self) -> Path:
+        return self.base / "config"
+
+    @property
+    def source_url(self) -> str:
+        host = "".join(
+            letter if letter.isascii() and letter.isalnum() else "-" for letter in socket.gethostname()
+        )
+        return f"/{host}/demo"
+
+    @property
+    def roots(self) -> list[Path]:
+        """What is compared: SOURCE, and the sample where it is not below SOURCE."""
+        return [self.source] if self.sample.is_relative_to(self.source) else [self.source, self.sample]
+
+    def is_left_out(self, path: bytes) -> bool:
+        """Whether a path below / is not part of the backup."""
+        own = [os.fsencode(self.base / name) for name in OWN_FILES]
+        return path in self.left_out or b"/" + path in own
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "source", nargs="?", default="/etc", help="directory to back up (default %(default)s)"
+    )
+    parser.add_argument("--dir", type=Path, help="make everything in this new directory")
+    arguments = parser.parse_args()
+    try:
+        demonstrate(arguments.source, arguments.dir)
+    except (DemoError, OSError) as error:
+        print(f"\nFAILED: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def demonstrate(source: str, directory: Path | None) -> None:
+    """All steps; raises DemoError."""
+    plan = make_plan(source, directory)
+    print(f"Everything is made in {plan.base}; {plan.source} is only read.")
+    print(f"  $ export {CONFIG_VARIABLE}={shlex.quote(str(plan.config))}")
+    step(1, "Make a configuration with its keys: one signs here, one decrypts only where you restore.")
+    private = plan.base / "private"
+    key = "demo"
+    arguments = [
+        "--base",
+        str(plan.base),
+        "--encryption-key",
+        key,
+        "--private-keyring",
+        str(private),
+        "--yes",
+    ]
+    guerillabackup(plan, "config", "init", *arguments)
+    guerillabackup(plan, "key", "create", key, "--purpose", "encrypt", "--private-keyring", str(private))
+
+    step(2, "Activate a unit: what is backed up, and when.")
+    make_sample(plan.sample)
+    activate_unit(plan)
+    guerillabackup(plan, "config", "check")
+
+    step(3, "Make a full backup.")
+    full_seconds = generate(plan)
+
+    step(4, f"Change something, in {plan.sample}, and make an incremental backup.")
+    change_sample(plan.sample)
+    time.sleep(1.1)  # the unit makes an incremental backup a second after the last one at the earliest
+    incremental_seconds = generate(plan)
+    guerillabackup(plan, "element", "list")
+
+    step(5, "Verify: digests, signatures and the chain of what is stored.")
+    guerillabackup(plan, "element", "verify")
+
+    step(6, "Restore into another directory and compare with the source.")
+    target, expected = restore_and_compare(plan)
+    conclude(plan, target, expected, full_seconds, incremental_seconds)
+
+
+def make_plan(source: str, directory: Path | None) -> Plan:
+    path = Path(source).resolve()
+    if not path.is_dir():
+        raise DemoError(f"{source} is not a directory")
+    if path == Path("/"):
+        raise DemoError("choose a directory below /: what is in /proc and /sys cannot be compared")
+    base = (directory or default_directory()).resolve()
+    if directory is not None:
+        base.mkdir(mode=0o700)
+    left_out = {}
+    for name, reason in unreadable(str(path), may_make_devices=os.geteuid() == 0):
+        left_out[os.path.normpath(os.path.join(os.fsencode(path), name)).lstrip(b"/")] = reason
+    if os.fsencode(path).lstrip(b"/") in left_out:
+        raise DemoError(f"{path} cannot be read by this user")
+    return Plan(path, base, left_out)
+
+
+def default_directory() -> Path:
+    """A new directory in the checkout's run/, or a temporary one where that cannot be written."""
+    parent = TOP / "run"
+    try:
+        parent.mkdir(exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=parent))
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="guerillabackup-demo-"))
+
+
+def activate_unit(plan: Plan) -> None:
+    include = [f".{root}" for root in plan.roots]
+    own = [os.fsencode(plan.base / name) for name in OWN_FILES]
+    exclude = [escape(path) for path in own] + [escape(b"/" + path) for path in plan.left_out]
+    units = plan.config / "units"
+    text = UNIT.format(source_url=plan.source_url, include=include, exclude=exclude)
+    (units / "Demo.config").write_text(text, "utf-8")
+    (units / "Demo").symlink_to(UNIT_FILE)
+    print(f"  {units / 'Demo'} -> {UNIT_FILE}")
+    print(f"  {units / 'Demo.config'}: source {plan.source_url}, of {' and '.join(map(str, plan.roots))}")
+    for path, reason in list(plan.left_out.items())[:DIFFERENCES_SHOWN]:
+        print(f"  left out: {'/' + os.fsdecode(path)!a}: {reason}")
+    if len(plan.left_out) > DIFFERENCES_SHOWN:
+        print(f"  left out: {len(plan.left_out) - DIFFERENCES_SHOWN} more")
+
+
+def escape(path: bytes) -> str:
+    """An absolute path as one of tar's patterns, relative to /, that matches nothing else."""
+    text = os.fsdecode(path)
+    return "." + "".join(f"\\{letter}" if letter in "*?[]\\" else letter for letter in text)
+
+
+def generate(plan: Plan) -> float:
+    """Run the generator; seconds it took. Raises DemoError when it made no element."""
+    before = count_elements(plan)
+    began = time.monotonic()
+    guerillabackup(plan, "generator", "run", "--once")
+    seconds = time.monotonic() - began
+    if count_elements(plan) <= before:
+        raise DemoError("the generator made no element")
+    return seconds
+
+
+def restore_and_compare(plan: Plan) -> tuple[Path, Tree]:
+    """Restore and compare. When the source itself changed meanwhile, back it up again, a few times."""
+    for attempt in range(ATTEMPTS):
+        target = plan.base / "restored" / str(attempt + 1)
+        guerillabackup(plan, "restore", plan.source_url, "--to", str(target))
+        expected = describe_roots(plan, Path("/"))
+        found = describe_roots(plan, target)
+        lines = differences(expected, found)
+        if not lines:
+            return target, expected
+        print(f"  {len(lines)} differences:")
+        for line in lines[:DIFFERENCES_SHOWN]:
+            print(f"    {line}")
+        if attempt + 1 < ATTEMPTS:
+            print("  If somebody changed the source since the backup, the next incremental has it:")
+            time.sleep(1.1)
+            generate(plan)
+    raise DemoError(f"what was restored differs from {plan.source} after {ATTEMPTS} attempts")
+
+
+def describe_roots(plan: Plan, below: Path) -> Tree:
+    """What was backed up, as it is below a directory: / for the source itself."""
+    tree: Tree = {}
+    for root in plan.roots:
+        prefix = os.fsencode(root.relative_to("/"))
+
+        def is_left_out(path: bytes, prefix: bytes = prefix) -> bool:
+            return plan.is_left_out(os.path.normpath(os.path.join(prefix, path)))
+
+        part = describe(str(below / root.relative_to("/")), is_left_out, with_owner=os.geteuid() == 0)
+        tree |= {os.path.join(prefix, path): entry for path, entry in part.items()}
+    return tree
+
+
+def make_sample(sample: Path) -> None:
+    """A small tree with what a backup easily gets wrong."""
+    (sample / "folder" / "deep").mkdir(parents=True)
+    (sample / "edited.txt").write_text("as it was in the beginning\n")
+    (sample / "removed.txt").write_text("gone in the incremental backup\n")
+    (sample / "folder" / "deep" / "moved.txt").write_text("in a folder that gets another name\n")
+    (sample / os.fsdecode(b"odd name \xff\n*")).write_bytes(b"neither UTF-8 nor on one line\n")
+    (sample / "script").write_text("#!/bin/sh\n")
+    (sample / "script").chmod(0o750)
+    (sample / "hard-link").hardlink_to(sample / "edited.txt")
+    (sample / "link").symlink_to("edited.txt")
+    os.mkfifo(sample / "fifo")
+    with (sample / "sparse").open("wb") as file:
+        file.truncate(10_000_000)
+    try:
+        os.setxattr(sample / "script", "user.demo", b"an extended attribute")
+    except OSError:
+        print("  (this file system has no extended attributes)")
+
+
+def change_sample(sample: Path) -> None:
+    """An edit, a new file, a removed one, a renamed folder, a changed link and mode."""
+    (sample / "edited.txt").write_text("changed between the two backups\n")
+    (sample / "new.txt").write_text("made between the two backups\n")
+    (sample / "removed.txt").unlink()
+    (sample / "folder").rename(sample / "renamed folder")
+    (sample / "link").unlink()
+    (sample / "link").symlink_to("new.txt")
+    (sample / "script").chmod(0o700)
+    print("  edited.txt edited, new.txt made, removed.txt removed, folder renamed, link and script changed")
+
+
+def count_elements(plan: Plan) -> int:
+    """Elements in the storage: each has one `.info` file."""
+    return sum(1 for _ in (plan.base / "data").rglob("*.info"))
+
+
+def guerillabackup(plan: Plan, *arguments: str) -> None:
+    """Show a command and run it; raises DemoError with its exit status."""
+    print(f"  $ guerillabackup {shlex.join(arguments)}", flush=True)
+    environment = {**os.environ, CONFIG_VARIABLE: str(plan.config)}
+    status = subprocess.run([str(COMMAND), *arguments], stdin=subprocess.DEVNULL, env=environment).returncode
+    if status != 0:
+        raise DemoError(f"guerillabackup {arguments[0]} {arguments[1]} ended with status {status}")
+
+
+def conclude(
+    plan: Plan, target: Path, expected: Tree, full_seconds: float, incremental_seconds: float
+) -> None:
+    content = sum(entry.size for entry in expected.values())
+    print(
+        f"\nEXACT: {len(expected)} names are the same in {target} as in their source, with contents, modes,"
+    )
+    print(
+        "times, links, extended attributes" + (" and owners." if os.geteuid() == 0 else "; owners need root.")
+    )
+    if plan.left_out:
+        print(f"{len(plan.left_out)} names were left out, because this user cannot back them up; see step 2.")
+    stored = sum(file.stat().st_size for file in (plan.base / "data").rglob("*") if file.is_file())
+    rate = content / full_seconds / 1e6
+    print(f"\n  source        {content / 1e6:.1f} MB in {len(expected)} names")
+    print(
+        f"  stored        {stored / 1e6:.1f} MB in {count_elements(plan)} elements, compressed and encrypted"
+    )
+    print(f"  full          {full_seconds:.1f} s, {rate:.0f} MB/s with all that starts and ends a run")
+    print(f"  incremental   {incremental_seconds:.1f} s")
+    print(f"\n  configuration {plan.config}\n  elements      {plan.base / 'data'}")
+    print(f"  decryption    {plan.base / 'private'}: keep such a keyring off the hosts that make backups")
+    print(f"  restored      {target}")
+    command = COMMAND.relative_to(Path.cwd()) if COMMAND.is_relative_to(Path.cwd()) else COMMAND
+    print(f"\nWhat to type next:\n  export {CONFIG_VARIABLE}={shlex.quote(str(plan.config))}")
+    for text in ("element list", f"restore {plan.source_url} --list", "generator run --once"):
+        print(f"  {command} {text}")
+    print(f"  rm -r {shlex.quote(str(plan.base))}")
+
+
+def step(number: int, text: str) -> None:
+    print(f"\n{number}. {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
