@@ -201,7 +201,8 @@ class NonblockingWriter:
         self._limit = 0 if self.is_regular else CAUTIOUS_WRITE
         if stat.S_ISFIFO(mode):
             flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
-            with contextlib.suppress(PermissionError):
+            # Refused for a pipe of another user, or a named one that nobody reads: then with caution.
+            with contextlib.suppress(OSError):
                 self._descriptor = os.open(f"/proc/self/fd/{descriptor}", flags)
                 self._limit = 0
                 return

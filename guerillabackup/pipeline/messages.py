@@ -20,6 +20,12 @@ class MessageCollector:
     def feed(self, data: bytes) -> None:
         """Take bytes; takes any number of them, at any cut."""
         *complete, rest = data.split(b"\n")
+        surplus = len(complete) - KEPT_LINES
+        if self._line_count >= KEPT_LINES and surplus > 0:
+            # A flood: what the end of it pushes out is only counted.
+            self._line_count += surplus
+            self._line.clear()
+            del complete[:surplus]
         for part in complete:
             self._extend(part)
             self._end_line()

@@ -261,6 +261,7 @@ class OSProcess(TransformationProcessInterface):
         except ChildProcessError:
             self._group_is_ours = False
             self._fail(PipelineError(f"exit status of stage {self.name} was taken by somebody else"))
+            self._close_upstream()
             return None
         if result is None:
             return None

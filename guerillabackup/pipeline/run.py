@@ -4,7 +4,7 @@ import select
 import time
 from collections.abc import Callable, Sequence
 
-from guerillabackup.errors import GuerillaBackupError, PipelineError
+from guerillabackup.errors import ConfigError, GuerillaBackupError, PipelineError
 from guerillabackup.events import StageProgress
 from guerillabackup.pipeline.connection import DescriptorOutput
 from guerillabackup.pipeline.digest import DigestPipelineElement
@@ -43,9 +43,7 @@ def default_downstream(
         if compression is not None:
             encryption = encryption.without_compression()
     elif encryption is not None and encryption_key:
-        raise PipelineError(
-            f"the key of {type(encryption).__name__} cannot be replaced by {encryption_key!r}"
-        )
+        raise ConfigError(f"the key of {type(encryption).__name__} cannot be replaced by {encryption_key!r}")
     if encryption is not None:
         elements.append(encryption)
     return [*elements, DigestPipelineElement()]

@@ -1,6 +1,8 @@
 import os
 import select
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -227,6 +229,24 @@ def test_stop_before_the_start_closes_everything(shell):
     second = shell("true").get_execution_instance(first.get_process_output())
     first.stop()
     second.stop()
+
+
+def test_a_status_that_somebody_else_took_is_an_error_and_no_success():
+    script = """
+import signal
+from guerillabackup.errors import PipelineError
+from guerillabackup.pipeline.os_process import OSProcessPipelineElement
+from guerillabackup.pipeline.run import instantiate_pipeline, run_pipeline
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+try:
+    elements = [OSProcessPipelineElement("yes", ["yes"]), OSProcessPipelineElement("sleep", ["sleep", "0.3"])]
+    run_pipeline(instantiate_pipeline(elements, None, None), stall_timeout=30)
+except PipelineError as error:
+    print(error)
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert result.stdout == "exit status of stage sleep was taken by somebody else\n"
+    assert result.stderr == ""
 
 
 def test_counts_show_the_bytes_that_were_moved(shell, finish):
