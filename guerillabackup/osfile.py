@@ -158,8 +158,7 @@ def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
 def open_unnamed(directory_fd: int, mode: int) -> int | None:
     """A new file without a name, to read and write; None where the file system has no such thing.
 
-    It vanishes with its last descriptor unless `link_unnamed` names it. Raises OSError; FileNotFoundError
-    when the directory was removed.
+    It vanishes with its last descriptor unless `link_unnamed` names it. Raises OSError.
     """
     try:
         return os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode, dir_fd=directory_fd)

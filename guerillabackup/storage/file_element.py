@@ -1,10 +1,8 @@
 """One stored element as files: reading, attributes, locking, deletion by exact names.
 
-Touches: os, fcntl, secrets, time.
-
 A lock is an flock on `.data`: it dies with its process. A `.lock` file, which the original makes, counts as
 locked. Deletion takes `.info` away first, so that the element is gone at once and whole, and `.data` last, so
-that its name stays taken until nothing of it is left.
+that its name stays taken until nothing of it is left. Touches: os, fcntl, secrets, time.
 """
 
 import contextlib
