@@ -8,12 +8,12 @@ import hashlib
 import json
 import random
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from original_peer import Original, end
+from original_peer import DEADLINE, Original, end, wait_until
+from stored_content import content_of
 
 from guerillabackup.element import BackupElementMetainfo, SourceUrl
 from guerillabackup.osfile import Ownership
@@ -22,8 +22,6 @@ from guerillabackup.storage.registry import open_storage
 
 DAY = 86400
 START = 1_700_000_000
-DEADLINE = 60.0
-"""Seconds until a program that does not do what is expected has failed."""
 BIG = 3 * (1 << 20) + 17
 """Bytes of an element that needs several frames on the wire."""
 SPACING = {
@@ -37,9 +35,6 @@ SPACING = {
 SIZES = {"Name": "Size", "Priority": 1, "FullSizeMinRel": 0.5, "FullSizeMaxRel": 2.0,
          "IncSizeExpectRel": 1.0, "IncSizeMinRel": 0.001, "IncSizeMaxRel": 2.0}  # fmt: skip
 KEEP_NEWEST = {"Name": "LevelRetention", "Levels": [{"KeepCount": 1, "Interval": "day", "TimeRef": "latest"}]}
-
-Content = dict[tuple[str, str, int], tuple[bytes, dict[str, object]]]
-"""(source, type, Timestamp) and the data's digest of each element -> data, metadata."""
 
 
 def data(size: int) -> bytes:
@@ -76,27 +71,6 @@ def store_chain(storage: StorageInterface, source: str, size: int) -> None:
     for day in range(8):
         kind = "full" if day % 7 == 0 else "inc"
         before = store(storage, source, kind, START + day * DAY, data(size + day), before)
-
-
-def content_of(storage: StorageInterface) -> Content:
-    content = {}
-    for element in storage.query_backup_data_elements():
-        metainfo = element.get_metadata()
-        with element.get_data_stream() as stream:
-            bytes_stored = stream.read()
-        key = (str(element.get_source_url()), metainfo.backup_type.value, metainfo.timestamp)
-        values = json.loads(metainfo.serialize())
-        content[(*key, hashlib.sha512(bytes_stored).hexdigest())] = (bytes_stored, values)
-    return content
-
-
-def wait_until(is_so: Callable[[], bool], process: subprocess.Popen[bytes], stderr: Path) -> None:
-    """Wait for something a program does; fails with its messages when it ends or takes too long."""
-    deadline = time.monotonic() + DEADLINE
-    while not is_so():
-        assert process.poll() is None, stderr.read_text()
-        assert time.monotonic() < deadline, f"nothing for {DEADLINE} s: {stderr.read_text()}"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -173,7 +147,7 @@ def test_the_originals_transfer_service_moves_what_we_stored(
         store(our_storage, "/host/logs/a.log", "full", START, data(number + 1), None)
     expected = content_of(our_storage)
     (tmp_path / "theirs").mkdir(mode=0o700)
-    move(original, tmp_path / "ours", tmp_path / "theirs", short_directory)
+    original.move(tmp_path / "ours", tmp_path / "theirs", short_directory)
     received = open_storage(str(tmp_path / "theirs"), Ownership(), create=False)
     try:
         assert content_of(received) == expected
@@ -182,45 +156,6 @@ def test_the_originals_transfer_service_moves_what_we_stored(
         received.close()
     assert content_of(our_storage) == {}
     assert list(our_storage.find_leftovers()) == []
-
-
-def move(original: Original, source: Path, target: Path, directory: Path) -> None:
-    """Let two transfer services of the original move every element; fails when one of them complains."""
-    policies = {
-        "send": "TransferSenderPolicyClass = guerillabackup.Transfer.SenderMoveDataTransferPolicy\n"
-        "TransferSenderPolicyInitArgs = [False]\n",
-        "receive": "TransferReceiverPolicyClass = guerillabackup.Transfer.ReceiverStoreDataTransferPolicy\n",
-    }
-    services = []
-    sockets = []
-    try:
-        for role, storage in (("send", source), ("receive", target)):
-            base = directory / role
-            base.mkdir()
-            (base / "config").write_text(
-                f"GeneralPersistencyBaseDir = '{base}/state'\nGeneralRuntimeDataDir = '{base}/run'\n"
-                f"DefaultFileSystemSinkBaseDir = '{storage}'\n" + policies[role]
-            )
-            log = base / "log"
-            service = original.start("gb-transfer-service", "--Config", str(base / "config"), stderr=log)
-            services.append((service, log))
-            sockets.append(base / "run" / "transfer.socket")
-            wait_until(sockets[-1].exists, service, log)
-        joined = subprocess.run(
-            [
-                "socat",
-                "-t60",
-                "-b262144",
-                *(f"UNIX-CONNECT:{path},retry=50,interval=0.1" for path in sockets),
-            ],
-            timeout=DEADLINE,
-        )
-        assert joined.returncode == 0
-        assert [service.poll() for service, _ in services] == [None, None]
-    finally:
-        for service, _ in services:
-            end(service)
-    assert [log.read_text() for _, log in services] == ["", ""]
 
 
 def test_we_read_what_the_originals_generator_stored(original, tmp_path, short_directory):

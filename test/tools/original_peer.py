@@ -2,7 +2,7 @@
 
 It is Debian 13's package, fetched with an apt state of its own: nothing of this machine's is changed. Which
 server and which keys, the machine's own Debian source says; only the suite is replaced.
-Touches: fcntl, os, shutil, subprocess, tempfile.
+Touches: fcntl, os, shutil, subprocess, tempfile, time.
 """
 
 import fcntl
@@ -10,7 +10,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 SUITE = "trixie"
@@ -20,6 +21,8 @@ UNITS = f"{LIBRARY}/guerillabackup"
 DEBIAN_SUITES = frozenset(
     ("bookworm", "trixie", "forky", "sid", "testing", "stable", "oldstable", "unstable")
 )
+DEADLINE = 60.0
+"""Seconds until a program that does not do what is expected has failed."""
 FETCH_TIMEOUT = 240.0
 """Seconds for one call of apt-get."""
 
@@ -63,6 +66,48 @@ class Original:
             timeout=timeout,
         )
 
+    def move(self, source: Path, target: Path, directory: Path) -> None:
+        """Let two transfer services, joined by socat, move every element of a storage into another.
+
+        Their own files go into `directory`, whose path is short. Fails when one of them complains.
+        """
+        transfer = "guerillabackup.Transfer"
+        policies = {
+            "send": f"TransferSenderPolicyClass = {transfer}.SenderMoveDataTransferPolicy\n"
+            "TransferSenderPolicyInitArgs = [False]\n",
+            "receive": f"TransferReceiverPolicyClass = {transfer}.ReceiverStoreDataTransferPolicy\n",
+        }
+        services = []
+        sockets = []
+        try:
+            for role, storage in (("send", source), ("receive", target)):
+                base = directory / role
+                base.mkdir()
+                (base / "config").write_text(
+                    f"GeneralPersistencyBaseDir = '{base}/state'\nGeneralRuntimeDataDir = '{base}/run'\n"
+                    f"DefaultFileSystemSinkBaseDir = '{storage}'\n" + policies[role]
+                )
+                log = base / "log"
+                service = self.start("gb-transfer-service", "--Config", str(base / "config"), stderr=log)
+                services.append((service, log))
+                sockets.append(base / "run" / "transfer.socket")
+                wait_until(sockets[-1].exists, service, log)
+            joined = subprocess.run(
+                [
+                    "socat",
+                    "-t60",
+                    "-b262144",
+                    *(f"UNIX-CONNECT:{path},retry=50,interval=0.1" for path in sockets),
+                ],
+                timeout=DEADLINE,
+            )
+            assert joined.returncode == 0
+            assert [service.poll() for service, _ in services] == [None, None]
+        finally:
+            for service, _ in services:
+                end(service)
+        assert [log.read_text() for _, log in services] == ["", ""]
+
     def _environment(self) -> dict[str, str]:
         return {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
@@ -71,6 +116,15 @@ class Original:
             "PYTHONPATH": str(self.root / LIBRARY),
             "PYTHONNOUSERSITE": "1",
         }
+
+
+def wait_until(is_so: Callable[[], bool], process: subprocess.Popen[bytes], stderr: Path) -> None:
+    """Wait for something a program does; fails with its messages when it ends or takes too long."""
+    deadline = time.monotonic() + DEADLINE
+    while not is_so():
+        assert process.poll() is None, stderr.read_text()
+        assert time.monotonic() < deadline, f"nothing for {DEADLINE} s: {stderr.read_text()}"
+        time.sleep(0.02)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
