@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import guerillabackup
 from guerillabackup.config import KEYS_DIRECTORY, LIBRARY_DIRECTORY, MAIN_FILE, UNITS_DIRECTORY
 from guerillabackup.errors import ConfigError
 from guerillabackup.signature import KeyPurpose, Keyring
@@ -33,7 +32,7 @@ class InitPlan:
 
 def find_template(name: str = TEMPLATE) -> str:
     """Where a template is: in the installed package, or in the checkout the package is in."""
-    package = os.path.dirname(os.path.abspath(guerillabackup.__file__))
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     places = (
         os.path.join(package, "templates"),
         os.path.join(os.path.dirname(package), "etc", "guerillabackup"),
