@@ -90,7 +90,7 @@ class GpgHome:
     def _run_agent(self) -> subprocess.Popen[bytes]:
         # gpg-agent listens, forks, and turns into the program it is given; it ends when that one has ended.
         # cat ends with its standard input, which the kernel closes whatever becomes of us.
-        arguments = ["gpg-agent", "--homedir", self._path, "--quiet", "--batch", "--disable-scdaemon"]
+        arguments = ["gpg-agent", "--homedir", self._path, "--quiet", "--disable-scdaemon"]
         environment = {**os.environ, "LC_ALL": "C"}
         environment.pop("GPG_TTY", None)
         try:

@@ -1,0 +1,85 @@
+"""The short-lived home beside a keyring: links to its keys, an agent of its own, nothing left behind."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from guerillabackup.errors import ConfigError
+from guerillabackup.signature_home import GpgHome
+
+
+@pytest.fixture
+def directory(tmp_path):
+    tmp_path.chmod(0o700)
+    return str(tmp_path)
+
+
+def ask_agent(path, command="/bye"):
+    """Whether an agent answers in a home."""
+    arguments = ["gpg-connect-agent", "--homedir", path, "--no-autostart", command, "/bye"]
+    return subprocess.run(arguments, capture_output=True, check=False, timeout=60)
+
+
+def test_an_agent_answers_from_start_to_close(directory):
+    home = GpgHome(directory)
+    home.start_agent()
+    home.start_agent()
+    assert b"OK" in ask_agent(home.path, "getinfo version").stdout
+    home.close()
+    home.close()
+    assert not os.path.exists(home.path)
+
+
+def test_the_agent_ends_with_the_process_that_started_it(directory):
+    program = (
+        "import os, sys; from guerillabackup.signature_home import GpgHome\n"
+        "home = GpgHome(sys.argv[1]); home.start_agent(); print(home.path, flush=True); sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, directory], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        path = process.stdout.readline().strip()
+        answer = ask_agent(path, "getinfo pid").stdout.split()
+        agent = int(answer[answer.index(b"D") + 1])
+        descriptor = os.pidfd_open(agent)
+        process.send_signal(signal.SIGKILL)
+    poll = select.poll()
+    poll.register(descriptor)
+    assert poll.poll(60_000)
+    os.close(descriptor)
+    subprocess.run(["rm", "-rf", "--", path], check=True)
+
+
+def test_keys_are_reached_through_links_and_nothing_is_made_before_it_is_needed(directory):
+    home = GpgHome(directory)
+    assert os.listdir(directory) == []
+    home.prepare_writing()
+    home.prepare_writing()
+    assert sorted(os.listdir(directory)) == ["openpgp-revocs.d", "private-keys-v1.d"]
+    assert os.path.realpath(os.path.join(home.path, "private-keys-v1.d")) == os.path.join(
+        directory, "private-keys-v1.d"
+    )
+    home.close()
+    assert sorted(os.listdir(directory)) == ["openpgp-revocs.d", "private-keys-v1.d"]
+
+
+def test_the_old_form_of_a_keyring_is_used_when_it_is_all_there_is(directory):
+    home = GpgHome(directory)
+    assert home.keyring_path == os.path.join(directory, "pubring.kbx")
+    for name in ("pubring.gpg", "pubring.kbx"):
+        with open(os.path.join(directory, name), "wb"):
+            assert home.keyring_path == os.path.join(directory, name)
+    home.close()
+
+
+def test_without_the_agent_program_the_error_says_so(directory, monkeypatch):
+    home = GpgHome(directory)
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", "/nonexistent")
+        with pytest.raises(ConfigError, match="gpg-agent cannot be started"):
+            home.start_agent()
+    home.close()
