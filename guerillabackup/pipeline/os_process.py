@@ -311,12 +311,12 @@ class OSProcess(TransformationProcessInterface):
             left -= len(data)
 
     def _read_counts(self, process_id: int) -> None:
-        transferred = read_transferred(process_id)
-        if transferred.bytes_read < 0 and self._counts.bytes_read > 0:
-            transferred_read, transferred_written = self._counts.bytes_read, self._counts.bytes_written
-        else:
-            transferred_read, transferred_written = transferred.bytes_read, transferred.bytes_written
-        self._counts = StageCounts(transferred_read, transferred_written, read_cpu_seconds(process_id))
+        moved = read_transferred(process_id)
+        bytes_read, bytes_written = moved.bytes_read, moved.bytes_written
+        if bytes_read < 0 and self._counts.bytes_read > 0:
+            # Those of an ended child only root may read: what was seen last stays.
+            bytes_read, bytes_written = self._counts.bytes_read, self._counts.bytes_written
+        self._counts = StageCounts(bytes_read, bytes_written, read_cpu_seconds(process_id))
 
     def _end_group(self) -> None:
         """End the child and all that is left in its group, reap it, and judge an end not seen yet."""

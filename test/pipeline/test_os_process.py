@@ -250,10 +250,15 @@ except PipelineError as error:
     assert result.stderr == ""
 
 
-def test_counts_show_the_bytes_that_were_moved(shell, finish):
-    process = finish(
-        OSProcessPipelineElement("head", ["head", "-c", "1000000", "/dev/zero"]).get_execution_instance(None)
-    )
+def test_counts_show_the_bytes_that_were_moved_and_last_until_the_end(shell, finish):
+    output, write_end = open_pipe()
+    process = finish(shell("head -c 1000000 /dev/zero; read line").get_execution_instance(output))
+    process.start()
+    give_up = time.monotonic() + DEADLINE
+    while process.get_counts().bytes_written < 1_000_000 and time.monotonic() < give_up:
+        os.sched_yield()
+    os.write(write_end, b"go on\n")
+    os.close(write_end)
     run_to_end(process)
     assert process.get_counts().bytes_written == 1_000_000
     assert process.get_counts().bytes_read >= 1_000_000

@@ -106,7 +106,9 @@ def test_a_program_that_does_not_read_everything_is_an_error(shell, reader, is_l
     elements = [shell("yes", name="source"), shell(reader, name="reader")]
     if not is_last:
         elements.append(DigestPipelineElement())
-    with pytest.raises(UnreadInputError, match=r"stage reader \(/bin/sh\) has ended, but \d+ bytes"):
+    with pytest.raises(
+        UnreadInputError, match=r"stage reader \(/bin/sh\) has ended, but (\d+ bytes|the input was not)"
+    ):
         run(*elements)
 
 
