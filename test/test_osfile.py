@@ -256,20 +256,17 @@ def test_any_buffer_is_written(tmp_path, data):
     assert (tmp_path / "file").read_bytes() == bytes(data)
 
 
-@given(st.integers(0, 20), st.integers(0, 20))
-def test_a_file_is_read_whole_or_refused_by_its_size(size, limit):
-    directory_fd = os.open("/tmp", os.O_RDONLY | os.O_DIRECTORY)
-    name = f"osfile-test-{os.getpid()}"
-    try:
-        osfile.replace_file(directory_fd, name, bytes(size))
-        if size <= limit:
-            assert osfile.read_file(directory_fd, name, limit) == bytes(size)
-        else:
-            with pytest.raises(StorageError, match=f"longer than {limit} bytes"):
-                osfile.read_file(directory_fd, name, limit)
-    finally:
-        osfile.remove_file(directory_fd, name)
-        os.close(directory_fd)
+@pytest.mark.parametrize(("size", "limit"), [(0, 0), (0, 5), (4, 5), (5, 5), (3_000_000, 3_000_000)])
+def test_a_file_within_its_limit_is_read_whole(directory, base, size, limit):
+    (base / "file").write_bytes(bytes(size))
+    assert osfile.read_file(directory, "file", limit) == bytes(size)
+
+
+@pytest.mark.parametrize(("size", "limit"), [(1, 0), (6, 5), (3_000_000, 2_999_999), (3_000_000, 5)])
+def test_a_file_longer_than_its_limit_is_refused(directory, base, size, limit):
+    (base / "file").write_bytes(bytes(size))
+    with pytest.raises(StorageError, match=f"longer than {limit} bytes"):
+        osfile.read_file(directory, "file", limit)
 
 
 def test_the_names_of_a_folder_are_the_same_for_many_threads_at_once(directory, base):
