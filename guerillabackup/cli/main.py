@@ -71,10 +71,25 @@ class LazyGroup(click.Group):
 def _print_version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
     if not value or ctx.resilient_parsing:
         return
-    from importlib.metadata import version
-
-    click.echo(f"{PROGRAM} {version(PROGRAM)}")
+    click.echo(f"{PROGRAM} {_find_version()}")
     ctx.exit()
+
+
+def _find_version() -> str:
+    """The installed package's version, or that of the checkout the package is in."""
+    from importlib import metadata
+
+    try:
+        return metadata.version(PROGRAM)
+    except metadata.PackageNotFoundError:
+        import tomllib
+
+        root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        try:
+            with open(os.path.join(root, "pyproject.toml"), "rb") as stream:
+                return str(tomllib.load(stream)["project"]["version"])
+        except (OSError, ValueError, KeyError):
+            return "of unknown version"
 
 
 @click.group(

@@ -1,0 +1,207 @@
+"""`config check`, `config show` and `config init` on real directories with real keys."""
+
+import os
+import stat
+
+import pytest
+
+from guerillabackup.config import load_configuration
+from guerillabackup.config_keys import KEYS
+
+
+def append(directory, text, name="config"):
+    with open(directory / name, "a", encoding="utf-8") as stream:
+        stream.write(text)
+    os.chmod(directory / name, 0o600)
+
+
+def enable_tar_unit(directory, overlay):
+    (directory / "units" / "Tar").write_text(
+        "from guerillabackup.units.tar import TarBackupUnit as backupGeneratorUnitClass\n"
+    )
+    (directory / "units" / "Tar").chmod(0o600)
+    append(directory, overlay, "units/Tar.config")
+
+
+def test_a_new_configuration_with_its_key_is_in_order(command, made):
+    outcome = command("config", "check", "--config-dir", made)
+    assert (outcome.status, outcome.err) == (0, "")
+    assert "is in order; units: none" in outcome.out
+    assert command("config", "check", "--config-dir", made, "--json").document == {
+        "ok": True,
+        "units": [],
+        "warnings": [],
+    }
+
+
+def test_all_problems_of_main_file_units_and_overlays_are_said_at_once(command, made):
+    append(made, "StorageFileMode = 640\n")
+    outcome = command("config", "check", "--config-dir", made)
+    assert outcome.status == 1
+    assert "StorageFileMode is 640" in outcome.err
+    append(made, "StorageFileMode = 0o640\n")
+    enable_tar_unit(made, "TarBackupUnitConfigList = {'/a': {'Rot': '/'}}\nGeneralSignData = 5\n")
+    (made / "units" / "Broken").write_text("def\n")
+    (made / "units" / "Broken").chmod(0o600)
+    outcome = command("config", "check", "--config-dir", made, "--json")
+    assert outcome.status == 1
+    problems = "\n".join(outcome.document["problems"])
+    assert f"{made}/units/Broken:1: syntax error" in problems
+    assert f"{made}/units/Tar.config:1: TarBackupUnitConfigList" in problems
+    assert f"{made}/units/Tar.config:2: GeneralSignData is 5" in problems
+
+
+def test_a_unit_with_sources_is_in_order(command, made):
+    enable_tar_unit(
+        made,
+        "TarBackupUnitConfigList = {'/host/root': {'FullBackupTiming': [1, 2, None, 0],"
+        " 'IncBackupTiming': [1, 2, None, 0], 'EncryptionKey': 'backup'}}\n",
+    )
+    outcome = command("config", "check", "--config-dir", made)
+    assert (outcome.status, outcome.err) == (0, "")
+    assert "units: Tar" in outcome.out
+
+
+def test_a_place_that_is_not_set_is_named_with_its_line(command, made):
+    append(made, "del GeneralPersistencyBaseDir\n")
+    outcome = command("config", "check", "--config-dir", made)
+    assert outcome.status == 1
+    assert "add the line: GeneralPersistencyBaseDir = '/var/lib/guerillabackup/state'" in outcome.err
+
+
+def test_a_program_that_is_missing_is_named(command, made):
+    element = "guerillabackup.OSProcessPipelineElement('/no/bzip', ['/no/bzip'])"
+    append(made, f"GeneralDefaultCompressionElement = {element}\n")
+    outcome = command("config", "check", "--config-dir", made)
+    assert outcome.status == 1
+    assert "needs the program /no/bzip, which is not there" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            "GeneralDefaultEncryptionElement = guerillabackup.GpgEncryptionPipelineElement('nobody')",
+            "key 'nobody' is not in keyring",
+        ),
+        ("GeneralSigningKey = 'backup'", "key 'backup' ("),
+        (
+            f"GeneralTrustedSigningKeys = {{'.*': ['{'0' * 40}']}}",
+            f"names {'0' * 40}, which is not in keyring",
+        ),
+    ],
+)
+def test_a_key_that_is_missing_or_of_no_use_ends_with_5(command, made, line, message):
+    append(made, f"{line}\n")
+    outcome = command("config", "check", "--config-dir", made)
+    assert outcome.status == 5
+    assert message in outcome.err
+
+
+def test_a_keyring_that_others_can_enter_ends_with_5(command, made):
+    (made / "keys").chmod(0o755)
+    outcome = command("config", "check", "--config-dir", made)
+    assert outcome.status == 5
+    assert f"chmod 0700 {made}/keys" in outcome.err
+
+
+def test_a_private_keyring_that_is_away_is_only_warned_of(command, made, tmp_path):
+    (tmp_path / "private").rename(tmp_path / "taken away")
+    outcome = command("config", "check", "--config-dir", made)
+    assert outcome.status == 0
+    assert "warning: the private keyring" in outcome.err
+
+
+def test_a_key_that_ends_soon_is_warned_of(command, made, tmp_path):
+    command("key", "create", "soon", "--purpose", "sign", "--expires", "5d", "--config-dir", made)
+    append(made, "GeneralSigningKey = 'soon'\n")
+    outcome = command("config", "check", "--config-dir", made)
+    assert outcome.status == 0
+    assert "expires in 4 days" in outcome.err
+
+
+def test_show_has_every_key_with_value_and_origin(command, made):
+    records = command("config", "show", "--config-dir", made, "--json").document
+    assert {record["key"] for record in records} >= set(KEYS)
+    origins = {record["key"]: record["origin"] for record in records}
+    assert origins["DefaultFileSystemSinkBaseDir"].startswith(f"{made}/config:")
+    assert origins["StorageFileMode"] == "default"
+    text = command("config", "show", "--config-dir", made).out
+    assert "0o600" in text
+    assert "GpgEncryptionPipelineElement(" in text
+
+
+def test_show_of_one_key_is_that_key(command, made):
+    append(made, "MyOwnKey = [1, {'a': object}]\n")
+    document = command("config", "show", "MyOwnKey", "--config-dir", made, "--json").document
+    assert document["value"] == [1, {"a": "builtins.object"}]
+    outcome = command("config", "show", "GeneralSignDat", "--config-dir", made)
+    assert outcome.status == 1
+    assert "did you mean GeneralSignData?" in outcome.err
+
+
+def test_show_for_a_unit_has_its_overlay(command, made):
+    enable_tar_unit(made, "GeneralSignData = True\nTarBackupUnitConfigList = {}\n")
+    options = ("GeneralSignData", "--config-dir", made, "--json")
+    assert command("config", "show", *options).document["value"] is False
+    shown = command("config", "show", "--unit", "Tar", *options).document
+    assert (shown["value"], shown["origin"]) == (True, f"{made}/units/Tar.config:1")
+    assert command("config", "show", "--unit", "../Tar", *options).status == 1
+
+
+def test_show_of_a_place_that_is_not_set_says_so(command, made):
+    append(made, "del GeneralRuntimeDataDir\n")
+    document = command("config", "show", "GeneralRuntimeDataDir", "--config-dir", made, "--json").document
+    assert (document["value"], document["origin"]) == (None, "not set")
+
+
+def test_init_makes_the_directories_a_signing_key_and_says_what_is_next(command, tmp_path):
+    etc = tmp_path / "etc"
+    outcome = command("config", "init", "--yes", "--base", tmp_path / "var", "--config-dir", etc)
+    assert outcome.status == 0
+    assert "guerillabackup key create backup --purpose encrypt" in outcome.out
+    assert "elements will not be encrypted" in outcome.err
+    assert {path.name for path in etc.iterdir()} == {"config", "keys", "lib-enabled", "units"}
+    assert {path.name for path in (tmp_path / "var").iterdir()} == {"data", "run", "state"}
+    assert stat.S_IMODE((etc / "keys").stat().st_mode) == 0o700
+    assert stat.S_IMODE((etc / "config").stat().st_mode) == 0o600
+    configuration = load_configuration(str(etc))
+    keys = command("key", "list", "--config-dir", etc, "--json").document
+    assert [key["fingerprint"] for key in keys] == [configuration["GeneralSigningKey"]]
+    assert (keys[0]["purpose"], keys[0]["secret"]) == (["sign"], True)
+    assert configuration["DefaultFileSystemSinkBaseDir"] == str(tmp_path / "var" / "data")
+
+
+def test_init_changes_nothing_that_is_there(command, made):
+    before = {path: path.read_bytes() for path in made.rglob("*") if path.is_file()}
+    outcome = command("config", "init", "--yes", "--config-dir", made)
+    assert outcome.status == 1
+    assert f"{made}/config is there already; nothing was changed" in outcome.err
+    assert {path: path.read_bytes() for path in made.rglob("*") if path.is_file()} == before
+
+
+def test_init_does_not_follow_a_dangling_link(command, tmp_path):
+    (tmp_path / "config").symlink_to(tmp_path / "elsewhere")
+    assert command("config", "init", "--yes", "--config-dir", tmp_path).status == 1
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_init_asks_and_takes_no_for_an_answer(command, tmp_path, monkeypatch):
+    etc = tmp_path / "etc"
+    assert command("config", "init", "--base", tmp_path, "--config-dir", etc).status == 2
+    assert not etc.exists()
+
+
+def test_init_without_a_signing_key_makes_none(command, tmp_path):
+    etc = tmp_path / "etc"
+    arguments = ("--yes", "--no-signing-key", "--base", tmp_path, "--config-dir", etc, "--json")
+    assert command("config", "init", *arguments).document["signing_key"] is None
+    assert load_configuration(str(etc))["GeneralSigningKey"] is None
+
+
+def test_names_with_quotes_and_backslashes_get_into_the_configuration_as_they_are(command, tmp_path):
+    names = ['o\'neil \\1 "x"', "second"]
+    options = [part for name in names for part in ("--encryption-key", name)]
+    etc = tmp_path / "etc"
+    assert command("config", "init", "--yes", "--base", tmp_path, *options, "--config-dir", etc).status == 0
+    assert load_configuration(str(etc))["GeneralDefaultEncryptionElement"].keys == tuple(names)

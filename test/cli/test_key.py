@@ -1,0 +1,147 @@
+"""`key create`, `key list`, `key export` and `key import` with real keyrings."""
+
+import io
+import os
+import stat
+import sys
+
+import pytest
+
+
+def names(outcome):
+    return [key["name"] for key in outcome.document]
+
+
+def test_a_pair_for_encryption_leaves_only_its_public_half_with_the_configuration(command, tmp_path):
+    etc, private = tmp_path / "etc", tmp_path / "private"
+    options = ("--config-dir", etc, "--json")
+    made = command(
+        "key",
+        "create",
+        "backup",
+        "--purpose",
+        "encrypt",
+        "--private-keyring",
+        private,
+        "--expires",
+        "2y",
+        *options,
+    ).document
+    assert (made["purpose"], made["days_left"]) == (["encrypt"], 729)
+    (public,) = command("key", "list", *options).document
+    (secret,) = command("key", "list", "--private-keyring", private, *options).document
+    assert (public["secret"], secret["secret"]) == (False, True)
+    assert public["fingerprint"] == secret["fingerprint"] == made["fingerprint"]
+    assert not (etc / "keys" / "private-keys-v1.d").exists()
+    assert stat.S_IMODE(private.stat().st_mode) == 0o700
+
+
+def test_a_key_that_signs_lives_with_the_configuration(command, tmp_path):
+    options = ("--config-dir", tmp_path / "etc", "--json")
+    made = command("key", "create", "Häuschen", "--purpose", "sign", *options).document
+    (listed,) = command("key", "list", *options).document
+    assert (listed["name"], listed["state"], listed["secret"]) == ("Häuschen", "usable", True)
+    assert listed["expires"] is made["expires"] is None
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--purpose", "encrypt"],
+        ["--purpose", "sign", "--private-keyring", "x"],
+        ["--purpose", "sign", "--expires", "soon"],
+        ["--purpose", "sign", "--expires", "0d"],
+        ["--purpose", "sign", "--expires", "101y"],
+        ["--purpose", "certify"],
+        [],
+    ],
+)
+def test_wrong_usage_makes_nothing(command, tmp_path, arguments):
+    etc = tmp_path / "etc"
+    assert command("key", "create", "name", *arguments, "--config-dir", etc).status == 2
+    assert not etc.exists()
+
+
+def test_the_configurations_keyring_is_no_private_one(command, tmp_path):
+    etc = tmp_path / "etc"
+    arguments = ("--purpose", "encrypt", "--private-keyring", etc / "x" / ".." / "keys", "--config-dir", etc)
+    assert command("key", "create", "name", *arguments).status == 2
+
+
+def test_a_name_that_starts_with_dashes_is_a_name(command, tmp_path):
+    options = ("--config-dir", tmp_path / "etc", "--json")
+    assert command("key", "create", "--purpose", "sign", *options, "--", "--foo").status == 0
+    assert names(command("key", "list", *options)) == ["--foo"]
+    assert "PUBLIC KEY" in command("key", "export", *options, "--", "--foo").document["key"]
+
+
+def test_a_key_that_is_not_there_ends_with_5(command, made):
+    outcome = command("key", "export", "nobody", "--config-dir", made)
+    assert outcome.status == 5
+    assert "key 'nobody' is not in keyring" in outcome.err
+
+
+def test_a_keyring_that_is_not_there_is_an_error_that_says_what_to_do(command, tmp_path):
+    outcome = command("key", "list", "--config-dir", tmp_path)
+    assert outcome.status == 1
+    assert "make one with: guerillabackup key create" in outcome.err
+
+
+def test_the_table_says_what_a_key_is_for_and_how_long_it_lasts(command, made):
+    out = command("key", "list", "--config-dir", made).out
+    heading, backup, signing = out.splitlines()
+    assert heading.split()[:2] == ["NAME", "PURPOSE"]
+    assert backup.split()[:6] == ["backup", "encrypt", "-", "-", "usable", "no"]
+    assert "sign" in signing
+
+
+def test_an_exported_key_can_be_imported_elsewhere(command, made, tmp_path):
+    text = command("key", "export", "backup", "--config-dir", made).out
+    (tmp_path / "backup.asc").write_text(text)
+    other = ("--config-dir", tmp_path / "other", "--json")
+    assert names(command("key", "import", tmp_path / "backup.asc", *other)) == ["backup"]
+    assert names(command("key", "list", *other)) == ["backup"]
+
+
+def test_a_key_can_come_from_standard_input(command, made, tmp_path, monkeypatch):
+    text = command("key", "export", "backup", "--config-dir", made).out
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    assert names(command("key", "import", "-", "--config-dir", tmp_path / "other", "--json")) == ["backup"]
+
+
+def test_a_secret_key_is_exported_to_a_file_of_its_owners_alone_and_imported_into_private_keyrings_only(
+    command, made, tmp_path
+):
+    secret = tmp_path / "secret.asc"
+    private = ("--private-keyring", tmp_path / "private")
+    arguments = ("key", "export", "backup", "--secret", "--output", secret, "--config-dir", made)
+    assert command(*arguments).status == 2
+    assert command(*arguments, *private).status == 0
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    assert command(*arguments, *private).status == 1
+    outcome = command("key", "import", secret, "--config-dir", tmp_path / "other")
+    assert outcome.status == 5
+    assert "secret key" in outcome.err
+    arguments = ("key", "import", secret, "--private-keyring", tmp_path / "copy", "--json")
+    assert [key["secret"] for key in command(*arguments, "--config-dir", made).document] == [True]
+
+
+def test_what_is_no_key_file_is_named(command, tmp_path):
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    (tmp_path / "long").write_bytes(b"x" * (2 << 20))
+    for name, status in (("missing", 1), ("binary", 1), ("long", 1), (".", 1)):
+        outcome = command("key", "import", tmp_path / name, "--config-dir", tmp_path / "etc")
+        assert outcome.status == status
+        assert str(tmp_path / name).rstrip("/.") in outcome.err
+
+
+def test_a_passphrase_protects_the_half_that_decrypts(command, tmp_path):
+    passphrase = tmp_path / "passphrase"
+    passphrase.write_text("correct horse\n")
+    os.chmod(passphrase, 0o600)
+    private = ("--private-keyring", tmp_path / "private", "--config-dir", tmp_path / "etc")
+    with_passphrase = ("--passphrase-file", passphrase)
+    assert command("key", "create", "backup", "--purpose", "encrypt", *with_passphrase, *private).status == 0
+    export = ("key", "export", "backup", "--secret", *private)
+    assert command(*export).status == 5
+    assert "PRIVATE KEY" in command(*export, *with_passphrase).out
