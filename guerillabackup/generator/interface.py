@@ -12,6 +12,7 @@ from typing import Any
 from guerillabackup.element import BackupElementMetainfo, ElementId, SourceUrl
 from guerillabackup.errors import GuerillaBackupError
 from guerillabackup.events import EventListener, ignore_events
+from guerillabackup.generator.timing import ClockAnchor
 from guerillabackup.storage.interface import StorageInterface
 
 MetainfoSigner = Callable[[BackupElementMetainfo, SourceUrl], BackupElementMetainfo]
@@ -24,7 +25,8 @@ class UnitContext:
 
     `configuration` is the main configuration with the unit's overlay; `state_directory` is this unit's own,
     made by the generator; `clock` gives UTC seconds; `sign` is None when nothing is signed; `data_signature`
-    makes a detached signature over a stored file's data, None when it is not wanted.
+    makes a detached signature over a stored file's data, None when it is not wanted. `read_anchor` says how
+    the clock stands to the start of the machine, so that a unit notices when it was set back; None: unknown.
     """
 
     unit_name: str
@@ -37,6 +39,7 @@ class UnitContext:
     data_signature: Callable[[int], bytes] | None = None
     listen: EventListener = field(default=ignore_events)
     test_mode: bool = False
+    read_anchor: Callable[[], ClockAnchor | None] = field(default=lambda: None)
 
 
 @dataclass(frozen=True, slots=True)

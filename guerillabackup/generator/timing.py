@@ -8,7 +8,7 @@ from guerillabackup.errors import ConfigError
 
 MAX_SECONDS = 100 * 366 * 24 * 3600
 CLOCK_TOLERANCE = 2
-"""Seconds a remembered time may be ahead of the clock before the clock is taken to have been set back."""
+"""Seconds the clock may fall behind before it is taken to have been set back: a leap second is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,8 @@ class Timing:
         if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 4:
             raise ConfigError(f"timing {value!r} is not a list [min, max, modulo or None, offset]")
         minimum, maximum, modulo, offset = value
+        if maximum is None and modulo is None:
+            maximum = minimum
         for name, number in (("min", minimum), ("max", maximum)):
             if not _is_seconds(number):
                 raise ConfigError(
@@ -59,6 +61,21 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockAnchor:
+    """The clock at some moment, seen from the start of the machine, which no setting of the clock changes.
+
+    `offset` is UTC seconds less the seconds since the start; `boot_id` says which start.
+    """
+
+    boot_id: str
+    offset: float
+
+    def was_set_back_since(self, earlier: "ClockAnchor") -> bool:
+        """Whether the clock went back between the two; unknown after another start: no."""
+        return self.boot_id == earlier.boot_id and self.offset < earlier.offset - CLOCK_TOLERANCE
+
+
+@dataclass(frozen=True, slots=True)
 class Due:
     """The next backup of a source: in how many seconds (not above zero: now), of which type, and why."""
 
@@ -68,16 +85,23 @@ class Due:
 
 
 def next_backup(
-    now: float, last_full: float | None, last_any: float | None, full: Timing, inc: Timing | None
+    now: float,
+    last_full: float | None,
+    last_any: float | None,
+    full: Timing,
+    inc: Timing | None,
+    *,
+    was_set_back: bool = False,
 ) -> Due:
     """What is due next. A full backup that is due wins over an incremental one.
 
-    A remembered time that lies ahead means that the clock was set back. What was changed since then may look
-    older than the last backup to programs that compare times, so only a full backup is safe: it is due now.
+    A remembered time that lies ahead means that the clock was set back; `was_set_back` says so where it has
+    passed that time again. What was changed since then may look older than the last backup to programs
+    that compare times, so only a full backup is safe: it is due now.
     """
     if last_full is None or last_any is None:
-        return Due(0, BackupType.FULL, "there is none yet")
-    if max(last_full, last_any) > now + CLOCK_TOLERANCE:
+        return Due(0, BackupType.FULL, "there is none to go on from")
+    if was_set_back or max(last_full, last_any) > now + CLOCK_TOLERANCE:
         return Due(0, BackupType.FULL, "the clock was set back since the last backup")
     due = Due(full.next_time(last_full) - now, BackupType.FULL, "the time for a full backup has come")
     if due.seconds <= 0 or inc is None:

@@ -6,16 +6,21 @@ has no place for is in `extras.current`.
 
 import base64
 import binascii
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from guerillabackup.element import BackupElementMetainfo, BackupType, SourceUrl
+from guerillabackup.generator.timing import ClockAnchor
 
 
 @dataclass(frozen=True, slots=True)
 class SourceMemory:
-    """What is remembered of a source: times in UTC seconds, the newest DataUuid, archive sizes in bytes."""
+    """What is remembered of a source: times in UTC seconds, the newest DataUuid, archive sizes in bytes.
+
+    `anchor` says how the clock stood at the last backup.
+    """
 
     last_full: int | None = None
     last_any: int | None = None
@@ -23,6 +28,7 @@ class SourceMemory:
     members_uuid: bytes | None = None
     full_size: int | None = None
     inc_size: int | None = None
+    anchor: ClockAnchor | None = None
 
     def expected_size(self, backup_type: BackupType) -> int | None:
         """Bytes tar wrote the last time for a backup of this type."""
@@ -35,11 +41,12 @@ def advanced(
     metainfo: BackupElementMetainfo,
     members: BackupElementMetainfo | None,
     content_size: int,
+    anchor: ClockAnchor | None,
 ) -> SourceMemory:
     """What is remembered after an element, and its list of members if it has one."""
     timestamp = metainfo.timestamp
     size = content_size if content_size > 0 else None
-    memory = replace(memory, last_any=timestamp, last_uuid=metainfo.data_uuid)
+    memory = replace(memory, last_any=timestamp, last_uuid=metainfo.data_uuid, anchor=anchor)
     if members is not None:
         memory = replace(memory, members_uuid=members.data_uuid)
     if backup_type is BackupType.FULL:
@@ -49,9 +56,10 @@ def advanced(
 
 def parse_memories(current: Any, extras: Any) -> dict[SourceUrl, SourceMemory]:
     """All sources of the two files' values; raises TypeError, ValueError, SourceUrlError."""
-    of_source = {} if extras is None else dict(extras)
+    of_source = {} if extras is None else _mapping(extras)
     return {
-        SourceUrl(key): parse_memory(value, of_source.get(key) or {}) for key, value in dict(current).items()
+        SourceUrl(key): parse_memory(value, of_source.get(key, {}))
+        for key, value in _mapping(current).items()
     }
 
 
@@ -69,15 +77,18 @@ def dump_state(memory: SourceMemory) -> list[Any]:
 
 def dump_extras(memory: SourceMemory) -> dict[str, Any]:
     """What the original's form has no place for."""
+    anchor = memory.anchor
     return {
+        "Clock": None if anchor is None else [anchor.boot_id, anchor.offset],
         "MembersUuid": base64.b64encode(memory.members_uuid or b"").decode("ascii"),
         "FullSize": memory.full_size,
         "IncSize": memory.inc_size,
     }
 
 
-def parse_memory(state: Any, extras: dict[str, Any]) -> SourceMemory:
+def parse_memory(state: Any, extras: Any) -> SourceMemory:
     """From the two forms it is kept in; raises TypeError or ValueError."""
+    extras = _mapping(extras)
     last_full, last_any, last_uuid = state
     return SourceMemory(
         _optional_number(last_full),
@@ -86,13 +97,29 @@ def parse_memory(state: Any, extras: dict[str, Any]) -> SourceMemory:
         _decode(extras.get("MembersUuid", "")) or None,
         _optional_number(extras.get("FullSize")),
         _optional_number(extras.get("IncSize")),
+        _optional_anchor(extras.get("Clock")),
     )
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{str(value)[:40]!r} is not an object")
+    return value
+
+
+def _optional_anchor(value: Any) -> ClockAnchor | None:
+    if value is None:
+        return None
+    boot_id, offset = value
+    if not isinstance(boot_id, str) or not isinstance(offset, int | float):
+        raise TypeError(f"{value!r} is not a list of boot id and seconds")
+    return ClockAnchor(boot_id, offset)
 
 
 def _optional_number(value: object) -> int | None:
     if value is None:
         return None
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         raise TypeError(f"{value!r} is not a number")
     return int(value)
 
