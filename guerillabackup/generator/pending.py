@@ -5,16 +5,18 @@ not. So:
 
 1. every element is prepared: all its bytes are durable, its name is taken, it is not visible;
 2. `state.pending` is written: the elements' metadata, and what the unit will remember;
-3. the elements become visible;
+3. the elements become visible, in their order;
 4. the unit remembers (its steps can be repeated), and `state.pending` is removed.
 
 A crash before 2 leaves data without info, which is no element, and no memory. After 2 the next start finishes
 what is described there. An element that then is neither prepared nor visible was moved on by a transfer
-already. It joins state and storage.
+already. While something is pending nothing else is stored: `recover` comes before each backup. It joins state
+and storage.
 """
 
 import base64
 import binascii
+import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,12 +31,20 @@ from guerillabackup.storage.interface import (
 )
 
 
+class Presence(enum.Enum):
+    """Where an element is that was about to be stored when its run was interrupted."""
+
+    STORED = "stored"
+    MOVED_ON = "stored, and moved on by somebody"
+    DAMAGED = "never stored: its data is not what was written"
+
+
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What a crash left to be remembered: the unit's own details, and which elements are still here."""
+    """What a crash left to be remembered: the unit's own details, and what became of the first element."""
 
     details: dict[str, Any]
-    are_present: tuple[bool, ...]
+    presence: Presence
 
 
 def store_together(
@@ -45,22 +55,18 @@ def store_together(
     """Store elements, the first one first; the caller remembers `details` next, then calls `forget_pending`.
 
     When it raises, none of the elements is in the storage and nothing is pending, unless taking them back
-    failed too: then what is pending stays for `recover`.
+    failed too: then what is pending stays for `recover`. The handles are at their end in any case.
     """
-    prepared = [(handle.prepare(metainfo), metainfo) for handle, metainfo in parts]
-    state.save(PENDING, {"Elements": [_describe(*part) for part in prepared], "Details": details})
     elements: list[StorageBackupDataElementInterface] = []
     try:
+        prepared = [(handle.prepare(metainfo), metainfo) for handle, metainfo in parts]
+        state.save(PENDING, {"Elements": [_describe(*part) for part in prepared], "Details": details})
         for handle, _ in parts:
             element = handle.close()
             assert element is not None
             elements.append(element)
     except BaseException:
-        for handle, _ in parts:
-            handle.abort()
-        for element in reversed(elements):
-            element.delete()
-        state.remove(PENDING)
+        _take_back(state, [handle for handle, _ in parts], elements)
         raise
     return elements
 
@@ -68,7 +74,8 @@ def store_together(
 def recover(state: StateDirectory, storage: StorageInterface) -> Recovered | None:
     """Finish the elements of a run that ended after step 2; None when there was none.
 
-    The caller remembers the details, then calls `forget_pending`.
+    The caller remembers the details, unless the first element is damaged, then calls `forget_pending`. Raises
+    StateError, and StorageError when the storage cannot be worked with: then it is tried again.
     """
     pending = state.load(PENDING)
     if pending is None:
@@ -78,7 +85,13 @@ def recover(state: StateDirectory, storage: StorageInterface) -> Recovered | Non
         details = dict(pending["Details"])
     except (KeyError, TypeError, ValueError, IntegrityError) as error:
         raise state.damaged(PENDING, str(error)) from error
-    return Recovered(details, tuple(_complete(storage, *item) for item in described))
+    if not described:
+        raise state.damaged(PENDING, "it names no element")
+    presence = _complete(storage, *described[0])
+    if presence is not Presence.DAMAGED:
+        for companion in described[1:]:
+            _complete(storage, *companion)
+    return Recovered(details, presence)
 
 
 def forget_pending(state: StateDirectory) -> None:
@@ -86,11 +99,33 @@ def forget_pending(state: StateDirectory) -> None:
     state.remove(PENDING)
 
 
-def _complete(storage: StorageInterface, element_id: ElementId, metainfo: BackupElementMetainfo) -> bool:
+def _take_back(
+    state: StateDirectory,
+    handles: Sequence[SinkHandleInterface],
+    elements: Sequence[StorageBackupDataElementInterface],
+) -> None:
+    """Undo what was done before a failure.
+
+    While nothing is visible the note goes first, so that no crash lets it speak of elements that never were.
+    """
     try:
-        return storage.complete(element_id, metainfo) is not None
+        if not elements:
+            state.remove(PENDING)
+    finally:
+        for handle in handles:
+            handle.abort()
+    for element in reversed(elements):
+        element.delete()
+    if elements:
+        state.remove(PENDING)
+
+
+def _complete(storage: StorageInterface, element_id: ElementId, metainfo: BackupElementMetainfo) -> Presence:
+    try:
+        element = storage.complete(element_id, metainfo)
     except IntegrityError:
-        return False  # damaged since: the leftover is reported by whoever looks for leftovers
+        return Presence.DAMAGED  # the data stays: it is reported by whoever looks for leftovers
+    return Presence.MOVED_ON if element is None else Presence.STORED
 
 
 def _describe(element_id: ElementId, metainfo: BackupElementMetainfo) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from guerillabackup import osfile
 from guerillabackup.errors import StateError, StorageError, TemporaryError
-from guerillabackup.osfile import storage_errors
+from guerillabackup.osfile import PRIVATE, storage_errors
 
 MAX_STATE_SIZE = 64 << 20
 """Bytes of one state file."""
@@ -22,6 +22,13 @@ MAX_STATE_SIZE = 64 << 20
 STATE = "state.current"
 OLD_STATE = "state.old"
 PENDING = "state.pending"
+
+_NEW_CHAINS = "to let every source of this unit begin a new chain with a full backup"
+_REMEDIES = {
+    STATE: f"put back a copy of it, or remove it {_NEW_CHAINS}",
+    PENDING: f"remove it and {STATE} {_NEW_CHAINS}",
+}
+_OTHER_REMEDY = "remove it; nothing of it is needed for the next backup"
 
 
 class StateBusyError(StateError, TemporaryError):
@@ -34,13 +41,14 @@ class StateDirectory:
     def __init__(self, path: str) -> None:
         self.path = path
         with storage_errors(f"cannot open the state directory {path}"):
-            os.makedirs(path, mode=0o700, exist_ok=True)
+            osfile.make_directories(path, PRIVATE)
             self.descriptor = osfile.open_directory(path)
         try:
-            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(self.descriptor)
-            raise StateBusyError(f"another generator works with {path} right now") from error
+            with storage_errors(f"cannot lock the state directory {path}"):
+                self._lock()
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> "StateDirectory":
         return self
@@ -58,19 +66,28 @@ class StateDirectory:
         """The JSON value of a file, None when there is no such file; StateError when it is damaged."""
         try:
             text = osfile.read_file(self.descriptor, name, MAX_STATE_SIZE).decode("ascii")
-            return json.loads(text)
+            value = json.loads(text)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise StateError(f"cannot read state file {self.file_path(name)}: {error.strerror}") from error
         except (StorageError, ValueError, RecursionError) as error:
             raise self.damaged(name, str(error)) from error
+        if value is None:
+            raise self.damaged(name, "it holds nothing")
+        return value
+
+    def has(self, name: str) -> bool:
+        """Whether a file is there; when that cannot be told, it is taken to be."""
+        try:
+            return osfile.stat_file(self.descriptor, name) is not None
+        except OSError:
+            return True
 
     def damaged(self, name: str, reason: str) -> StateError:
         """The error for a file whose content cannot be used, with what to do about it."""
         return StateError(
-            f"state file {self.file_path(name)} is damaged ({reason}): put back a copy of it, or remove it to"
-            " let every source of this unit begin a new chain with a full backup"
+            f"state file {self.file_path(name)} is damaged ({reason}): {_REMEDIES.get(name, _OTHER_REMEDY)}"
         )
 
     def save(self, name: str, value: Any, *, keep_as: str | None = None) -> None:
@@ -98,3 +115,11 @@ class StateDirectory:
         """Names the file in the StorageError of what fails inside."""
         with storage_errors(f"cannot write state file {self.file_path(name)}"):
             yield
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StateBusyError(
+                f"another generator works with {self.path} right now; run this again when it has ended"
+            ) from error
