@@ -3,6 +3,9 @@
 Arguments, output and exit status; it joins the generator's service to the terminal.
 """
 
+import signal
+from types import FrameType
+
 import click
 
 from guerillabackup.cli.common import ExitStatus, Invocation, shared
@@ -35,6 +38,8 @@ def run(invocation: Invocation, once: bool, unit_names: tuple[str, ...]) -> Exit
     from guerillabackup.generator.service import run_once
 
     configuration = invocation.configuration()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     with invocation.progress() as listen:
         outcome = run_once(configuration, unit_names=unit_names, listen=listen)
     for warning in outcome.warnings:
@@ -60,8 +65,15 @@ def run(invocation: Invocation, once: bool, unit_names: tuple[str, ...]) -> Exit
     for record in records:
         if record["element"] is not None:
             invocation.say(f"stored {record['element']}")
+        elif record["error"] is None:
+            invocation.say(f"ran for {record['source']} and stored nothing: this is the test mode")
     if not records and not failed_units:
         invocation.say("nothing was due")
     if not outcome.errors:
         return ExitStatus.OK
     return ExitStatus.KEY_UNUSABLE if outcome.only_keys_failed else ExitStatus.SOME_FAILED
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End as Ctrl-C does: programs are stopped, and the commands after a backup are run."""
+    raise KeyboardInterrupt

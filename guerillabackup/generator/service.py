@@ -15,6 +15,7 @@ from guerillabackup.config import Configuration, execute_definition
 from guerillabackup.element import BackupElementMetainfo, SourceUrl
 from guerillabackup.errors import ConfigError, GuerillaBackupError, KeyUnusableError
 from guerillabackup.events import EventListener, UnitFailed, ignore_events
+from guerillabackup.generator.clock import read_anchor
 from guerillabackup.generator.interface import (
     MetainfoSigner,
     SchedulableGeneratorUnitInterface,
@@ -22,6 +23,7 @@ from guerillabackup.generator.interface import (
     UnitContext,
 )
 from guerillabackup.generator.loader import UnitFile, list_units, load_unit_class
+from guerillabackup.generator.timing import ClockAnchor
 from guerillabackup.signature import KeyPurpose, Keyring, sign_metainfo
 from guerillabackup.storage.default_file import DefaultFileStorage
 from guerillabackup.storage.registry import make_ownership, open_storage
@@ -68,11 +70,12 @@ def run_once(
     *,
     unit_names: tuple[str, ...] = (),
     listen: EventListener = ignore_events,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] | None = None,
 ) -> RunOutcome:
     """Invoke every unit that is due, once, one after the other; all units, or those named.
 
-    Raises ConfigError for what concerns all of them; what fails for one unit or source is in the outcome.
+    `clock` gives UTC seconds in place of the system's. Raises ConfigError for what concerns all of them; what
+    fails for one unit or source is in the outcome.
     """
     configuration.require(*REQUIRED)
     listing = list_units(configuration.units_directory)
@@ -82,7 +85,11 @@ def run_once(
             raise ConfigError(f"there is no unit {name!r}; there are: {', '.join(sorted(known)) or 'none'}")
     chosen = [unit for unit in listing.units if not unit_names or unit.name in unit_names]
     with ExitStack() as stack:
-        workshop = _Workshop(configuration, listen, clock, stack)
+        workshop = (
+            _Workshop(configuration, listen, time.time, read_anchor, stack)
+            if clock is None
+            else _Workshop(configuration, listen, clock, lambda: None, stack)
+        )
         outcomes = [workshop.run_unit(unit) for unit in chosen]
     return RunOutcome(tuple(outcomes), listing.warnings)
 
@@ -95,21 +102,19 @@ class _Workshop:
         configuration: Configuration,
         listen: EventListener,
         clock: Callable[[], float],
+        read_anchor: Callable[[], ClockAnchor | None],
         stack: ExitStack,
     ) -> None:
         self._configuration = configuration
         self._listen = listen
         self._clock = clock
+        self._read_anchor = read_anchor
+        self._stack = stack
         self._keyring: Keyring | None = None
-        signing_key = configuration.get("GeneralSigningKey")
-        if signing_key is None:
+        if self._usable_signing_key(configuration) is None:
             log.warning(
                 "elements are not signed, because GeneralSigningKey is not set in %s", configuration.path
             )
-        else:
-            self._keyring = stack.enter_context(Keyring(configuration.keys_directory))
-            self._keyring.check_usable(signing_key, KeyPurpose.SIGN, clock())
-        self._signing_key = signing_key
         self._storage = _open_storage(configuration)
         stack.callback(self._storage.close)
 
@@ -119,7 +124,7 @@ class _Workshop:
             return UnitOutcome(unit.name, tuple(self._run_unit(unit)))
         except GuerillaBackupError as error:
             return self._failed(unit, error)
-        except Exception as error:  # a unit's own code may raise anything, and the others go on
+        except (Exception, SystemExit) as error:  # a unit's own code may raise anything, and the others go on
             log.debug("unit %s", unit.name, exc_info=True)
             return self._failed(unit, GuerillaBackupError(f"{type(error).__name__}: {error}"))
 
@@ -145,40 +150,60 @@ class _Workshop:
         return UnitOutcome(unit.name, error=error)
 
     def _make_context(self, unit: UnitFile, configuration: Mapping[str, Any]) -> UnitContext:
-        state = os.path.join(self._configuration["GeneralPersistencyBaseDir"], "generators", unit.name)
+        signing_key = self._usable_signing_key(configuration)
         return UnitContext(
             unit_name=unit.name,
             configuration=configuration,
             config_directory=self._configuration.directory,
-            state_directory=state,
+            state_directory=os.path.join(configuration["GeneralPersistencyBaseDir"], "generators", unit.name),
             storage=self._storage,
             clock=self._clock,
-            sign=self._make_signer(),
-            data_signature=self._make_data_signer(configuration),
+            sign=self._make_signer(signing_key),
+            data_signature=self._make_data_signer(signing_key, configuration),
             listen=self._listen,
             test_mode=bool(configuration.get("GeneralDebugTestModeFlag")),
+            read_anchor=self._read_anchor,
         )
 
-    def _make_signer(self) -> MetainfoSigner | None:
-        keyring, key = self._keyring, self._signing_key
-        if keyring is None or key is None:
+    def _usable_signing_key(self, configuration: Mapping[str, Any]) -> str | None:
+        """The key that a unit's elements are signed with; raises KeyUnusableError before any work is done."""
+        key: str | None = configuration.get("GeneralSigningKey")
+        if key is not None:
+            self._open_keyring().check_usable(key, KeyPurpose.SIGN, self._clock())
+        return key
+
+    def _open_keyring(self) -> Keyring:
+        if self._keyring is None:
+            self._keyring = self._stack.enter_context(Keyring(self._configuration.keys_directory))
+        return self._keyring
+
+    def _make_signer(self, key: str | None) -> MetainfoSigner | None:
+        if key is None:
             return None
+        keyring = self._open_keyring()
 
         def sign(metainfo: BackupElementMetainfo, source_url: SourceUrl) -> BackupElementMetainfo:
             return sign_metainfo(keyring, key, metainfo, source_url)
 
         return sign
 
-    def _make_data_signer(self, configuration: Mapping[str, Any]) -> Callable[[int], bytes] | None:
-        keyring, key = self._keyring, self._signing_key
+    def _make_data_signer(
+        self, key: str | None, configuration: Mapping[str, Any]
+    ) -> Callable[[int], bytes] | None:
         if not configuration.get("GeneralSignData"):
             return None
-        if keyring is None or key is None:
+        if key is None:
             raise ConfigError("GeneralSignData is set, but GeneralSigningKey is not")
+        keyring = self._open_keyring()
         return lambda descriptor: keyring.sign_file(key, descriptor)
 
 
 def _open_storage(configuration: Configuration) -> DefaultFileStorage:
+    sink_class = configuration.get("GeneratorSinkClass")
+    if sink_class not in (None, DefaultFileStorage):
+        raise ConfigError(
+            f"GeneratorSinkClass is {sink_class!r}: elements go to guerillabackup.DefaultFileSystemSink only"
+        )
     ownership = make_ownership(
         configuration["StorageDirectoryMode"],
         configuration["StorageFileMode"],

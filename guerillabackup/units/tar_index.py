@@ -2,11 +2,13 @@
 
 A run changes `PREFIX.index.next` and never `PREFIX.index`, whose place it takes only once the run's element
 is stored. So a run that failed, or died, has changed nothing: what it left is overwritten by the next one.
+Older ones are kept as `PREFIX.index.bz2.TIME`, TIME being their last change.
 """
 
 import bz2
 import os
 import re
+import stat
 from datetime import UTC, datetime
 
 from guerillabackup import osfile
@@ -18,9 +20,10 @@ COPY_BLOCK = 1 << 20
 def has_index(state: StateDirectory, prefix: str) -> bool:
     """Whether there is an index that an incremental backup can start from; an empty one is none."""
     try:
-        return os.stat(f"{prefix}.index", dir_fd=state.descriptor, follow_symlinks=False).st_size > 0
+        status = os.stat(f"{prefix}.index", dir_fd=state.descriptor, follow_symlinks=False)
     except FileNotFoundError:
         return False
+    return stat.S_ISREG(status.st_mode) and status.st_size > 0
 
 
 def begin_index(state: StateDirectory, prefix: str, *, from_current: bool) -> str:
@@ -90,30 +93,47 @@ def _copy(state: StateDirectory, name: str, target: int) -> None:
 
 
 def _archive(state: StateDirectory, prefix: str) -> None:
-    """Keep the current index as PREFIX.index.bz2.TIME, TIME being its last change."""
+    """Keep the current index, compressed; repeated after a crash it finds what it made."""
     name = f"{prefix}.index.new"
     osfile.remove_file(state.descriptor, name)
     source = osfile.open_file(state.descriptor, f"{prefix}.index")
     try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        target = os.open(name, flags, 0o600, dir_fd=state.descriptor)
-        try:
-            compressor = bz2.BZ2Compressor()
-            while block := os.read(source, COPY_BLOCK):
-                osfile.write_all(target, compressor.compress(block))
-            osfile.write_all(target, compressor.flush())
-            os.fsync(target)
-        finally:
-            os.close(target)
-        changed = datetime.fromtimestamp(int(os.fstat(source).st_mtime), UTC)
+        changed = os.fstat(source).st_mtime_ns
+        _compress(state, source, name, changed)
     finally:
         os.close(source)
-    kept = f"{prefix}.index.bz2.{changed:%Y%m%d%H%M%S}"
-    os.rename(name, kept, src_dir_fd=state.descriptor, dst_dir_fd=state.descriptor)
+    seconds = changed // 10**9
+    while not _link(state, name, f"{prefix}.index.bz2.{datetime.fromtimestamp(seconds, UTC):%Y%m%d%H%M%S}"):
+        seconds += 1
+    osfile.remove_file(state.descriptor, name)
+
+
+def _compress(state: StateDirectory, source: int, name: str, changed: int) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    target = os.open(name, flags, 0o600, dir_fd=state.descriptor)
+    try:
+        compressor = bz2.BZ2Compressor()
+        while block := os.read(source, COPY_BLOCK):
+            osfile.write_all(target, compressor.compress(block))
+        osfile.write_all(target, compressor.flush())
+        os.utime(target, ns=(changed, changed))
+        os.fsync(target)
+    finally:
+        os.close(target)
+
+
+def _link(state: StateDirectory, name: str, kept: str) -> bool:
+    """Give the archive its lasting name; not when another archive has it, but the same one may."""
+    try:
+        os.link(name, kept, src_dir_fd=state.descriptor, dst_dir_fd=state.descriptor, follow_symlinks=False)
+    except FileExistsError:
+        new, old = (os.stat(path, dir_fd=state.descriptor, follow_symlinks=False) for path in (name, kept))
+        return (new.st_size, new.st_mtime_ns) == (old.st_size, old.st_mtime_ns)
+    return True
 
 
 def _prune(state: StateDirectory, prefix: str, keep: int) -> None:
     pattern = re.compile(re.escape(f"{prefix}.index.bz2.") + r"[0-9]{14}")
     kept = [name for name in osfile.list_names(state.descriptor) if pattern.fullmatch(name)]
-    for name in kept[: len(kept) - keep]:
+    for name in kept[: max(0, len(kept) - keep)]:
         osfile.remove_file(state.descriptor, name)

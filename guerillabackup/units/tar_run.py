@@ -26,13 +26,18 @@ from guerillabackup.pipeline.run import (
     instantiate_pipeline,
     run_pipeline,
 )
-from guerillabackup.units.tar_source import TarSource, is_only_vanished
+from guerillabackup.units.tar_messages import ERROR_STATUS, RACE_STATUS, is_bad_index, only_races
+from guerillabackup.units.tar_place import check_place
+from guerillabackup.units.tar_source import TarSource
 
-RACE_STATUS = 1
-ERROR_STATUS = 2
-"""Exit statuses of GNU tar: some files changed while they were read; and something could not be done."""
+PLAIN_TAR = {"TAR_OPTIONS": "", "TAPE": "-"}
+"""Environment in which GNU tar does what its arguments say, and nothing else."""
 
 log = logging.getLogger(__name__)
+
+
+class BadIndexError(PipelineError):
+    """GNU tar could not use the index of the backup before: no incremental backup can go on from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,25 +84,31 @@ def make_archive(
     stall_timeout: float,
     on_progress: ProgressListener,
 ) -> Archive:
-    """Run tar, or the command in its place; the archive goes to `data_fd`, the list to `members_fd`."""
+    """Run tar, or the command in its place; the archive goes to `data_fd`, the list to `members_fd`.
+
+    Raises BadIndexError, and what a pipeline raises.
+    """
     override = source.override(backup_type)
     if override is not None:
         producer = OSProcessPipelineElement(override[0], override, _allowed_statuses(source))
         processes = instantiate_pipeline([producer, *downstream], None, data_fd)
         run_pipeline(processes, stall_timeout=stall_timeout, on_progress=on_progress)
-        return _describe(source, processes, None)
+        return _describe(processes, None)
+    check_place(source)
+    lister: list[TransformationProcessInterface] = []
     with ExitStack() as stack:
         members_output, write_end = open_pipe()
         stack.callback(os.close, write_end)
         producer = OSProcessPipelineElement(
             "tar",
             source.tar_command(index_path, write_end),
-            (*_allowed_statuses(source), ERROR_STATUS) if source.ignores_races else (0,),
+            (0, RACE_STATUS, ERROR_STATUS),  # judged by what it said
+            environment=PLAIN_TAR,
             pass_fds=(write_end,),
         )
         processes = instantiate_pipeline([producer, *downstream], None, data_fd)
-        lister = instantiate_pipeline(downstream, members_output, members_fd)
         try:
+            lister = instantiate_pipeline(downstream, members_output, members_fd)
             for process in (*processes, *lister):
                 process.start()
             # Only tar may hold the list's write end, so that the list ends when tar does.
@@ -105,8 +116,11 @@ def make_archive(
             run_pipeline([*processes, *lister], stall_timeout=stall_timeout, on_progress=on_progress)
         except BaseException:
             _stop(processes + lister)
+            with suppress(GuerillaBackupError):
+                members_output.close()
             raise
-    return _describe(source, processes, lister)
+    _judge_tar(source, processes[0])
+    return _describe(processes, lister)
 
 
 @contextmanager
@@ -142,23 +156,33 @@ def _allowed_statuses(source: TarSource) -> tuple[int, ...]:
     return (0, RACE_STATUS) if source.ignores_races else (0,)
 
 
+def _judge_tar(source: TarSource, process: TransformationProcessInterface) -> None:
+    """Raise the error for an exit status that may not pass."""
+    assert isinstance(process, OSProcess)
+    messages, status = process.get_messages(), process.exit_status
+    if status == 0 or status is None or (source.ignores_races and only_races(status, messages)):
+        return
+    text = f"tar ended with exit status {status}: {last_words(messages)}"
+    if is_bad_index(messages):
+        raise BadIndexError(text)
+    hint = (
+        ""
+        if source.ignores_races or not only_races(status, messages)
+        else ("; a snapshot made by PreBackupCommand avoids this, 'IgnoreBackupRaces': True accepts it")
+    )
+    raise PipelineError(f"{text}{hint}")
+
+
 def _describe(
-    source: TarSource,
-    processes: list[TransformationProcessInterface],
-    lister: list[TransformationProcessInterface] | None,
+    processes: list[TransformationProcessInterface], lister: list[TransformationProcessInterface] | None
 ) -> Archive:
     producer = processes[0]
     assert isinstance(producer, OSProcess)
-    messages = producer.get_messages()
-    if producer.exit_status == ERROR_STATUS and not is_only_vanished(messages):
-        raise PipelineError(
-            f"stage {producer.name} ended with exit status {ERROR_STATUS}: {last_words(messages)}"
-        )
     return Archive(
         _stored(processes),
         None if lister is None else _stored(lister),
-        producer.get_counts().bytes_written,
-        tuple(messages),
+        max(0, producer.get_counts().bytes_written),
+        tuple(producer.get_messages()),
     )
 
 

@@ -12,15 +12,10 @@ from guerillabackup.generator.timing import Timing
 
 DEFAULT_EXCLUDE = ("./var/lib/guerillabackup/data",)
 """What is left out of a backup of / that names nothing to leave out."""
-MAX_INDEX_PREFIX = 231
-"""Characters of an index file's name before `.index` and what may follow it."""
+MAX_INDEX_PREFIX = 230
+"""Characters of an index file's name before `.index.bz2.` and a time; 255 in all."""
 
 _POLICY = re.compile(r"[A-Za-z0-9 ./-]+")
-_VANISHED = re.compile(r"(No such file or directory|File removed before we read it)$")
-_CLOSING_REMARKS = (
-    "Exiting with failure status due to previous errors",
-    "Error is not recoverable: exiting now",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +36,18 @@ class TarSource:
     keep_indices: int = 0
     policy: str | None = None
     encryption_key: str | tuple[str, ...] | None = None
-    has_own_exclude: bool = False
+    left_out: tuple[str, ...] = ()
+    """Members to leave out, by their exact names, besides what `exclude` matches."""
 
     @property
     def index_prefix(self) -> str:
         """What the names of its index files begin with."""
         return self.source_url.text[1:].replace("/", "-")[:MAX_INDEX_PREFIX]
+
+    @property
+    def has_index(self) -> bool:
+        """Whether its runs make an index for incremental backups to go on from."""
+        return self.inc_timing is not None
 
     def override(self, backup_type: BackupType) -> tuple[str, ...] | None:
         """The command that replaces tar for this type."""
@@ -60,6 +61,7 @@ class TarSource:
         command = [
             "tar",
             "--create",
+            "--file=-",
             "--format=posix",
             "--sparse",
             "--xattrs",
@@ -80,47 +82,72 @@ class TarSource:
             command.append(f"--listed-incremental={index_path}")
         command.append(f"--directory={self.root}")
         command += [f"--exclude={pattern}" for pattern in self.exclude]
+        if self.left_out:
+            # Neither --wildcards nor --no-wildcards: with an index, they make tar leave out directories.
+            command += ["--anchored", *(f"--exclude={_escape(name)}" for name in self.left_out)]
         return [*command, "--", *self.include]
 
 
-def is_only_vanished(messages: Sequence[str]) -> bool:
-    """Whether all that tar complained about is that something went away while it was at it."""
-    complaints = [line for line in messages if not line.endswith(_CLOSING_REMARKS)]
-    return bool(complaints) and all(_VANISHED.search(line) for line in complaints)
+@dataclass(frozen=True, slots=True)
+class SourceList:
+    """The sources of a unit, and those whose settings are wrong, with what is wrong."""
+
+    sources: tuple[TarSource, ...]
+    refused: Mapping[SourceUrl, ConfigError]
 
 
 def parse_sources(value: object) -> list[TarSource]:
     """All sources of a TarBackupUnitConfigList; raises ConfigError with every problem."""
+    parsed = split_sources(value)
+    problems = [problem for error in parsed.refused.values() for problem in error.problems]
+    if problems:
+        raise ConfigError(*problems)
+    return list(parsed.sources)
+
+
+def split_sources(value: object) -> SourceList:
+    """The sources whose settings are right, and the others: a mistake in one keeps no other from being run.
+
+    Raises ConfigError for what cannot be told of one source.
+    """
     if not isinstance(value, Mapping):
         raise ConfigError(
             "TarBackupUnitConfigList is missing or not a dict of source URL to settings;"
             " start with: TarBackupUnitConfigList = {}"
         )
+    urls = _source_urls(value)
     sources: list[TarSource] = []
-    problems: list[str] = []
-    for key, settings in value.items():
+    refused: dict[SourceUrl, ConfigError] = {}
+    for url in urls:
         try:
-            sources.append(_parse_source(key, settings))
+            sources.append(_parse_source(url, value[url.text]))
         except ConfigError as error:
-            problems += [f"source {key}: {problem}" for problem in error.problems]
-    problems += _shared_indices(sources)
+            refused[url] = ConfigError(*(f"source {url}: {problem}" for problem in error.problems))
+    refused.update(_shared_indices(sources))
+    return SourceList(tuple(source for source in sources if source.source_url not in refused), refused)
+
+
+def _source_urls(value: Mapping[Any, Any]) -> list[SourceUrl]:
+    urls: list[SourceUrl] = []
+    problems: list[str] = []
+    for key in value:
+        try:
+            url = SourceUrl(key)
+        except SourceUrlError as error:
+            problems.append(str(error))
+            continue
+        if url.is_members:
+            problems.append(f"source {url}: names that end with .members are those of the lists of members")
+        urls.append(url)
     if problems:
         raise ConfigError(*problems)
-    return sources
+    return urls
 
 
-def _parse_source(key: object, settings: object) -> TarSource:
-    problems: list[str] = []
-    source_url: SourceUrl | None = None
-    try:
-        source_url = SourceUrl(key)  # type: ignore[arg-type]
-        if source_url.is_members:
-            problems.append("names that end with .members are those of the lists of members")
-    except SourceUrlError as error:
-        problems.append(str(error))
+def _parse_source(source_url: SourceUrl, settings: object) -> TarSource:
     if not isinstance(settings, Mapping):
-        raise ConfigError(*problems, "its settings are not a dict")
-    problems += _unknown_settings(settings)
+        raise ConfigError("its settings are not a dict")
+    problems = _unknown_settings(settings)
     values: dict[str, Any] = {}
     for name, (field, parse) in _SETTINGS.items():
         if settings.get(name) is None:
@@ -133,12 +160,11 @@ def _parse_source(key: object, settings: object) -> TarSource:
         problems.append(
             "FullBackupTiming is not set; weekly: 'FullBackupTiming': [590400, 619200, 604800, 0]"
         )
-    if problems or source_url is None:
+    if problems:
         raise ConfigError(*problems)
-    has_own_exclude = "exclude" in values
-    if not has_own_exclude and values.get("root", "/") == "/":
+    if "exclude" not in values and values.get("root", "/") == "/":
         values["exclude"] = DEFAULT_EXCLUDE
-    return TarSource(source_url=source_url, has_own_exclude=has_own_exclude, **values)
+    return TarSource(source_url=source_url, **values)
 
 
 def _unknown_settings(settings: Mapping[Any, Any]) -> list[str]:
@@ -151,32 +177,47 @@ def _unknown_settings(settings: Mapping[Any, Any]) -> list[str]:
     return problems
 
 
-def _shared_indices(sources: Sequence[TarSource]) -> list[str]:
+def _shared_indices(sources: Sequence[TarSource]) -> dict[SourceUrl, ConfigError]:
     """Two sources with one index file would leave files out of each other's incremental backups."""
     owners: dict[str, TarSource] = {}
-    problems = []
+    refused: dict[SourceUrl, ConfigError] = {}
     for source in sources:
         other = owners.setdefault(source.index_prefix, source)
         if other is not source:
-            problems.append(
+            error = ConfigError(
                 f"sources {other.source_url} and {source.source_url} of one unit would share the index file"
                 f" {source.index_prefix}.index: put one of them into a unit of its own"
             )
-    return problems
+            refused[source.source_url] = refused[other.source_url] = error
+    return refused
+
+
+def _escape(name: str) -> str:
+    """A tar pattern that matches just this name."""
+    return re.sub(r"[\\*?\[]", r"\\\g<0>", name)
 
 
 def _texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-        raise ConfigError(f"{value!r} is not a list of texts")
+        raise ConfigError(f"{value!r} is not a list of texts, such as ['first', 'second']")
     if any("\0" in item for item in value):
         raise ConfigError(f"{value!r} holds a NUL character")
     return tuple(value)
 
 
-def _nonempty_texts(value: object) -> tuple[str, ...]:
+def _command(value: object) -> tuple[str, ...]:
     texts = _texts(value)
     if not texts or not texts[0]:
-        raise ConfigError(f"{value!r} is empty")
+        raise ConfigError(f"{value!r} names no program")
+    return texts
+
+
+def _members(value: object) -> tuple[str, ...]:
+    texts = _texts(value)
+    if not texts:
+        raise ConfigError("it is empty: there would be nothing to back up")
+    if not all(texts):
+        raise ConfigError(f"{value!r} has an empty path")
     return texts
 
 
@@ -207,23 +248,23 @@ def _policy(value: object) -> str:
 def _key(value: object) -> str | tuple[str, ...]:
     if isinstance(value, str) and value:
         return value
-    keys = _nonempty_texts(value)
-    if not all(keys):
+    keys = _texts(value)
+    if not keys or not all(keys):
         raise ConfigError(f"{value!r} has an empty key name")
     return keys
 
 
 _SETTINGS: Mapping[str, tuple[str, Callable[[object], Any]]] = {
-    "PreBackupCommand": ("pre_command", _nonempty_texts),
-    "PostBackupCommand": ("post_command", _nonempty_texts),
+    "PreBackupCommand": ("pre_command", _command),
+    "PostBackupCommand": ("post_command", _command),
     "Root": ("root", _root),
-    "Include": ("include", _nonempty_texts),
+    "Include": ("include", _members),
     "Exclude": ("exclude", _texts),
     "IgnoreBackupRaces": ("ignores_races", _flag),
     "FullBackupTiming": ("full_timing", Timing.parse),
     "IncBackupTiming": ("inc_timing", Timing.parse),
-    "FullOverrideCommand": ("full_override", _nonempty_texts),
-    "IncOverrideCommand": ("inc_override", _nonempty_texts),
+    "FullOverrideCommand": ("full_override", _command),
+    "IncOverrideCommand": ("inc_override", _command),
     "KeepIndices": ("keep_indices", _keep_count),
     "Policy": ("policy", _policy),
     "EncryptionKey": ("encryption_key", _key),

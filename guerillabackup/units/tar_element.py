@@ -1,0 +1,215 @@
+"""The making of one element of a source and of its list of members: archive, metadata, storing.
+
+It joins the pipelines, the storage and the unit's memory.
+"""
+
+import base64
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from guerillabackup.element import (
+    BackupElementMetainfo,
+    BackupType,
+    ElementId,
+    SourceUrl,
+    make_data_uuid,
+)
+from guerillabackup.errors import GuerillaBackupError
+from guerillabackup.events import ElementStored, PipelineProgress, SourceWarning, StageProgress
+from guerillabackup.generator.interface import UnitContext
+from guerillabackup.generator.pending import store_together
+from guerillabackup.generator.state import PENDING, StateDirectory
+from guerillabackup.pipeline.interface import TransformationPipelineElementInterface
+from guerillabackup.storage.interface import SinkHandleInterface
+from guerillabackup.units import tar_index
+from guerillabackup.units.tar_memory import SourceMemory, advanced, dump_extras, dump_state
+from guerillabackup.units.tar_run import Archive, StoredStream, make_archive, surrounded
+from guerillabackup.units.tar_source import TarSource
+
+MAX_COMPLAINTS = 20
+"""Lines of tar's that are reported one by one."""
+
+Remember = Callable[[dict[str, Any], SourceMemory], None]
+"""Takes note of a stored element: the details of what is pending, and the memory in them."""
+
+log = logging.getLogger(__name__)
+
+
+class TarElementRun:
+    """The making of one element and of its list of members. Used once."""
+
+    def __init__(
+        self,
+        context: UnitContext,
+        unit_name: str,
+        source: TarSource,
+        downstream: list[TransformationPipelineElementInterface],
+        state: StateDirectory,
+    ) -> None:
+        self._context = context
+        self._unit_name = unit_name
+        self._source = source
+        self._downstream = downstream
+        self._state = state
+
+    def run(
+        self, backup_type: BackupType, memory: SourceMemory, stall_timeout: float, remember: Remember
+    ) -> ElementId | None:
+        """The id of the stored element; None in test mode."""
+        source, url = self._source, self._source.source_url
+        began = self._context.clock()
+        storage = self._context.storage
+        try:
+            with (
+                storage.get_sink_handle(url) as handle,
+                storage.get_sink_handle(url.members()) as members_handle,
+            ):
+                archive, timestamp = self._archive(backup_type, memory, stall_timeout, handle, members_handle)
+                self._report_complaints(archive)
+                if self._context.test_mode:
+                    tar_index.discard_next_index(self._state, source.index_prefix)
+                    return None
+                parts = self._describe_parts(backup_type, memory, archive, timestamp, handle, members_handle)
+                new_memory = advanced(
+                    memory,
+                    backup_type,
+                    parts[0][1],
+                    parts[1][1] if len(parts) > 1 else None,
+                    archive.content_size,
+                    self._context.read_anchor(),
+                )
+                if source.has_index:
+                    tar_index.sync_index(self._state, source.index_prefix)
+                details = _make_details(source, new_memory)
+                element = store_together(self._state, parts, details)[0]
+        except BaseException:
+            if not self._state.has(PENDING):
+                # What a failed run leaves would stop the original's generator.
+                with suppress(GuerillaBackupError):
+                    tar_index.discard_next_index(self._state, source.index_prefix)
+            raise
+        remember(details, new_memory)
+        self._context.listen(
+            ElementStored(
+                self._unit_name,
+                element.get_element_id(),
+                archive.content_size,
+                archive.data.size,
+                self._context.clock() - began,
+            )
+        )
+        return element.get_element_id()
+
+    def _archive(
+        self,
+        backup_type: BackupType,
+        memory: SourceMemory,
+        stall_timeout: float,
+        handle: SinkHandleInterface,
+        members_handle: SinkHandleInterface,
+    ) -> tuple[Archive, int]:
+        """Run tar between the commands of the source; what came of it, and when it began."""
+        source = self._source
+        index_path = None
+        if source.has_index:
+            index_path = tar_index.begin_index(
+                self._state, source.index_prefix, from_current=backup_type is BackupType.INC
+            )
+        with surrounded(source, is_skipped=self._context.test_mode, stall_timeout=stall_timeout):
+            timestamp = int(self._context.clock())
+            archive = make_archive(
+                source,
+                backup_type,
+                index_path,
+                self._downstream,
+                handle.get_sink_stream(),
+                members_handle.get_sink_stream(),
+                stall_timeout,
+                lambda seconds, stages: self._report_progress(seconds, stages, memory, backup_type),
+            )
+        return archive, timestamp
+
+    def _describe_parts(
+        self,
+        backup_type: BackupType,
+        memory: SourceMemory,
+        archive: Archive,
+        timestamp: int,
+        handle: SinkHandleInterface,
+        members_handle: SinkHandleInterface,
+    ) -> list[tuple[SinkHandleInterface, BackupElementMetainfo]]:
+        """The metadata of the element, and of its list of members where there is one."""
+        url = self._source.source_url
+        metainfo = self._describe(url, backup_type, timestamp, archive.data, memory.last_uuid, handle, {})
+        if archive.members is None:
+            return [(handle, metainfo)]
+        members = self._describe(
+            url.members(),
+            backup_type,
+            timestamp,
+            archive.members,
+            memory.members_uuid,
+            members_handle,
+            {"MembersOf": base64.b64encode(metainfo.data_uuid or b"").decode("ascii")},
+        )
+        return [(handle, metainfo), (members_handle, members)]
+
+    def _describe(
+        self,
+        url: SourceUrl,
+        backup_type: BackupType,
+        timestamp: int,
+        stored: StoredStream,
+        predecessor: bytes | None,
+        handle: SinkHandleInterface,
+        extra: dict[str, Any],
+    ) -> BackupElementMetainfo:
+        """The signed metadata of one element."""
+        values: dict[str, Any] = {
+            "BackupType": backup_type.value,
+            "Timestamp": timestamp,
+            "DataUuid": make_data_uuid(predecessor, stored.digest, timestamp, url),
+            "StorageFileChecksumSha512": stored.digest,
+            **extra,
+        }
+        if predecessor is not None:
+            values["Predecessor"] = predecessor
+        if self._source.policy is not None:
+            values["HandlingPolicy"] = [self._source.policy]
+        if self._context.data_signature is not None:
+            values["StorageFileSignature"] = self._context.data_signature(handle.get_sink_stream())
+        metainfo = BackupElementMetainfo(values)
+        return metainfo if self._context.sign is None else self._context.sign(metainfo, url)
+
+    def _report_progress(
+        self,
+        seconds: float,
+        stages: tuple[StageProgress, ...],
+        memory: SourceMemory,
+        backup_type: BackupType,
+    ) -> None:
+        expected = memory.expected_size(backup_type)
+        self._context.listen(PipelineProgress(self._source.source_url, seconds, stages, expected))
+
+    def _report_complaints(self, archive: Archive) -> None:
+        """What tar said although it was content: sockets left out, files that changed or vanished."""
+        url = self._source.source_url
+        lines = archive.complaints[:MAX_COMPLAINTS]
+        if len(archive.complaints) > len(lines):
+            lines = (*lines, f"and {len(archive.complaints) - len(lines)} more lines")
+        for line in lines:
+            log.warning("source %s: %s", url, line)
+            self._context.listen(SourceWarning(self._unit_name, url, line))
+
+
+def _make_details(source: TarSource, memory: SourceMemory) -> dict[str, Any]:
+    return {
+        "SourceUrl": str(source.source_url),
+        "IndexPrefix": source.index_prefix,
+        "HasIndex": source.has_index,
+        "KeepIndices": source.keep_indices,
+        "State": dump_state(memory),
+        "Extras": dump_extras(memory),
+    }

@@ -1,0 +1,43 @@
+"""What GNU tar says on standard error, and whether its exit status may pass. No I/O."""
+
+import re
+from collections.abc import Sequence
+
+RACE_STATUS = 1
+ERROR_STATUS = 2
+"""Exit statuses of GNU tar: some files changed while they were read; and something could not be done."""
+
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_RACES = re.compile(
+    rf"tar: {_QUOTED}: (?:file changed as we read it|File removed before we read it"
+    r"|Cannot [a-z]+: No such file or directory|Warning: .*|socket ignored|door ignored"
+    r"|Unknown file type; file ignored|File shrank by [0-9]+ bytes?; padding with zeros"
+    r"|file is on a different filesystem; not dumped|file is the archive; not dumped|contents not dumped"
+    r"|implausibly old time stamp .*|time stamp .* is .* s in the future)"
+    r"|tar: Removing leading .* from (?:member names|hard link targets)"
+)
+_CLOSING_REMARK = "tar: Exiting with failure status due to previous errors"
+_LEFT_OUT = re.compile(r"\([0-9]+ lines left out\)")
+_BAD_INDEX = re.compile(
+    rf"tar: (?:{_QUOTED}:[^\"]*)?(?:Unexpected EOF in snapshot file|Bad incremental file format"
+    r"|Unsupported incremental format version|Missing record terminator|Malformed dumpdir"
+    r"|Invalid (?:time stamp|modification time|device number|inode number)|Unexpected field value)"
+)
+
+
+def only_races(exit_status: int, messages: Sequence[str]) -> bool:
+    """Whether all that went wrong is that the source was changed meanwhile, and tar came to its end.
+
+    Of more messages than are kept only a status of mere races tells what the rest said.
+    """
+    if exit_status not in (RACE_STATUS, ERROR_STATUS):
+        return exit_status == 0
+    lines = [line for line in messages if line.strip() not in ("", _CLOSING_REMARK)]
+    if exit_status == RACE_STATUS:
+        lines = [line for line in lines if not _LEFT_OUT.fullmatch(line)]
+    return bool(lines) and all(_RACES.fullmatch(line) for line in lines)
+
+
+def is_bad_index(messages: Sequence[str]) -> bool:
+    """Whether tar could not use the index of the backup before."""
+    return any(_BAD_INDEX.match(line) for line in messages)
