@@ -34,7 +34,9 @@ _UNUSABLE = re.compile(
     r": skipped: |no public key|unusable public key|key .*(expired|revoked|disabled)|no valid addressees",
     re.I,
 )
-_OUTPUT_FAILED = re.compile(r"error (writing to|flushing)|handle plaintext failed", re.I)
+_OUTPUT_FAILED = re.compile(
+    r"error (writing to|flushing)|handle plaintext failed(?!: (Unexpected error|Invalid packet))", re.I
+)
 _WHOLE = {"DECRYPTION_OKAY", "GOODMDC", "END_DECRYPTION"}
 _FAILED = {"DECRYPTION_FAILED", "BADMDC", "ERROR", "FAILURE", "NODATA", "UNEXPECTED", "TRUNCATED"}
 _HARMLESS = re.compile(
