@@ -1,12 +1,17 @@
 """`config check`, `config show` and `config init` on real directories with real keys."""
 
 import os
+import pty
 import stat
+import subprocess
+import sys
 
 import pytest
 
 from guerillabackup.config import load_configuration
 from guerillabackup.config_keys import KEYS
+
+PROGRAM = (sys.executable, "-c", "from guerillabackup.cli.main import main; main()")
 
 
 def append(directory, text, name="config"):
@@ -186,10 +191,25 @@ def test_init_does_not_follow_a_dangling_link(command, tmp_path):
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_init_asks_and_takes_no_for_an_answer(command, tmp_path, monkeypatch):
-    etc = tmp_path / "etc"
-    assert command("config", "init", "--base", tmp_path, "--config-dir", etc).status == 2
-    assert not etc.exists()
+def test_init_does_not_go_on_when_nobody_can_be_asked(tmp_path):
+    arguments = ("config", "init", "--base", tmp_path, "--config-dir", tmp_path / "etc")
+    done = subprocess.run([*PROGRAM, *arguments], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    assert done.returncode == 2
+    assert b"say --yes" in done.stderr
+    assert not (tmp_path / "etc").exists()
+
+
+@pytest.mark.parametrize(("answer", "status"), [(b"n\n", 130), (b"\n", 0)], ids=["no", "yes"])
+def test_init_asks_at_a_terminal(tmp_path, answer, status):
+    arguments = ("config", "init", "--base", tmp_path, "--config-dir", tmp_path / "etc")
+    ours, terminal = pty.openpty()
+    os.write(ours, answer)
+    done = subprocess.run([*PROGRAM, *arguments], stdin=terminal, capture_output=True, check=False)
+    os.close(ours)
+    os.close(terminal)
+    assert done.returncode == status
+    assert f"{tmp_path}/etc/config" in done.stdout.decode()
+    assert (tmp_path / "etc" / "config").exists() == (status == 0)
 
 
 def test_init_without_a_signing_key_makes_none(command, tmp_path):
