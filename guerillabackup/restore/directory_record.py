@@ -65,6 +65,23 @@ class DirectoryRecord:
         return b"".join(code + name + b"\0" for code, name in self.entries) + b"\0"
 
 
+def group_renames(renames: Iterable[Rename]) -> list[list[Rename]]:
+    """The renames that belong together: each alone, or all of a circle; raises IntegrityError."""
+    groups: list[list[Rename]] = []
+    is_open = False
+    for rename in renames:
+        if is_open:
+            groups[-1].append(rename)
+        else:
+            groups.append([rename])
+        if (rename.target == TEMPORARY) == is_open and TEMPORARY in (rename.source, rename.target):
+            raise IntegrityError("an archive renames directories in circles within one another")
+        is_open = rename.target == TEMPORARY or (is_open and rename.source != TEMPORARY)
+    if is_open or any(group[0].source == TEMPORARY for group in groups):
+        raise IntegrityError("an archive renames directories in a circle that is not closed")
+    return groups
+
+
 def normal_name(name: bytes) -> bytes:
     """A member's path below the target: no leading `/` or `./`, no trailing or double slash; `.` for itself.
 

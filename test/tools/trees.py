@@ -11,8 +11,12 @@ from pathlib import Path
 TAR_OPTIONS = ["--xattrs", "--acls", "--numeric-owner", "--sparse"]
 
 
-def describe_tree(root):
-    """Every path below `root` with all a backup has to keep; two equal descriptions are equal trees."""
+def describe_tree(root, *, links=True):
+    """Every path below `root` with all a backup has to keep; two equal descriptions are equal trees.
+
+    Without `links` it does not matter which names are one file: an incremental does not keep that between what
+    it holds and what it leaves out.
+    """
     root = os.fsencode(root)
     groups = {}
     described = {}
@@ -24,7 +28,7 @@ def describe_tree(root):
                 continue
             relative = os.path.relpath(path, root)
             links = None
-            if not stat.S_ISDIR(status.st_mode) and status.st_nlink > 1:
+            if links and not stat.S_ISDIR(status.st_mode) and status.st_nlink > 1:
                 links = groups.setdefault((status.st_dev, status.st_ino), relative)
             described[relative] = (
                 stat.filemode(status.st_mode),

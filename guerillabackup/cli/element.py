@@ -1,0 +1,162 @@
+"""The commands `element list|show|verify|cat|delete`: arguments, output, exit status. Touches: stdout."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from guerillabackup.cli.common import ExitStatus, Invocation, shared
+from guerillabackup.cli.format import human_size, human_time
+from guerillabackup.errors import BrokenOutputError, ConfigError
+from guerillabackup.restore.chain import Severity
+from guerillabackup.restore.elements import DeletionPlan, dependents_text
+from guerillabackup.restore.service import RestoreService
+
+_STORAGE = click.option("--storage", metavar="DIR", help="Another storage than DefaultFileSystemSinkBaseDir.")
+
+
+@click.group()
+def element() -> None:
+    """List, show, verify, read and delete the elements of the storage."""
+
+
+@element.command("list")
+@shared(example="guerillabackup element list '/myhost/*' --long")
+@click.argument("source_pattern", required=False)
+@click.option("--long", "is_long", is_flag=True, help="With time, type and size.")
+@_STORAGE
+def list_elements(
+    invocation: Invocation, source_pattern: str | None, is_long: bool, storage: str | None
+) -> None:
+    """List elements: of a source, of all below it, or of what matches a pattern; without one of all."""
+    with RestoreService(invocation.configuration(), storage_directory=storage) as service:
+        found = service.elements.find(source_pattern)
+        if not is_long and not invocation.as_json:
+            for each in found:
+                click.echo(str(each.get_element_id()))
+            return
+        invocation.stream_records(service.elements.describe_all(found), _render_element)
+
+
+@element.command()
+@shared(example="guerillabackup element show /myhost/system/20261120140000-root-full")
+@click.argument("element_id")
+@_STORAGE
+def show(invocation: Invocation, element_id: str, storage: str | None) -> None:
+    """Show all that is known of one element."""
+    with RestoreService(invocation.configuration(), storage_directory=storage) as service:
+        found = service.elements.get(element_id)
+        invocation.write_record(service.elements.describe_fully(found))
+
+
+@element.command()
+@shared(
+    example="guerillabackup element verify --all\n"
+    "guerillabackup element verify /myhost/system/root /myhost/system/20261120140000-root-full"
+)
+@click.argument("names", metavar="[SOURCE|ID]...", nargs=-1)
+@click.option("--all", "is_all", is_flag=True, help="Every element, and files that belong to none.")
+@click.option("--accept-unsigned", is_flag=True, help="Only warn of elements that are not signed.")
+@_STORAGE
+def verify(
+    invocation: Invocation, names: tuple[str, ...], is_all: bool, accept_unsigned: bool, storage: str | None
+) -> ExitStatus | None:
+    """Verify digest, signature and chain of elements or of whole sources.
+
+    A line for each finding; ends with 4 when there was a violation.
+    """
+    if is_all == bool(names):
+        raise click.UsageError("name elements or sources, or say --all")
+    violations = 0
+    with (
+        invocation.progress() as listen,
+        RestoreService(
+            invocation.configuration(),
+            storage_directory=storage,
+            accept_unsigned=accept_unsigned,
+            listen=listen,
+        ) as service,
+    ):
+
+        def records() -> Iterator[Mapping[str, Any]]:
+            nonlocal violations
+            for finding in service.elements.verify(names):
+                violations += finding.severity is Severity.VIOLATION
+                severity = "ok" if finding.severity is None else finding.severity.value
+                yield {"subject": finding.subject, "severity": severity, "text": finding.text}
+
+        count = invocation.stream_records(records(), _render_finding)
+    invocation.say(f"{count} findings, {violations} violations")
+    return ExitStatus.INTEGRITY if violations else None
+
+
+@element.command()
+@shared(example="guerillabackup element cat /myhost/logs/20261120140000-syslog-full | less")
+@click.argument("element_id")
+@click.option("--raw", "is_raw", is_flag=True, help="The data as it is stored, not decoded.")
+@click.option(
+    "--private-keyring",
+    metavar="DIR",
+    help="Keyring with the keys that decrypt, for GeneralPrivateKeyringDir.",
+)
+@_STORAGE
+def cat(
+    invocation: Invocation, element_id: str, is_raw: bool, private_keyring: str | None, storage: str | None
+) -> None:
+    """Write an element's data to stdout, decrypted and decompressed."""
+    if invocation.as_json:
+        raise ConfigError("the data of an element is no JSON document: leave --json out")
+    with RestoreService(
+        invocation.configuration(), storage_directory=storage, private_keyring=private_keyring
+    ) as service:
+        sys.stdout.flush()
+        try:
+            service.write_content(element_id, sys.stdout.fileno(), raw=is_raw)
+        except BrokenOutputError as error:
+            raise BrokenPipeError from error  # whoever reads us has enough
+
+
+@element.command()
+@shared(example="guerillabackup element delete /myhost/system/20261120140000-root-inc")
+@click.argument("element_ids", metavar="ID...", nargs=-1, required=True)
+@click.option("--yes", "is_sure", is_flag=True, help="Do not ask.")
+@click.option(
+    "--force", "is_forced", is_flag=True, help="Also when other elements cannot be restored without."
+)
+@_STORAGE
+def delete(
+    invocation: Invocation,
+    element_ids: tuple[str, ...],
+    is_sure: bool,
+    is_forced: bool,
+    storage: str | None,
+) -> None:
+    """Delete elements of exactly these ids, and the lists of their members."""
+    with RestoreService(invocation.configuration(), storage_directory=storage) as service:
+        plan = service.elements.plan_deletion(element_ids)
+        if plan.dependents and not is_forced:
+            needed = "; ".join(dependents_text(plan.dependents))
+            raise ConfigError(f"{needed}: delete those as well, or say --force")
+        if not is_sure:
+            _ask(plan)
+        deleted = ({"deleted": str(each)} for each in service.elements.delete(plan, force=is_forced))
+        invocation.stream_records(deleted, lambda record: f"deleted {record['deleted']}")
+
+
+def _ask(plan: DeletionPlan) -> None:
+    """Raises Abort when the answer is no."""
+    for each in plan.elements:
+        click.echo(f"{each.get_element_id()}  {human_size(each.get_data_size())}", err=True)
+    for text in dependents_text(plan.dependents):
+        click.echo(f"warning: {text}", err=True)
+    click.confirm(f"delete {len(plan.elements)} elements for good?", abort=True, err=True)
+
+
+def _render_element(record: Mapping[str, Any]) -> str:
+    time, size = human_time(record["timestamp"]), human_size(record["size"])
+    return f"{time}  {record['type']:4}  {size:>9}  {record['id']}"
+
+
+def _render_finding(record: Mapping[str, Any]) -> str:
+    return f"{record['severity']}: {record['subject']}: {record['text']}"

@@ -1,0 +1,176 @@
+"""The command `restore`: arguments, output and exit status. Touches: stdout."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from guerillabackup.cli.common import ExitStatus, Invocation, shared, show_error
+from guerillabackup.cli.format import human_size, human_time, printable
+from guerillabackup.element import ElementId, SourceUrl
+from guerillabackup.errors import ConfigError
+from guerillabackup.restore.chain import RestoreChain
+from guerillabackup.restore.interface import ListedMember
+from guerillabackup.restore.service import RestoreRequest, RestoreService
+from guerillabackup.restore.time_text import EXPECTED, parse_time
+from guerillabackup.restore.verify import Verification
+
+EXAMPLE = """
+guerillabackup restore /myhost/system/root --to /tmp/restored
+guerillabackup restore /myhost/system/root --to /tmp/etc --include etc --at '2026-11-20 14:00'
+guerillabackup restore /myhost/system/root --list
+"""
+
+
+@click.command()
+@shared(example=EXAMPLE)
+@click.argument("source")
+@click.option("--to", "target", metavar="DIR", help="Directory to restore into; made if it is not there.")
+@click.option(
+    "--at", "at_text", metavar="TIME", help=f"The state as of that time, local without a zone: {EXPECTED}."
+)
+@click.option(
+    "--include",
+    "includes",
+    metavar="PATTERN",
+    multiple=True,
+    help="Only members of that path, and what is below; * stays within a directory, ** does not. Repeatable.",
+)
+@click.option("--list", "is_list", is_flag=True, help="Show the chain and the members instead of restoring.")
+@click.option("--element", "element_text", metavar="ID", help="The state after this element.")
+@click.option(
+    "--into-existing", is_flag=True, help="Merge into a directory that is not empty; files are replaced."
+)
+@click.option("--accept-unsigned", is_flag=True, help="Only warn of elements that are not signed.")
+@click.option(
+    "--private-keyring",
+    metavar="DIR",
+    help="Keyring with the keys that decrypt, for GeneralPrivateKeyringDir.",
+)
+@click.option("--storage", metavar="DIR", help="Another storage than DefaultFileSystemSinkBaseDir.")
+def restore(
+    invocation: Invocation,
+    source: str,
+    target: str | None,
+    at_text: str | None,
+    includes: tuple[str, ...],
+    is_list: bool,
+    element_text: str | None,
+    into_existing: bool,
+    accept_unsigned: bool,
+    private_keyring: str | None,
+    storage: str | None,
+) -> ExitStatus | None:
+    """Restore SOURCE into a directory, or list what is in it.
+
+    Everything that is needed is verified before anything is written. Without --at or --element the last
+    state is restored. Ends with 1 when something could not be restored, with 4 when an element is not what it
+    claims to be, with 5 when the key to decrypt it is missing.
+    """
+    if is_list == (target is not None):
+        raise click.UsageError("one of --to and --list is needed, and not both")
+    if at_text is not None and element_text is not None:
+        raise click.UsageError("--at and --element exclude each other")
+    source_url = SourceUrl(source)
+    at = None if at_text is None else parse_time(at_text)
+    element_id = None if element_text is None else ElementId.parse(element_text)
+    if element_id is not None and element_id.source_url != source_url:
+        raise ConfigError(
+            f"element {element_id} is one of source {element_id.source_url}, not of {source_url}"
+        )
+    with (
+        invocation.progress() as listen,
+        RestoreService(
+            invocation.configuration(),
+            storage_directory=storage,
+            private_keyring=private_keyring,
+            accept_unsigned=accept_unsigned,
+            listen=listen,
+        ) as service,
+    ):
+        if target is None:
+            return _list(invocation, service, service.find_chain(source_url, at, element_id), includes)
+        request = RestoreRequest(source_url, target, at, element_id, includes, into_existing)
+        return _restore(invocation, service, request)
+
+
+def _restore(invocation: Invocation, service: RestoreService, request: RestoreRequest) -> ExitStatus | None:
+    report = service.restore(request)
+    for text in report.warnings:
+        invocation.warn(text)
+    for text in report.problems:
+        show_error(text)
+    if invocation.as_json:
+        invocation.write_record(
+            {
+                "source": report.source_url,
+                "elements": [str(element_id) for element_id in report.elements],
+                "written_to": report.written_to,
+                "is_archive": report.is_archive,
+                "warnings": report.warnings,
+                "problems": report.problems,
+            }
+        )
+    elif report.is_archive:
+        last = f"the state of {report.elements[-1]}, from {len(report.elements)} elements"
+        invocation.say(f"restored {report.source_url} to {report.written_to}: {last}")
+    else:
+        invocation.say(f"{report.elements[-1]} is not an archive: its content is in {report.written_to}")
+    return ExitStatus.ERROR if report.problems else None
+
+
+def _list(
+    invocation: Invocation, service: RestoreService, chain: RestoreChain, includes: tuple[str, ...]
+) -> ExitStatus | None:
+    for text in chain.warnings:
+        invocation.warn(text)
+    verifications = service.verify_chain(chain)
+    for verification in verifications:
+        for text in verification.warnings:
+            invocation.warn(f"element {verification.element_id}: {text}")
+        for text in verification.violations:
+            show_error(f"element {verification.element_id}: {text}")
+
+    def records() -> Iterator[Mapping[str, Any]]:
+        for link, verification in zip(chain.links, verifications, strict=True):
+            yield {
+                "element": str(link.element_id),
+                "type": link.backup_type,
+                "timestamp": link.timestamp,
+                "arrival": link.arrival,
+                "size": verification.size,
+                "verified": verification.is_ok,
+                "signed_by": verification.signed_by,
+            }
+        if all(verification.is_ok for verification in verifications):
+            yield from map(_member_record, service.list_members(chain, includes))
+
+    invocation.stream_records(records(), _render)
+    return None if all(map(_is_ok, verifications)) else ExitStatus.INTEGRITY
+
+
+def _is_ok(verification: Verification) -> bool:
+    return verification.is_ok
+
+
+def _member_record(member: ListedMember) -> Mapping[str, Any]:
+    return {
+        "member": member.name.decode("utf-8", "surrogateescape"),
+        "type": member.type,
+        "size": member.size,
+        "mtime": member.mtime,
+    }
+
+
+def _render(record: Mapping[str, Any]) -> str:
+    if "element" in record:
+        state = "verified" if record["verified"] else "NOT VERIFIED"
+        time, size = human_time(record["timestamp"]), human_size(record["size"])
+        return f"# {record['element']}  {time}  {record['type'].value}  {size}  {state}"
+    kind = record["type"] or "unchanged"
+    size = "" if record["size"] is None else str(record["size"])
+    return f"{kind:16} {size:>14} {_printable_name(record['member'])}"
+
+
+def _printable_name(name: str) -> str:
+    return printable(name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))

@@ -1,0 +1,208 @@
+"""Reads the content of an element: undoes encryption and compression in a pipeline, whatever they are.
+
+Touches: fcntl, os, threading.
+"""
+
+import contextlib
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+from guerillabackup.errors import GuerillaBackupError, IntegrityError
+from guerillabackup.events import EventListener, RestoreProgress, StageProgress, ignore_events
+from guerillabackup.osfile import storage_errors
+from guerillabackup.restore.interface import Content, PipelineElement, PipelineProcess, PipelineTools
+from guerillabackup.restore.tar_stream import TarMember, TarStream
+from guerillabackup.storage.interface import StorageBackupDataElementInterface
+
+MAGIC_SIZE = 512
+READ_SIZE = 1 << 20
+_ENCRYPTION = "gpg"
+_ARCHIVE = "tar"
+
+
+class ElementDecoder:
+    """Finds out how elements are packed and unpacks them; any number at once."""
+
+    def __init__(self, tools: PipelineTools, listen: EventListener = ignore_events) -> None:
+        self._tools = tools
+        self._listen = listen
+
+    def find_content(
+        self, element: StorageBackupDataElementInterface, guess: Content | None = None
+    ) -> Content:
+        """What the data is packed in, found by unpacking its beginning; quicker when the guess is right.
+
+        One encryption and one compression are undone: what is inside was the source's own. Raises
+        KeyUnusableError where the key is missing, IntegrityError for what cannot be unpacked.
+        """
+        if guess is not None and guess.is_archive and self._is_packed_so(element, guess):
+            return guess
+        layers: list[str] = []
+        while True:
+            found = self._tools.detect_format(self._read_beginning(element, layers))
+            is_compression = found not in (None, _ARCHIVE, _ENCRYPTION)
+            if found is None or found == _ARCHIVE:
+                return Content(tuple(layers), found == _ARCHIVE)
+            if found in layers or (is_compression and any(layer != _ENCRYPTION for layer in layers)):
+                return Content(tuple(layers), False)
+            layers.append(found)
+
+    def build(self, content: Content) -> list[PipelineElement]:
+        """The pipeline from an element's data to its content; the digest of the data is its first stage."""
+        return [self._tools.digest(), *self._decoders(content.layers)]
+
+    def run(
+        self,
+        element: StorageBackupDataElementInterface,
+        elements: Sequence[PipelineElement],
+        output_fd: int | None,
+    ) -> list[PipelineProcess]:
+        """Send an element's data through a pipeline of `build`'s and more; hands back the ended processes.
+
+        Raises what stopped it, and IntegrityError when the data was not what its checksum says.
+        """
+        with element.get_data_stream() as stream:
+            processes = self._tools.instantiate(elements, stream.fileno(), output_fd)
+            self._tools.run(processes, on_progress=self._reporter(element))
+        self._check_digest(element, processes[0])
+        return processes
+
+    @contextlib.contextmanager
+    def open(
+        self, element: StorageBackupDataElementInterface, content: Content
+    ) -> Iterator[Callable[[], bytes]]:
+        """A function that reads the next piece of the content, empty at its end; leaving early ends it all.
+
+        At the end it raises what `run` raises.
+        """
+        with element.get_data_stream() as stream, contextlib.ExitStack() as stack:
+            read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+            stack.callback(os.close, read_fd)
+            try:
+                with contextlib.suppress(OSError):
+                    fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, READ_SIZE)
+                processes = self._tools.instantiate(self.build(content), stream.fileno(), write_fd)
+                _start_all(processes)
+            finally:
+                os.close(write_fd)
+            run = _BackgroundRun(lambda: self._tools.run(processes, on_progress=self._reporter(element)))
+            stack.pop_all()
+            try:
+                yield lambda: self._read_piece(element, read_fd, run, processes[0])
+            finally:
+                os.close(read_fd)
+                run.join()
+
+    def scan(
+        self,
+        element: StorageBackupDataElementInterface,
+        content: Content,
+        take: Callable[[TarMember], object],
+    ) -> None:
+        """Show every member of an element's archive to `take`; raises IntegrityError, KeyUnusableError."""
+
+        def look(member: TarMember) -> bool:
+            take(member)
+            return False
+
+        archive = TarStream(look)
+        with self.open(element, content) as read:
+            while piece := read():
+                archive.feed(piece)
+        archive.end()
+
+    def _is_packed_so(self, element: StorageBackupDataElementInterface, guess: Content) -> bool:
+        """Whether undoing the layers of the guess leads to an archive."""
+        if self._tools.detect_format(self._read_beginning(element, [])) != (*guess.layers, _ARCHIVE)[0]:
+            return False
+        try:
+            return self._tools.detect_format(self._read_beginning(element, guess.layers)) == _ARCHIVE
+        except IntegrityError:
+            return False
+
+    def _read_beginning(self, element: StorageBackupDataElementInterface, layers: Sequence[str]) -> bytes:
+        beginning = b""
+        if not layers:
+            with element.get_data_stream() as stream, storage_errors("cannot read the data"):
+                return stream.read(MAGIC_SIZE)
+        with self.open(element, Content(tuple(layers), False)) as read:
+            while len(beginning) < MAGIC_SIZE and (piece := read()):
+                beginning += piece
+        return beginning[:MAGIC_SIZE]
+
+    def _decoders(self, layers: Sequence[str]) -> list[PipelineElement]:
+        return [
+            self._tools.decryption() if layer == _ENCRYPTION else self._tools.decompression(layer)
+            for layer in layers
+        ]
+
+    def _read_piece(
+        self,
+        element: StorageBackupDataElementInterface,
+        read_fd: int,
+        run: "_BackgroundRun",
+        digest: PipelineProcess,
+    ) -> bytes:
+        with storage_errors("cannot read from the pipeline"):
+            piece = os.read(read_fd, READ_SIZE)
+        if not piece:
+            run.finish()
+            self._check_digest(element, digest)
+        return piece
+
+    def _check_digest(self, element: StorageBackupDataElementInterface, process: PipelineProcess) -> None:
+        checksum = element.get_metadata().checksum
+        if checksum is not None and self._tools.digest_of(process) != checksum:
+            raise IntegrityError(
+                f"element {element.get_element_id()}: the data that was read is not what its checksum says"
+            )
+
+    def _reporter(
+        self, element: StorageBackupDataElementInterface
+    ) -> Callable[[float, tuple[StageProgress, ...]], None]:
+        element_id, size = element.get_element_id(), element.get_data_size()
+
+        def report(seconds: float, stages: tuple[StageProgress, ...]) -> None:
+            self._listen(RestoreProgress(element_id, max(0, stages[0].bytes_read), size))
+
+        return report
+
+
+class _BackgroundRun:
+    """A pipeline that is run by a thread while somebody reads its output."""
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        self._function = function
+        self._error: GuerillaBackupError | None = None
+        self._thread = threading.Thread(target=self._run, name="decode-pipeline", daemon=True)
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Wait for its end, which is near when its output has ended; raises its error."""
+        self.join()
+        if self._error is not None:
+            raise self._error
+
+    def join(self) -> None:
+        """Wait for its end, well or not: the pipeline's own limits see to it that it comes."""
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._function()
+        except GuerillaBackupError as error:
+            self._error = error
+
+
+def _start_all(processes: Sequence[PipelineProcess]) -> None:
+    """Start them all, or stop those that were."""
+    try:
+        for process in processes:
+            process.start()
+    except BaseException:
+        for process in processes:
+            with contextlib.suppress(GuerillaBackupError):
+                process.stop()
+        raise

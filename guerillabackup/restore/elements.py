@@ -1,0 +1,265 @@
+"""What is asked of single elements of a storage: find, describe, verify, delete them.
+
+Joins the storage with chain.py, which decides, and verify.py, which reads.
+"""
+
+import fnmatch
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from guerillabackup.element import ElementId, SourceUrl
+from guerillabackup.errors import (
+    ElementIdError,
+    ElementNotFoundError,
+    GuerillaBackupError,
+    SourceUrlError,
+    StorageError,
+)
+from guerillabackup.events import EventListener
+from guerillabackup.restore.chain import ChainLink, Severity, examine_chain, find_dependents
+from guerillabackup.restore.verify import VerifyRules, verify_element
+from guerillabackup.storage.interface import StorageBackupDataElementInterface, StorageInterface
+
+MAX_NAMED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing about an element, or about a file that is none; no severity: it was found in order."""
+
+    subject: str
+    severity: Severity | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionPlan:
+    """What would be deleted, in this order: a crash on the way leaves no incremental without its full.
+
+    `dependents` are the elements that stay and could not be restored any more, by what they need.
+    """
+
+    elements: tuple[StorageBackupDataElementInterface, ...]
+    dependents: dict[ElementId, list[ElementId]]
+
+
+class ElementOperations:
+    """Works on the elements of one storage."""
+
+    def __init__(self, storage: StorageInterface, rules: VerifyRules, listen: EventListener) -> None:
+        self._storage = storage
+        self._rules = rules
+        self._listen = listen
+
+    def find(self, pattern: str | None = None) -> Iterator[StorageBackupDataElementInterface]:
+        """Elements whose source is the pattern, lies below it, or matches it (`*` goes over slashes too)."""
+        if pattern is None:
+            return self._storage.query_backup_data_elements()
+        below = pattern.rstrip("/") + "/"
+
+        def is_meant(element: StorageBackupDataElementInterface) -> bool:
+            source = str(element.get_source_url())
+            return source == pattern or source.startswith(below) or fnmatch.fnmatchcase(source, pattern)
+
+        return self._storage.query_backup_data_elements(is_meant)
+
+    def get(self, text: str) -> StorageBackupDataElementInterface:
+        """The element of exactly this id; raises ElementIdError, ElementNotFoundError."""
+        return self._storage.get_backup_data_element(ElementId.parse(text))
+
+    def describe_all(
+        self, elements: Iterable[StorageBackupDataElementInterface]
+    ) -> Iterator[dict[str, object]]:
+        """The main facts of each element; what goes meanwhile is left out. Raises MetainfoError."""
+        for element in elements:
+            try:
+                yield _describe(element)
+            except ElementNotFoundError:
+                continue
+
+    def describe_fully(self, element: StorageBackupDataElementInterface) -> dict[str, object]:
+        """All that is known of one element, as texts, numbers and lists of them."""
+        metainfo = element.get_metadata()
+        companion = self.companion(element)
+        record = _describe(element)
+        for key in sorted(metainfo.keys()):
+            value = metainfo.get(key)
+            record[key] = value.hex() if isinstance(value, bytes) else value
+        attributes = element.list_extra_data()
+        members = None if companion is None else str(companion)
+        return record | {"attributes": attributes, "members": members, "locked": element.is_locked()}
+
+    def links(self, source_url: SourceUrl) -> list[ChainLink]:
+        """All elements of a source, as its chain sees them; raises MetainfoError."""
+        return [make_link(each) for each in self._storage.query_backup_data_elements(source_url=source_url)]
+
+    def sources(self) -> list[SourceUrl]:
+        """Every source that has elements, sorted."""
+        return sorted({element.get_source_url() for element in self._storage.query_backup_data_elements()})
+
+    def verify(self, names: Sequence[str]) -> Iterator[Finding]:
+        """Verify elements and sources: digest, signature and place in the chain, as they are found.
+
+        Without names everything is verified, and files that belong to no element are told of. One finding
+        without severity stands for each element that is in order. Raises for a name that is neither.
+        """
+        if names:
+            sources, single = self._resolve(names)
+        else:
+            sources, single = self.sources(), []
+        for source_url in sources:
+            yield from self._verify_source(source_url, None)
+        by_source: dict[SourceUrl, set[ElementId]] = {}
+        for element_id in single:
+            by_source.setdefault(element_id.source_url, set()).add(element_id)
+        for source_url, wanted in by_source.items():
+            yield from self._verify_source(source_url, wanted)
+        if not names:
+            for leftover in self._storage.find_leftovers():
+                yield Finding(leftover.path, Severity.WARNING, f"belongs to no element: {leftover.what}")
+
+    def plan_deletion(self, names: Sequence[str]) -> DeletionPlan:
+        """What deleting these ids comes to, their members lists too; raises ElementNotFoundError."""
+        chosen = {element.get_element_id(): element for element in map(self.get, names)}
+        for element in list(chosen.values()):
+            for companion in self._companions(element):
+                chosen[companion.get_element_id()] = companion
+        dependents: dict[ElementId, list[ElementId]] = {}
+        for source_url in {element_id.source_url for element_id in chosen}:
+            if not source_url.is_members:
+                dependents |= find_dependents(self.links(source_url), chosen)
+        ordered = sorted(
+            chosen.values(),
+            key=lambda each: (
+                each.get_source_url().is_members,
+                each.get_arrival_time(),
+                each.get_element_id(),
+            ),
+            reverse=True,
+        )
+        return DeletionPlan(tuple(ordered), dependents)
+
+    def delete(self, plan: DeletionPlan, *, force: bool = False) -> Iterator[ElementId]:
+        """Delete what was planned, each id as it is gone; refuses what others need unless forced.
+
+        All are locked before the first goes: ElementLockedError when somebody holds one.
+        """
+        if plan.dependents and not force:
+            raise StorageError("; ".join(dependents_text(plan.dependents)))
+        locked: list[StorageBackupDataElementInterface] = []
+        try:
+            for element in plan.elements:
+                element.lock()
+                locked.append(element)
+            for element in plan.elements:
+                element.delete()
+                yield element.get_element_id()
+        finally:
+            for element in locked:
+                element.unlock()
+
+    def companion(self, element: StorageBackupDataElementInterface) -> ElementId | None:
+        """The element that lists this one's members, if there is one."""
+        return next((each.get_element_id() for each in self._companions(element)), None)
+
+    def _companions(
+        self, element: StorageBackupDataElementInterface
+    ) -> Iterator[StorageBackupDataElementInterface]:
+        source_url = element.get_source_url()
+        if source_url.is_members:
+            return
+        try:
+            members = source_url.members()
+        except SourceUrlError:
+            return
+        metainfo = element.get_metadata()
+        own_serial = element.get_element_id().serial
+        for candidate in self._storage.query_backup_data_elements(source_url=members):
+            other = candidate.get_metadata()
+            if (
+                other.timestamp == metainfo.timestamp
+                and other.backup_type is metainfo.backup_type
+                and candidate.get_element_id().serial == own_serial
+            ):
+                yield candidate
+
+    def _resolve(self, names: Sequence[str]) -> tuple[list[SourceUrl], list[ElementId]]:
+        sources: list[SourceUrl] = []
+        single: list[ElementId] = []
+        for name in names:
+            try:
+                single.append(self.get(name).get_element_id())
+                continue
+            except (ElementIdError, ElementNotFoundError) as error:
+                source_url = _source_of(name, error)
+            if next(self._storage.query_backup_data_elements(source_url=source_url), None) is None:
+                raise ElementNotFoundError(f"{name!r} is neither an element nor a source in the storage")
+            sources.append(source_url)
+        return sources, single
+
+    def _verify_source(self, source_url: SourceUrl, wanted: set[ElementId] | None) -> Iterator[Finding]:
+        """Findings of one source; of the wanted elements only, but judged within their whole chain."""
+        links: list[ChainLink] = []
+        for element in self._storage.query_backup_data_elements(source_url=source_url):
+            element_id = element.get_element_id()
+            try:
+                links.append(make_link(element))
+                if wanted is None or element_id in wanted:
+                    yield from self._verify_element(element)
+            except ElementNotFoundError:
+                continue
+            except GuerillaBackupError as error:
+                yield Finding(str(element_id), Severity.VIOLATION, str(error))
+        for found in examine_chain(links):
+            if wanted is None or found.element_id in wanted:
+                yield Finding(str(found.element_id), found.severity, found.text)
+
+    def _verify_element(self, element: StorageBackupDataElementInterface) -> Iterator[Finding]:
+        result = verify_element(element, self._rules, self._listen)
+        subject = str(result.element_id)
+        yield from (Finding(subject, Severity.VIOLATION, text) for text in result.violations)
+        yield from (Finding(subject, Severity.WARNING, text) for text in result.warnings)
+        if not result.violations and not result.warnings:
+            yield Finding(subject, None, f"ok, {result.size} bytes")
+
+
+def _describe(element: StorageBackupDataElementInterface) -> dict[str, object]:
+    metainfo = element.get_metadata()
+    return {
+        "id": str(element.get_element_id()),
+        "source": str(element.get_source_url()),
+        "type": metainfo.backup_type.value,
+        "timestamp": metainfo.timestamp,
+        "arrival": element.get_arrival_time(),
+        "size": element.get_data_size(),
+        "signed": metainfo.metadata_signature is not None,
+    }
+
+
+def make_link(element: StorageBackupDataElementInterface) -> ChainLink:
+    """The element as its chain sees it."""
+    metainfo = element.get_metadata()
+    return ChainLink(
+        element.get_element_id(),
+        metainfo.backup_type,
+        metainfo.timestamp,
+        metainfo.data_uuid,
+        metainfo.predecessor,
+        metainfo.checksum,
+        element.get_arrival_time(),
+    )
+
+
+def dependents_text(dependents: dict[ElementId, list[ElementId]]) -> Iterable[str]:
+    """A sentence for each element that others need."""
+    for element_id, needing in dependents.items():
+        named = ", ".join(str(each) for each in needing[:MAX_NAMED])
+        more = f" and {len(needing) - MAX_NAMED} more" if len(needing) > MAX_NAMED else ""
+        yield f"element {element_id} is needed to restore {named}{more}"
+
+
+def _source_of(name: str, error: GuerillaBackupError) -> SourceUrl:
+    try:
+        return SourceUrl(name)
+    except SourceUrlError:
+        raise error from None

@@ -1,0 +1,82 @@
+"""What the parts of a restore are given to work with, and what a restore reports. No I/O."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from guerillabackup.element import ElementId, SourceUrl
+from guerillabackup.events import StageProgress
+from guerillabackup.pipeline.interface import (
+    TransformationPipelineElementInterface,
+    TransformationProcessInterface,
+)
+
+PipelineElement = TransformationPipelineElementInterface
+PipelineProcess = TransformationProcessInterface
+
+
+class PipelineRunner(Protocol):
+    """Starts what is not started, waits for all, stops all; raises the error that caused the others."""
+
+    def __call__(
+        self,
+        processes: Sequence[PipelineProcess],
+        *,
+        on_progress: Callable[[float, tuple[StageProgress, ...]], None] | None = None,
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineTools:
+    """The pipeline, as the service hands it to the parts of a restore.
+
+    `detect_format` knows gpg, compressions and tar from first bytes; `decryption` raises KeyUnusableError
+    where there is no private keyring; `digest_of` and `outcome_of` ask a process that has ended well.
+    """
+
+    detect_format: Callable[[bytes], str | None]
+    decryption: Callable[[], PipelineElement]
+    decompression: Callable[[str], PipelineElement]
+    digest: Callable[[], PipelineElement]
+    function: Callable[[Callable[[int, int], None], str], PipelineElement]
+    program: Callable[[Sequence[str], Sequence[int]], PipelineElement]
+    """An argv, and the exit statuses that are no errors."""
+    instantiate: Callable[[Sequence[PipelineElement], int | None, int | None], list[PipelineProcess]]
+    run: PipelineRunner
+    digest_of: Callable[[PipelineProcess], bytes]
+    outcome_of: Callable[[PipelineProcess], tuple[int, Sequence[str]]]
+    """A program's exit status, and the lines it wrote to its standard error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """How an element's data is packed, from the outside in, and whether an archive is inside."""
+
+    layers: tuple[str, ...]
+    is_archive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListedMember:
+    """One member of a source's state; what the archive of an incremental does not tell is None."""
+
+    name: bytes
+    type: str | None
+    size: int | None
+    mtime: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreReport:
+    """What a restore did.
+
+    `problems` are what tar could not restore and what is missing: the result is not the whole state.
+    `written_to` is the target directory, or the one file when the element is not an archive.
+    """
+
+    source_url: SourceUrl
+    elements: tuple[ElementId, ...]
+    written_to: str
+    is_archive: bool
+    warnings: tuple[str, ...]
+    problems: tuple[str, ...]

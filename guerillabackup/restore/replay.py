@@ -1,0 +1,129 @@
+"""Replays a chain of archives into a target: the full, then what each incremental changed, deleted, renamed.
+
+Joins the survey of the archives, which decides, with the unpacking and the target directory.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from guerillabackup.errors import ElementNotFoundError, IntegrityError
+from guerillabackup.restore.decode import ElementDecoder
+from guerillabackup.restore.directory_record import FinalNames, normal_name
+from guerillabackup.restore.interface import Content
+from guerillabackup.restore.member_patterns import MemberPatterns
+from guerillabackup.restore.prepare import apply_renames, check_plain, make_way
+from guerillabackup.restore.state_check import StateCheck
+from guerillabackup.restore.survey import ArchiveSurvey, Selection
+from guerillabackup.restore.tar_stream import TarMember
+from guerillabackup.restore.target import RestoreTarget, keep_only
+from guerillabackup.restore.unpack import Unpacker
+from guerillabackup.storage.interface import StorageBackupDataElementInterface
+
+MAX_NAMED = 5
+
+
+class ArchiveReplay:
+    """One restore of archives: `survey` before anything is written, then `run`.
+
+    `problems` are what is not restored although it was backed up, `warnings` what else is worth a look.
+    """
+
+    def __init__(
+        self,
+        decoder: ElementDecoder,
+        unpacker: Unpacker,
+        elements: Sequence[StorageBackupDataElementInterface],
+        contents: Sequence[Content],
+        patterns: MemberPatterns,
+    ) -> None:
+        self._decoder = decoder
+        self._unpacker = unpacker
+        self._elements = elements
+        self._contents = contents
+        self._patterns = patterns
+        self._surveys = [ArchiveSurvey() for _ in elements]
+        self._selection: Selection | None = None
+        self._is_in_doubt = False
+        self.warnings: list[str] = []
+        self.problems: list[str] = []
+
+    def survey(self) -> None:
+        """Read every incremental, and with patterns the full too; raises what makes them impossible."""
+        for element, content in zip(self._elements, self._contents, strict=True):
+            if not content.is_archive:
+                raise IntegrityError(f"element {element.get_element_id()} of the chain is not an archive")
+        for index in range(1, len(self._elements)):
+            self._scan(index, self._surveys[index].take)
+            self._surveys[index].end()
+        if self._patterns:
+            self._select()
+
+    def run(self, target: RestoreTarget) -> None:
+        """Unpack one element after the other; raises IntegrityError, StorageError, PipelineError."""
+        for index, (element, content) in enumerate(zip(self._elements, self._contents, strict=True)):
+            survey = self._surveys[index]
+            if index > 0:
+                self._rename(element, target, survey)
+                make_way(target.unpack_fd, survey.roots)
+                check_plain(target.unpack_fd, survey.outside)
+            outcome = self._unpacker.unpack(
+                element,
+                content,
+                target.unpack_path,
+                incremental=index > 0,
+                is_wanted=None if self._selection is None else self._selection.is_wanted(index),
+            )
+            prefix = f"element {element.get_element_id()}: "
+            self.warnings += [prefix + text for text in outcome.warnings]
+            self.problems += [prefix + text for text in outcome.problems]
+        if len(self._elements) > 1:
+            self._check(target)
+        if self._patterns and keep_only(target.unpack_fd, self._patterns.match) == 0:
+            self.warnings.append("nothing of what was asked for is left at the end of the chain")
+
+    def _rename(
+        self, element: StorageBackupDataElementInterface, target: RestoreTarget, survey: ArchiveSurvey
+    ) -> None:
+        doubts = apply_renames(target.unpack_fd, survey.renames, survey.unchanged)
+        self.warnings += [f"element {element.get_element_id()}: {text}" for text in doubts]
+        self._is_in_doubt = self._is_in_doubt or bool(doubts)
+
+    def _select(self) -> None:
+        selection = Selection(self._patterns, [survey.renames for survey in self._surveys])
+        for index in range(len(self._elements)):
+            self._scan(index, partial(selection.take, index))
+        if selection.unmatched:
+            listed = ", ".join(repr(text) for text in selection.unmatched)
+            raise ElementNotFoundError(f"no member matches {listed}")
+        self._selection = selection
+
+    def _check(self, target: RestoreTarget) -> None:
+        """Compare the result with what the last element lists; what lacks was lost, or never archived."""
+        check = StateCheck(target.unpack_fd)
+        self._scan(len(self._elements) - 1, check.take)
+        missing = {name for name in check.missing if self._patterns.match(name)}
+        if not missing:
+            return
+        names = FinalNames([survey.renames for survey in self._surveys])
+        archived: set[bytes] = set(missing) if self._is_in_doubt else set()
+
+        def look(index: int, member: TarMember) -> None:
+            final = names.of(index, normal_name(member.name))
+            if final in missing:
+                archived.add(final)
+
+        for index in range(len(self._elements)):
+            self._scan(index, partial(look, index))
+        if archived:
+            self.problems.append(f"{len(archived)} members are missing: {_name(archived)}")
+        if rest := missing - archived:
+            text = "are listed but were never archived (sockets, or gone while the backup ran)"
+            self.warnings.append(f"{len(rest)} names {text}: {_name(rest)}")
+
+    def _scan(self, index: int, take: Callable[[TarMember], None]) -> None:
+        self._decoder.scan(self._elements[index], self._contents[index], take)
+
+
+def _name(names: set[bytes]) -> str:
+    shown = [repr(name.decode("utf-8", "backslashreplace")) for name in sorted(names)[:MAX_NAMED]]
+    return ", ".join(shown) + (f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else "")

@@ -1,0 +1,306 @@
+"""Restores sources from a storage: reads the configuration, builds what is needed, and runs it.
+
+Joins chain, survey and patterns, which decide, with storage, keyrings, pipelines and the target directory.
+"""
+
+import contextlib
+import difflib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from guerillabackup.config import Configuration
+from guerillabackup.element import ElementId, SourceUrl
+from guerillabackup.errors import ConfigError, ElementNotFoundError, GuerillaBackupError, KeyUnusableError
+from guerillabackup.events import EventListener, ignore_events
+from guerillabackup.pipeline.compression import decompression_element
+from guerillabackup.pipeline.digest import DigestPipelineElement, DigestProcess
+from guerillabackup.pipeline.formats import detect_format
+from guerillabackup.pipeline.gpg import GpgDecryptionPipelineElement
+from guerillabackup.pipeline.interface import TransformationProcessInterface
+from guerillabackup.pipeline.os_process import OSProcess, OSProcessPipelineElement
+from guerillabackup.pipeline.run import instantiate_pipeline, run_pipeline
+from guerillabackup.pipeline.thread import ThreadPipelineElement
+from guerillabackup.restore.chain import RestoreChain, find_chain
+from guerillabackup.restore.decode import ElementDecoder
+from guerillabackup.restore.elements import ElementOperations
+from guerillabackup.restore.interface import Content, ListedMember, PipelineTools, RestoreReport
+from guerillabackup.restore.listing import StateListing
+from guerillabackup.restore.member_patterns import MemberPatterns
+from guerillabackup.restore.replay import ArchiveReplay
+from guerillabackup.restore.tar_stream import TarMember, TarStream
+from guerillabackup.restore.target import RestoreTarget, check_free
+from guerillabackup.restore.unpack import Unpacker
+from guerillabackup.restore.verify import Verification, VerifyRules, verify_element
+from guerillabackup.signature import Keyring, verify_metainfo
+from guerillabackup.signature_home import GpgHome
+from guerillabackup.storage.interface import StorageBackupDataElementInterface
+from guerillabackup.storage.registry import make_ownership, open_storage
+
+MAX_HELD = 256
+"""Elements of a chain whose data is held open from the start, so that nobody deletes them meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRequest:
+    """What is to be restored, and to where; `at` in UTC seconds; `element_id` decides instead of `at`."""
+
+    source_url: SourceUrl
+    target: str
+    at: float | None = None
+    element_id: ElementId | None = None
+    includes: tuple[str, ...] = ()
+    into_existing: bool = False
+
+
+class RestoreService:
+    """One storage, its keyrings, and what is done with its elements; a context manager.
+
+    `storage_directory` and `private_keyring` stand for what the configuration says. With `accept_unsigned` an
+    element without a signature is only warned of.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        storage_directory: str | None = None,
+        private_keyring: str | None = None,
+        accept_unsigned: bool = False,
+        listen: EventListener = ignore_events,
+    ) -> None:
+        if storage_directory is None:
+            configuration.require("DefaultFileSystemSinkBaseDir")
+            storage_directory = configuration["DefaultFileSystemSinkBaseDir"]
+        ownership = make_ownership(
+            configuration["StorageDirectoryMode"],
+            configuration["StorageFileMode"],
+            configuration.get("StorageOwner"),
+            configuration.get("StorageGroup"),
+        )
+        self._configuration = configuration
+        self._private_keyring = private_keyring or configuration.get("GeneralPrivateKeyringDir")
+        self._listen = listen
+        self._home: GpgHome | None = None
+        with contextlib.ExitStack() as stack:
+            self.storage = open_storage(storage_directory, ownership)
+            stack.callback(self.storage.close)
+            self.rules = _make_rules(configuration, accept_unsigned, stack)
+            self._tools = self._make_tools()
+            self.decoder = ElementDecoder(self._tools, listen)
+            self.elements = ElementOperations(self.storage, self.rules, listen)
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> "RestoreService":
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._stack.close()
+
+    def find_chain(
+        self, source_url: SourceUrl, at: float | None = None, element_id: ElementId | None = None
+    ) -> RestoreChain:
+        """The elements that a restore would use; raises ElementNotFoundError, IntegrityError."""
+        links = self.elements.links(source_url)
+        if not links:
+            names = [str(source) for source in self.elements.sources()]
+            close = difflib.get_close_matches(str(source_url), names, n=5, cutoff=0.4)
+            hint = f"; did you mean {', '.join(close)}" if close else ""
+            raise ElementNotFoundError(f"source {source_url} has no elements in the storage{hint}")
+        return find_chain(links, at=at, element_id=element_id)
+
+    def verify_chain(self, chain: RestoreChain) -> list[Verification]:
+        """Read and judge every element of a chain."""
+        return [verify_element(element, self.rules, self._listen) for element in self._get(chain)]
+
+    def restore(self, request: RestoreRequest) -> RestoreReport:
+        """Verify everything that is needed, then write it; raises what prevents it.
+
+        Before the first byte is written all elements are known to be whole and every key to be there. What
+        fails after that leaves a target that is incomplete, and the error says so.
+        """
+        patterns = MemberPatterns(request.includes)
+        chain = self.find_chain(request.source_url, request.at, request.element_id)
+        check_free(request.target, into_existing=request.into_existing)
+        elements = self._get(chain)
+        warnings = list(chain.warnings)
+        with contextlib.ExitStack() as held:
+            for element in elements[:MAX_HELD]:
+                held.enter_context(element.get_data_stream())
+            verifications = [verify_element(element, self.rules, self._listen) for element in elements]
+            warnings += _summarize(verifications)
+            contents = self._find_contents(elements)
+            if contents[-1].is_archive:
+                return self._restore_archives(request, patterns, elements, contents, warnings)
+            return self._restore_file(request, elements[-1], contents[-1], warnings)
+
+    def list_members(self, chain: RestoreChain, includes: Sequence[str] = ()) -> Iterator[ListedMember]:
+        """The members of the state a chain leads to, as they come; raises ConfigError without an archive."""
+        patterns = MemberPatterns(includes)
+        element = self._get(chain)[-1]
+        content = self._find_content(element)
+        if not content.is_archive:
+            raise ConfigError(f"element {element.get_element_id()} is not an archive: it has no members")
+        listing = StateListing(incremental=not chain.target.is_full, is_wanted=patterns.match)
+        found: list[TarMember] = []
+
+        def take(member: TarMember) -> bool:
+            found.append(member)
+            return False
+
+        archive = TarStream(take)
+        with self.decoder.open(element, content) as read:
+            while piece := read():
+                archive.feed(piece)
+                for member in found:
+                    yield from listing.take(member)
+                found.clear()
+        archive.end()
+
+    def write_content(self, element_id: str, descriptor: int, *, raw: bool) -> None:
+        """An element's data, decoded or as it is stored, to a descriptor; IntegrityError comes at the end."""
+        element = self.elements.get(element_id)
+        content = Content((), False) if raw else self._find_content(element)
+        Unpacker(self._tools, self.decoder).write_stream(element, content, descriptor)
+
+    def _get(self, chain: RestoreChain) -> list[StorageBackupDataElementInterface]:
+        return [self.storage.get_backup_data_element(link.element_id) for link in chain.links]
+
+    def _find_contents(self, elements: Sequence[StorageBackupDataElementInterface]) -> list[Content]:
+        contents: list[Content] = []
+        for element in elements:
+            contents.append(self._find_content(element, contents[-1] if contents else None))
+        return contents
+
+    def _find_content(
+        self, element: StorageBackupDataElementInterface, guess: Content | None = None
+    ) -> Content:
+        try:
+            return self.decoder.find_content(element, guess)
+        except KeyUnusableError as error:
+            raise KeyUnusableError(
+                f"element {element.get_element_id()}: {error}; name the directory of the keyring that has it "
+                "with --private-keyring, or in GeneralPrivateKeyringDir"
+            ) from error
+
+    def _restore_archives(
+        self,
+        request: RestoreRequest,
+        patterns: MemberPatterns,
+        elements: Sequence[StorageBackupDataElementInterface],
+        contents: Sequence[Content],
+        warnings: list[str],
+    ) -> RestoreReport:
+        replay = ArchiveReplay(
+            self.decoder, Unpacker(self._tools, self.decoder), elements, contents, patterns
+        )
+        replay.survey()
+        with RestoreTarget(request.target, into_existing=request.into_existing) as target:
+            try:
+                replay.run(target)
+                target.merge()
+            except GuerillaBackupError as error:
+                if target.is_staged:
+                    raise
+                raise type(error)(f"{error}; what is in {target.path} is incomplete") from error
+            warnings += [*target.warnings, *replay.warnings]
+            ids = tuple(element.get_element_id() for element in elements)
+            problems = tuple(replay.problems)
+            return RestoreReport(request.source_url, ids, target.path, True, tuple(warnings), problems)
+
+    def _restore_file(
+        self,
+        request: RestoreRequest,
+        element: StorageBackupDataElementInterface,
+        content: Content,
+        warnings: list[str],
+    ) -> RestoreReport:
+        element_id = element.get_element_id()
+        if request.includes:
+            raise ConfigError(f"element {element_id} is not an archive: it has no members to choose from")
+        with RestoreTarget(request.target, into_existing=request.into_existing) as target:
+            name = request.source_url.name
+            unpacker = Unpacker(self._tools, self.decoder)
+            unpacker.write_file(element, content, target.unpack_fd, name)
+            target.merge()
+            path = os.path.join(target.path, name)
+            warnings += target.warnings
+        return RestoreReport(request.source_url, (element_id,), path, False, tuple(warnings), ())
+
+    def _make_tools(self) -> PipelineTools:
+        timeout = float(self._configuration["PipelineStallTimeout"])
+        return PipelineTools(
+            detect_format=detect_format,
+            decryption=lambda: GpgDecryptionPipelineElement(self._open_private_keyring()),
+            decompression=decompression_element,
+            digest=DigestPipelineElement,
+            function=ThreadPipelineElement,
+            program=lambda argv, allowed: OSProcessPipelineElement(
+                argv[0], argv, allowed, environment={"TAR_OPTIONS": ""}, name="tar"
+            ),
+            instantiate=instantiate_pipeline,
+            run=partial(run_pipeline, stall_timeout=timeout),
+            digest_of=_digest_of,
+            outcome_of=_outcome_of,
+        )
+
+    def _open_private_keyring(self) -> str:
+        """A gpg home with the keys that decrypt; raises KeyUnusableError where there are none."""
+        if self._private_keyring is None:
+            raise KeyUnusableError("it is encrypted, and no private keyring is known")
+        if self._home is None:
+            try:
+                home = GpgHome(self._private_keyring)
+            except ConfigError as error:
+                raise KeyUnusableError(*error.problems) from error
+            self._stack.callback(home.close)
+            own = os.path.join(home.path, os.path.basename(home.keyring_path))
+            os.symlink(home.keyring_path, own)
+            home.start_agent()
+            self._home = home
+        return self._home.path
+
+
+def _make_rules(
+    configuration: Configuration, accept_unsigned: bool, stack: contextlib.ExitStack
+) -> VerifyRules:
+    """How signatures are judged on this host, by the keyring that the stack closes."""
+    trusted = configuration.get("GeneralTrustedSigningKeys")
+    required = configuration.get("GeneralRequireSignatures")
+    if required is None:
+        required = bool(configuration.get("GeneralSigningKey") or trusted)
+    unsigned, unverifiable = bool(required) and not accept_unsigned, bool(required)
+    if not os.path.isdir(configuration.keys_directory):
+        return VerifyRules(None, None, unsigned, unverifiable)
+    keyring = stack.enter_context(Keyring(configuration.keys_directory))
+    return VerifyRules(
+        lambda metainfo, source_url: verify_metainfo(keyring, metainfo, source_url, trusted),
+        keyring.verify_file,
+        unsigned,
+        unverifiable,
+    )
+
+
+def _summarize(verifications: Sequence[Verification]) -> list[str]:
+    """The warnings, equal ones once; raises IntegrityError for the first violation."""
+    by_text: dict[str, list[ElementId]] = {}
+    for verification in verifications:
+        verification.require_ok()
+        for text in verification.warnings:
+            by_text.setdefault(text, []).append(verification.element_id)
+    return [
+        f"element {ids[0]}: {text}" if len(ids) == 1 else f"{len(ids)} elements, {ids[0]} first: {text}"
+        for text, ids in by_text.items()
+    ]
+
+
+def _digest_of(process: TransformationProcessInterface) -> bytes:
+    assert isinstance(process, DigestProcess)
+    return process.get_digest_data()
+
+
+def _outcome_of(process: TransformationProcessInterface) -> tuple[int, Sequence[str]]:
+    assert isinstance(process, OSProcess)
+    assert process.exit_status is not None
+    return process.exit_status, process.get_messages()

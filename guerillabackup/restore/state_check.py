@@ -1,0 +1,40 @@
+"""Whether what was restored has every member that the last element lists. Touches: os."""
+
+import os
+
+from guerillabackup.osfile import DIRECTORY_FLAGS
+from guerillabackup.restore.directory_record import normal_name
+from guerillabackup.restore.tar_stream import TarMember
+
+MAX_REMEMBERED = 10_000
+
+
+class StateCheck:
+    """Compares the records of an archive's directories with the directories that it was unpacked to.
+
+    `missing` holds the normal names that are listed and not there, the first ten thousand of them.
+    """
+
+    def __init__(self, root_fd: int) -> None:
+        self._root_fd = root_fd
+        self.missing: set[bytes] = set()
+
+    def take(self, member: TarMember) -> None:
+        """The next member of the archive."""
+        if member.record is None or len(self.missing) >= MAX_REMEMBERED:
+            return
+        directory = normal_name(member.name)
+        present = self._list(directory)
+        for _, name in member.record.entries:
+            if name not in present:
+                self.missing.add(name if directory == b"." else directory + b"/" + name)
+
+    def _list(self, directory: bytes) -> set[bytes]:
+        try:
+            descriptor = os.open(directory, DIRECTORY_FLAGS, dir_fd=self._root_fd)
+        except OSError:
+            return set()
+        try:
+            return {os.fsencode(name) for name in os.listdir(descriptor)}
+        finally:
+            os.close(descriptor)

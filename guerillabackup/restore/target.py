@@ -1,0 +1,213 @@
+"""The directory that is restored into: made or refused, and changed only inside of itself.
+
+Everything is done below a directory descriptor and never through a link, because what an element left there
+may be a link to anywhere. Touches: os, shutil, tempfile.
+"""
+
+import contextlib
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+
+from guerillabackup.errors import ElementExistsError, StorageError
+from guerillabackup.osfile import DIRECTORY_FLAGS, open_directory, storage_errors
+from guerillabackup.restore.below import exists, list_all
+
+STAGING_PREFIX = ".guerillabackup-restore-"
+MAX_NAMED = 5
+
+
+class RestoreTarget:
+    """A directory to unpack into: `path` itself when it was empty, else a staging directory inside of it.
+
+    As a context manager it removes a staging directory that is left and closes what it opened. A crash leaves
+    the staging directory, which the next restore into this target names.
+    """
+
+    def __init__(self, path: str, *, into_existing: bool) -> None:
+        """Raises ElementExistsError when the directory is not empty and was not to be merged into."""
+        self.path = os.path.abspath(path)
+        self.warnings: list[str] = []
+        self.is_staged = False
+        with storage_errors(f"cannot make target directory {self.path}"):
+            os.makedirs(self.path, exist_ok=True)
+        self._target_fd = open_directory(self.path)
+        self.unpack_path = self.path
+        self.unpack_fd = self._target_fd
+        try:
+            self._prepare(into_existing)
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self, into_existing: bool) -> None:
+        names = list_all(self._target_fd)
+        abandoned = _abandoned(self.path, names)
+        if abandoned:
+            self.warnings.append(abandoned)
+        if not names:
+            return
+        _refuse_occupied(self.path, names, into_existing)
+        with storage_errors(f"cannot make a staging directory in {self.path}"):
+            self.unpack_path = tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=self.path)
+        self.unpack_fd = open_directory(self.unpack_path)
+        self.is_staged = True
+
+    def merge(self) -> None:
+        """Move what was unpacked into the target; files there are replaced, all others stay.
+
+        Does nothing without a staging directory. Refuses before anything is moved when a file would have to
+        take a directory's place or the other way round: StorageError.
+        """
+        if not self.is_staged:
+            return
+        conflicts = list(_find_conflicts(self.unpack_fd, self._target_fd, b""))
+        if conflicts:
+            listed = ", ".join(repr(os.fsdecode(name)) for name in conflicts[:MAX_NAMED])
+            raise StorageError(
+                f"cannot restore into {self.path}, nothing was changed: "
+                f"{len(conflicts)} names are a directory on one side only: {listed}"
+            )
+        with storage_errors(f"cannot move what was unpacked to {self.unpack_path} into {self.path}"):
+            _merge_directory(self.unpack_fd, self._target_fd)
+        self.remove_staging()
+
+    def remove_staging(self) -> None:
+        """Remove the staging directory with whatever is in it."""
+        if self.is_staged:
+            with storage_errors(f"cannot remove {self.unpack_path}"):
+                shutil.rmtree(os.path.basename(self.unpack_path), dir_fd=self._target_fd)
+            os.close(self.unpack_fd)
+            self.unpack_fd = self._target_fd
+            self.unpack_path = self.path
+            self.is_staged = False
+
+    def close(self) -> None:
+        """Close its descriptors; called again it does nothing."""
+        if self._target_fd < 0:
+            return
+        if self.unpack_fd != self._target_fd:
+            os.close(self.unpack_fd)
+        os.close(self._target_fd)
+        self._target_fd = self.unpack_fd = -1
+
+    def __enter__(self) -> "RestoreTarget":
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        try:
+            self.remove_staging()
+        finally:
+            self.close()
+
+
+def check_free(path: str, *, into_existing: bool) -> None:
+    """Raises ElementExistsError when RestoreTarget would; changes nothing."""
+    if os.path.lexists(path):
+        descriptor = open_directory(path)
+        try:
+            _refuse_occupied(os.path.abspath(path), list_all(descriptor), into_existing)
+        finally:
+            os.close(descriptor)
+
+
+def _refuse_occupied(path: str, names: Sequence[bytes], into_existing: bool) -> None:
+    if names and not into_existing:
+        abandoned = _abandoned(path, names)
+        raise ElementExistsError(
+            f"target directory {path} is not empty ({len(names)} entries): name another one, "
+            f"or have it restored into on purpose{'; ' + abandoned if abandoned else ''}"
+        )
+
+
+def _abandoned(path: str, names: Sequence[bytes]) -> str | None:
+    """What to say about staging directories of other restores."""
+    found = [os.fsdecode(name) for name in names if name.startswith(STAGING_PREFIX.encode())]
+    listed = ", ".join(os.path.join(path, name) for name in found[:MAX_NAMED])
+    return f"an interrupted restore, or one that runs now, left {listed}" if found else None
+
+
+def keep_only(root_fd: int, is_wanted: Callable[[bytes], bool]) -> int:
+    """Remove every member whose name is not wanted, and directories that are neither wanted nor needed.
+
+    Returns how many members are left. The times of directories that stay are kept.
+    """
+    with storage_errors("cannot remove what was not asked for"):
+        return _prune(root_fd, b"", is_wanted)
+
+
+def _prune(directory_fd: int, path: bytes, is_wanted: Callable[[bytes], bool]) -> int:
+    before = os.fstat(directory_fd)
+    kept = 0
+    for name in list_all(directory_fd):
+        below = path + b"/" + name if path else name
+        wanted = is_wanted(below)
+        if stat.S_ISDIR(os.stat(name, dir_fd=directory_fd, follow_symlinks=False).st_mode):
+            child_fd = os.open(name, DIRECTORY_FLAGS, dir_fd=directory_fd)
+            try:
+                inside = _prune(child_fd, below, is_wanted)
+            finally:
+                os.close(child_fd)
+            if not wanted and not inside:
+                os.rmdir(name, dir_fd=directory_fd)
+            kept += inside + wanted
+        elif wanted:
+            kept += 1
+        else:
+            os.unlink(name, dir_fd=directory_fd)
+    os.utime(directory_fd, ns=(before.st_atime_ns, before.st_mtime_ns))
+    return kept
+
+
+def _find_conflicts(source_fd: int, target_fd: int, path: bytes) -> Iterator[bytes]:
+    for name in list_all(source_fd):
+        try:
+            present = os.stat(name, dir_fd=target_fd, follow_symlinks=False).st_mode
+        except FileNotFoundError:
+            continue
+        is_directory = stat.S_ISDIR(os.stat(name, dir_fd=source_fd, follow_symlinks=False).st_mode)
+        if is_directory != stat.S_ISDIR(present):
+            yield path + name
+        elif is_directory:
+            with _open_both(source_fd, target_fd, name) as (source, target):
+                yield from _find_conflicts(source, target, path + name + b"/")
+
+
+def _merge_directory(source_fd: int, target_fd: int) -> None:
+    for name in list_all(source_fd):
+        is_directory = stat.S_ISDIR(os.stat(name, dir_fd=source_fd, follow_symlinks=False).st_mode)
+        if is_directory and exists(target_fd, name):
+            with _open_both(source_fd, target_fd, name) as (source, target):
+                _merge_directory(source, target)
+                _copy_attributes(source, target)
+        else:
+            # A rename keeps links, attributes and holes as they are, and replaces a file in one step.
+            os.replace(name, name, src_dir_fd=source_fd, dst_dir_fd=target_fd)
+
+
+def _copy_attributes(source_fd: int, target_fd: int) -> None:
+    status = os.fstat(source_fd)
+    with contextlib.suppress(PermissionError):
+        os.fchown(target_fd, status.st_uid, status.st_gid)
+    os.fchmod(target_fd, stat.S_IMODE(status.st_mode))
+    wanted = os.listxattr(source_fd)
+    for name in os.listxattr(target_fd):
+        if name not in wanted:
+            with contextlib.suppress(OSError):
+                os.removexattr(target_fd, name)
+    for name in wanted:
+        with contextlib.suppress(PermissionError):
+            os.setxattr(target_fd, name, os.getxattr(source_fd, name))
+    os.utime(target_fd, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@contextlib.contextmanager
+def _open_both(source_fd: int, target_fd: int, name: bytes) -> Iterator[tuple[int, int]]:
+    with contextlib.ExitStack() as stack:
+        descriptors = []
+        for directory_fd in (source_fd, target_fd):
+            descriptors.append(os.open(name, DIRECTORY_FLAGS, dir_fd=directory_fd))
+            stack.callback(os.close, descriptors[-1])
+        yield descriptors[0], descriptors[1]

@@ -1,0 +1,47 @@
+"""The moment a user means by a text: a day, a time, seconds since 1970, the digits of an element. No I/O.
+
+What names no zone is local time, as a user reads it off a clock; an element's digits are UTC, as ours are.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from guerillabackup.element import MAX_TIMESTAMP
+from guerillabackup.errors import ConfigError
+
+EXPECTED = "YYYY-MM-DD, 'YYYY-MM-DD HH:MM[:SS]' with or without Z or +HH:MM, YYYYmmddHHMMSS, @SECONDS"
+
+_TIME = re.compile(
+    r"(\d{4}-\d{2}-\d{2})(?:[ T](\d{2}:\d{2})(:\d{2}(?:\.\d{1,6})?)?\s?(Z|[+-]\d{2}:?\d{2})?)?", re.ASCII
+)
+
+
+def parse_time(text: str) -> float:
+    """UTC seconds of the last moment that the text covers: a day is meant to its end, a minute too.
+
+    Raises ConfigError.
+    """
+    stripped = text.strip()
+    if match := re.fullmatch(r"@(\d{1,12})(?:\.\d{1,9})?", stripped, re.ASCII):
+        seconds = float(stripped[1:])
+        if int(match[1]) > MAX_TIMESTAMP:
+            raise ConfigError(f"time {text!r} is after the year 9999")
+        return seconds
+    try:
+        if re.fullmatch(r"\d{14}", stripped, re.ASCII):
+            return datetime.strptime(stripped, "%Y%m%d%H%M%S").replace(tzinfo=UTC).timestamp()
+        if match := _TIME.fullmatch(stripped):
+            return _last_moment(*match.groups())
+    except (ValueError, OverflowError, OSError) as error:
+        raise ConfigError(f"time {text!r} does not exist: {error}") from error
+    raise ConfigError(f"time {text!r} is not understood: expected {EXPECTED}")
+
+
+def _last_moment(day: str, minute: str | None, second: str | None, zone: str | None) -> float:
+    if minute is None:
+        following = datetime.fromisoformat(day) + timedelta(days=1)
+        return following.astimezone().timestamp() - 1
+    time = datetime.fromisoformat(f"{day} {minute}{second or ':59'}")
+    if zone is None:
+        return time.astimezone().timestamp()
+    return datetime.fromisoformat(f"{time.isoformat()}{'+00:00' if zone == 'Z' else zone}").timestamp()

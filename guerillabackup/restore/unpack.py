@@ -1,0 +1,146 @@
+"""Unpacks one element after the other into a directory, by tar.
+
+A full goes from the decompressor to tar through a kernel pipe; an incremental passes through TarStream, which
+takes out the renames (target.py does those: tar follows links on the way) and refuses what tar might read in
+another way.
+Touches: os.
+"""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from guerillabackup.errors import IntegrityError, PipelineError, StorageFullError
+from guerillabackup.osfile import storage_errors, write_all
+from guerillabackup.restore.decode import READ_SIZE, ElementDecoder
+from guerillabackup.restore.interface import Content, PipelineTools
+from guerillabackup.restore.tar_stream import TarMember, TarStream
+from guerillabackup.storage.interface import StorageBackupDataElementInterface
+
+TAR_SAYS_INCOMPLETE = (1, 2)
+"""Exit statuses of a tar that went on: something differed, something could not be restored."""
+MAX_PROBLEMS = 100
+_TAR_THAT_READS_ON = ["sh", "-c", 'tar "$@"; status=$?; cat > /dev/null; exit $status', "tar"]
+"""tar ends at the archive's end mark; what is before it in the pipeline would take that for a failure."""
+
+_TRAILER = re.compile(r"Exiting with failure status due to previous errors")
+_FATAL = re.compile(
+    r"not recoverable|Unexpected EOF|does not look like a tar archive|Skipping to next header|lone zero"
+)
+_FULL = re.compile(r"No space left on device|Disk quota exceeded")
+
+MemberFilter = Callable[[TarMember], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class UnpackOutcome:
+    """What tar said: `problems` when something is not restored, `warnings` when everything is."""
+
+    warnings: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+class Unpacker:
+    """Writes the contents of elements."""
+
+    def __init__(self, tools: PipelineTools, decoder: ElementDecoder) -> None:
+        self._tools = tools
+        self._decoder = decoder
+
+    def unpack(
+        self,
+        element: StorageBackupDataElementInterface,
+        content: Content,
+        directory: str,
+        *,
+        incremental: bool,
+        is_wanted: MemberFilter | None = None,
+    ) -> UnpackOutcome:
+        """Unpack an archive into a directory; an incremental deletes there what it does not list.
+
+        Raises IntegrityError when the data or the archive is damaged, StorageFullError, PipelineError.
+        """
+        elements = self._decoder.build(content)
+        if incremental or is_wanted is not None:
+            elements.append(self._tools.function(_make_filter(is_wanted), "filter"))
+        allowed = (0, *TAR_SAYS_INCOMPLETE)
+        elements.append(self._tools.program(tar_arguments(directory, incremental=incremental), allowed))
+        null_fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            processes = self._decoder.run(element, elements, null_fd)
+        finally:
+            os.close(null_fd)
+        return _judge(element, *self._tools.outcome_of(processes[-1]))
+
+    def write_file(
+        self, element: StorageBackupDataElementInterface, content: Content, directory_fd: int, name: str
+    ) -> None:
+        """Write the content as it is to a new file, which is there only when it is right and complete."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with storage_errors(f"cannot write {name}"):
+            descriptor = os.open(name, flags, 0o600, dir_fd=directory_fd)
+        try:
+            self.write_stream(element, content, descriptor)
+            with storage_errors(f"cannot write {name}"):
+                time = element.get_metadata().timestamp
+                os.utime(descriptor, (time, time))
+                os.fsync(descriptor)
+        except BaseException:
+            os.unlink(name, dir_fd=directory_fd)
+            raise
+        finally:
+            os.close(descriptor)
+
+    def write_stream(
+        self, element: StorageBackupDataElementInterface, content: Content, descriptor: int
+    ) -> None:
+        """Write the content as it is to a descriptor, which stays the caller's."""
+        self._decoder.run(element, self._decoder.build(content), descriptor)
+
+
+def tar_arguments(directory: str, *, incremental: bool) -> list[str]:
+    """How tar is called to unpack; what only root can restore is asked for by root only."""
+    arguments = [
+        *_TAR_THAT_READS_ON,
+        "--extract",
+        "--file=-",
+        f"--directory={directory}",
+        "--preserve-permissions",
+    ]
+    arguments += ["--numeric-owner", "--delay-directory-restore", "--acls", "--warning=no-timestamp"]
+    arguments.append(f"--xattrs-include={'*' if os.geteuid() == 0 else 'user.*'}")
+    if incremental:
+        arguments.append("--listed-incremental=/dev/null")
+    return arguments
+
+
+def _make_filter(is_wanted: MemberFilter | None) -> Callable[[int, int], None]:
+    """The stage before tar: every member that is wanted, without renames."""
+
+    def run(input_fd: int, output_fd: int) -> None:
+        stream = TarStream(is_wanted or (lambda member: True), strip_renames=True)
+        while piece := os.read(input_fd, READ_SIZE):
+            passed = stream.feed(piece)
+            if passed:
+                write_all(output_fd, b"".join(passed))
+        stream.end()
+
+    return run
+
+
+def _judge(
+    element: StorageBackupDataElementInterface, exit_status: int, messages: Sequence[str]
+) -> UnpackOutcome:
+    lines = [line.removeprefix("tar: ") for line in messages if _TRAILER.search(line) is None]
+    if exit_status == 0:
+        return UnpackOutcome(tuple(lines[:MAX_PROBLEMS]), ())
+    for line in lines:
+        where = f"element {element.get_element_id()} cannot be unpacked: {line}"
+        if _FULL.search(line):
+            raise StorageFullError(where)
+        if _FATAL.search(line):
+            raise IntegrityError(where)
+    if not lines:
+        raise PipelineError(f"tar ended with exit status {exit_status}, without a word")
+    return UnpackOutcome((), tuple(lines[:MAX_PROBLEMS]))

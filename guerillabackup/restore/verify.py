@@ -1,0 +1,162 @@
+"""Whether an element is what it claims to be: digest, signatures, and that it can be read at all.
+
+How a signature is judged comes in as functions: this module knows no keyring and no configuration.
+Touches: os.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from guerillabackup.element import BackupElementMetainfo, ElementId, SourceUrl
+from guerillabackup.errors import ElementNotFoundError, IntegrityError, MetainfoError, StorageError
+from guerillabackup.events import EventListener, VerifyProgress, ignore_events
+from guerillabackup.osfile import storage_errors
+from guerillabackup.signature_values import SignatureResult, SignatureStatus
+from guerillabackup.storage.interface import StorageBackupDataElementInterface
+
+BUFFER_SIZE = 1 << 20
+BUFFER_COUNT = 3
+PROGRESS_STEP = 16 << 20
+"""Bytes between two reports of progress."""
+
+_ALWAYS_VIOLATED = frozenset(
+    (SignatureStatus.BAD, SignatureStatus.WRONG_SOURCE, SignatureStatus.UNTRUSTED, SignatureStatus.REVOKED)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyRules:
+    """What is asked of an element's signatures.
+
+    `check_metadata` judges the signature of metadata for a source, `check_data` the one over the data (from a
+    descriptor, wherever it stands); None where there is no keyring to judge by. `unsigned_is_violation` and
+    `unverifiable_is_violation` (unknown or expired key, no keyring) say what is only a warning otherwise.
+    """
+
+    check_metadata: Callable[[BackupElementMetainfo, SourceUrl], SignatureResult] | None = None
+    check_data: Callable[[int, bytes], SignatureResult] | None = None
+    unsigned_is_violation: bool = False
+    unverifiable_is_violation: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was found about one element; `signed_by` is the fingerprint of who signed its metadata."""
+
+    element_id: ElementId
+    size: int
+    signed_by: str | None
+    warnings: tuple[str, ...]
+    violations: tuple[str, ...]
+
+    @property
+    def is_ok(self) -> bool:
+        return not self.violations
+
+    def require_ok(self) -> None:
+        """Raises IntegrityError with the violations, if there are any."""
+        if self.violations:
+            raise IntegrityError(f"element {self.element_id}: {'; '.join(self.violations)}")
+
+
+def verify_element(
+    element: StorageBackupDataElementInterface, rules: VerifyRules, listen: EventListener = ignore_events
+) -> Verification:
+    """Read an element completely and compare it with what its metadata says.
+
+    What cannot be read is a violation as well. Raises ElementNotFoundError when it is gone.
+    """
+    element_id = element.get_element_id()
+    findings = _Findings(rules)
+    size = 0
+    try:
+        metainfo = element.get_metadata()
+        findings.check_signature(metainfo, element.get_source_url())
+        with element.get_data_stream() as stream:
+            descriptor = stream.fileno()
+            total = os.fstat(descriptor).st_size
+            listen(VerifyProgress(element_id, 0, total))
+            digest, size = digest_data(
+                descriptor, lambda done: listen(VerifyProgress(element_id, done, max(total, done + 1)))
+            )
+            listen(VerifyProgress(element_id, size, size))
+            findings.check_digest(metainfo, digest)
+            findings.check_data_signature(metainfo, descriptor)
+    except ElementNotFoundError:
+        raise
+    except (MetainfoError, StorageError) as error:
+        findings.violations.append(f"cannot be read: {error}")
+    warnings, violations = tuple(findings.warnings), tuple(findings.violations)
+    return Verification(element_id, size, findings.signed_by, warnings, violations)
+
+
+def digest_data(descriptor: int, on_progress: Callable[[int], None] = lambda done: None) -> tuple[bytes, int]:
+    """SHA-512 and size of what can be read from a descriptor to its end; raises StorageError.
+
+    The next block is read while the one before it is hashed, in a thread that releases the GIL.
+    """
+    digest = hashlib.sha512()
+    buffers = [memoryview(bytearray(BUFFER_SIZE)) for _ in range(BUFFER_COUNT)]
+    pending: list[Future[None] | None] = [None] * BUFFER_COUNT
+    size = index = reported = 0
+    with ThreadPoolExecutor(1, thread_name_prefix="verify-hash") as executor:
+        while True:
+            if (before := pending[index]) is not None:
+                before.result()
+            with storage_errors("cannot read the data"):
+                count = os.readv(descriptor, [buffers[index]])
+            if count == 0:
+                break
+            pending[index] = executor.submit(digest.update, buffers[index][:count])
+            index = (index + 1) % BUFFER_COUNT
+            size += count
+            if size - reported >= PROGRESS_STEP:
+                reported = size
+                on_progress(size)
+    return digest.digest(), size
+
+
+class _Findings:
+    """Collects what is wrong with one element."""
+
+    def __init__(self, rules: VerifyRules) -> None:
+        self._rules = rules
+        self.signed_by: str | None = None
+        self.warnings: list[str] = []
+        self.violations: list[str] = []
+
+    def check_digest(self, metainfo: BackupElementMetainfo, digest: bytes) -> None:
+        if metainfo.checksum is None:
+            self._add("its metadata has no checksum of the data", self._rules.unsigned_is_violation)
+        elif metainfo.checksum != digest:
+            self._add("its data is not what its checksum says", True)
+
+    def check_signature(self, metainfo: BackupElementMetainfo, source_url: SourceUrl) -> None:
+        if metainfo.source_url not in (None, source_url):
+            self._add(f"its metadata was made for source {metainfo.source_url}", True)
+        if metainfo.metadata_signature is None:
+            self._add("it is not signed", self._rules.unsigned_is_violation)
+        elif self._rules.check_metadata is None:
+            text = "its signature cannot be verified: there is no keyring"
+            self._add(text, self._rules.unverifiable_is_violation)
+        else:
+            result = self._rules.check_metadata(metainfo, source_url)
+            self._judge("its signature", result)
+            if result.is_valid:
+                self.signed_by = result.fingerprint
+
+    def check_data_signature(self, metainfo: BackupElementMetainfo, descriptor: int) -> None:
+        signature = metainfo.storage_file_signature
+        if signature is not None and self._rules.check_data is not None:
+            self._judge("the signature of its data", self._rules.check_data(descriptor, signature))
+
+    def _judge(self, what: str, result: SignatureResult) -> None:
+        if not result.is_valid:
+            is_violation = result.status in _ALWAYS_VIOLATED or self._rules.unverifiable_is_violation
+            self._add(f"{what} is not valid: {result.text}", is_violation)
+
+    def _add(self, text: str, is_violation: bool) -> None:
+        (self.violations if is_violation else self.warnings).append(text)
