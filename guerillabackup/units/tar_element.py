@@ -26,6 +26,7 @@ from guerillabackup.storage.interface import SinkHandleInterface
 from guerillabackup.units import tar_index
 from guerillabackup.units.tar_memory import SourceMemory, advanced, dump_extras, dump_state
 from guerillabackup.units.tar_run import Archive, StoredStream, make_archive, surrounded
+from guerillabackup.units.tar_snapshot import forget_moved_directories
 from guerillabackup.units.tar_source import TarSource
 
 MAX_COMPLAINTS = 20
@@ -118,6 +119,8 @@ class TarElementRun:
                 self._state, source.index_prefix, from_current=backup_type is BackupType.INC
             )
         with surrounded(source, is_skipped=self._context.test_mode, stall_timeout=stall_timeout):
+            if index_path is not None and backup_type is BackupType.INC:
+                forget_moved_directories(index_path, source.root)
             timestamp = int(self._context.clock())
             archive = make_archive(
                 source,

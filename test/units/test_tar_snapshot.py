@@ -1,0 +1,119 @@
+"""What is left of an index of GNU tar when directories moved, and what tar makes of that."""
+
+import os
+import random
+import shutil
+import subprocess
+
+import pytest
+from trees import ChangingTree, archive, describe_tree
+
+from guerillabackup.errors import StateError
+from guerillabackup.restore.tar_stream import TarStream
+from guerillabackup.units.tar_snapshot import forget_moved_directories
+
+
+def renames_in(path):
+    found = []
+
+    def look(member):
+        found.extend(member.record.renames if member.record is not None else ())
+        return False
+
+    TarStream(look).feed(path.read_bytes())
+    return found
+
+
+def unpack(path, directory):
+    argv = [
+        "tar",
+        "--extract",
+        "--listed-incremental=/dev/null",
+        f"--file={path}",
+        f"--directory={directory}",
+    ]
+    subprocess.run([*argv, "--preserve-permissions", "--xattrs"], check=True, capture_output=True)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    for name in ("a/below", "b", "with\nnewline"):
+        (tmp_path / "tree" / name).mkdir(parents=True)
+        (tmp_path / "tree" / name / "file").write_text(name)
+    archive(tmp_path / "tree", tmp_path / "index", tmp_path / "full.tar")
+    return tmp_path / "tree"
+
+
+def test_an_index_of_directories_that_stayed_is_left_as_it_is(tree, tmp_path):
+    before = (tmp_path / "index").read_bytes()
+    assert forget_moved_directories(str(tmp_path / "index"), str(tree)) == 0
+    assert (tmp_path / "index").read_bytes() == before
+
+
+def test_moved_and_deleted_directories_are_forgotten_with_all_below_them(tree, tmp_path):
+    (tree / "a").rename(tree / "c")
+    shutil.rmtree(tree / "b")
+    assert forget_moved_directories(str(tmp_path / "index"), str(tree)) == 3
+    names = (tmp_path / "index").read_bytes().split(b"\0")
+    assert b"./with\nnewline" in names
+    assert b"./a/below" not in names
+
+
+def test_a_moved_directory_is_archived_whole_and_no_move_recorded(tree, tmp_path):
+    (tree / "a").rename(tree / "x")
+    (tree / "b").rename(tree / "a")
+    (tree / "x").rename(tree / "b")
+    forget_moved_directories(str(tmp_path / "index"), str(tree))
+    archive(tree, tmp_path / "index", tmp_path / "inc.tar")
+    assert renames_in(tmp_path / "inc.tar") == []
+    (tmp_path / "out").mkdir()
+    unpack(tmp_path / "full.tar", tmp_path / "out")
+    unpack(tmp_path / "inc.tar", tmp_path / "out")
+    assert describe_tree(tmp_path / "out") == describe_tree(tree)
+
+
+def test_unchanged_files_stay_out_of_the_next_archive(tree, tmp_path):
+    forget_moved_directories(str(tmp_path / "index"), str(tree))
+    archive(tree, tmp_path / "index", tmp_path / "inc.tar")
+    members = []
+    TarStream(lambda member: members.append(member.type.value) or False).feed(
+        (tmp_path / "inc.tar").read_bytes()
+    )
+    assert set(members) == {"directory"}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_changes_and_moves_are_restored_by_tar_itself(seed, tmp_path):
+    changing = ChangingTree(tmp_path / "tree", random.Random(seed))
+    changing.root.mkdir()
+    (tmp_path / "out").mkdir()
+    for run in range(5):
+        changing.change(20 if run == 0 else changing.random.randrange(12))
+        if run > 0:
+            forget_moved_directories(str(tmp_path / "index"), str(changing.root))
+        unpack(archive(changing.root, tmp_path / "index", tmp_path / "archive.tar"), tmp_path / "out")
+    assert describe_tree(tmp_path / "out", links=False) == describe_tree(changing.root, links=False)
+
+
+def test_an_index_of_another_format_is_left_as_it_is(tmp_path):
+    (tmp_path / "index").write_bytes(b"1700000000 0\n+64769 12 ./a\n")
+    assert forget_moved_directories(str(tmp_path / "index"), str(tmp_path)) == 0
+    assert (tmp_path / "index").read_bytes().startswith(b"1700000000")
+
+
+def test_an_index_that_is_cut_off_is_refused_and_unchanged(tree, tmp_path):
+    whole = (tmp_path / "index").read_bytes()
+    for cut in (len(whole) - 1, len(whole) - 2, len(whole) // 2):
+        (tmp_path / "index").write_bytes(whole[:cut])
+        with pytest.raises(StateError):
+            forget_moved_directories(str(tmp_path / "index"), str(tree))
+        assert (tmp_path / "index").read_bytes() == whole[:cut]
+
+
+def test_an_index_of_many_directories_is_read_in_pieces(tmp_path):
+    record = b"\0".join([b"0", b"1", b"2", b"3", b"4", b"./gone" + b"x" * 200, b"Yentry" * 30]) + b"\0\0\0"
+    data = b"GNU tar-1.34-2\n1700000000\x000\0" + record * 20_000
+    (tmp_path / "index").write_bytes(data)
+    assert forget_moved_directories(str(tmp_path / "index"), str(tmp_path)) == 20_000
+    assert (tmp_path / "index").read_bytes() == b"GNU tar-1.34-2\n1700000000\x000\0"
+    assert not os.path.exists(tmp_path / "index.tmp")
