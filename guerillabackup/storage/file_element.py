@@ -32,6 +32,8 @@ from guerillabackup.storage.folder import RootDirectory
 from guerillabackup.storage.interface import MAX_ATTRIBUTE_SIZE, StorageBackupDataElementInterface
 from guerillabackup.storage.naming import DATA, INFO, LOCK, file_name, parse_file_name
 
+NAMES_PER_DELETION = 32
+"""Names that may be listed for each deletion."""
 LOCK_ATTEMPTS = 3
 LOCK_PAUSE = 0.001
 """Seconds between two attempts to lock."""
@@ -40,8 +42,8 @@ LOCK_PAUSE = 0.001
 class AttributeSuffixes:
     """The attribute names that files of a storage have, so that a deletion need not list its folder.
 
-    A folder is listed again after as many deletions as it had names: what other processes add is learned,
-    at a constant cost for each deletion.
+    A folder is listed again after a share of as many deletions as it had names, a small one each time: what
+    other processes add is learned, at a constant cost for each deletion.
     """
 
     def __init__(self) -> None:
@@ -72,7 +74,7 @@ class AttributeSuffixes:
             self._known |= suffixes - {DATA, INFO, LOCK}
             if len(self._deletions_left) >= 4096:
                 self._deletions_left.clear()
-            self._deletions_left[directory] = len(names)
+            self._deletions_left[directory] = len(names) // NAMES_PER_DELETION
             return tuple(self._known)
 
 
@@ -146,11 +148,10 @@ class FileElement(StorageBackupDataElementInterface):
     def get_extra_data(self, name: str) -> bytes | None:
         check_name(name)
         with self._directory() as directory_fd:
-            try:
-                return osfile.read_file(directory_fd, self._name(name), MAX_ATTRIBUTE_SIZE)
-            except FileNotFoundError:
-                self._check_present_in(directory_fd)
+            self._check_present_in(directory_fd)
+            if osfile.stat_file(directory_fd, self._name(name)) is None:
                 return None
+            return osfile.read_file(directory_fd, self._name(name), MAX_ATTRIBUTE_SIZE)
 
     def list_extra_data(self) -> list[str]:
         with self._directory() as directory_fd:
@@ -190,11 +191,11 @@ class FileElement(StorageBackupDataElementInterface):
         if self._lock_fd is None:
             return
         descriptor, self._lock_fd = self._lock_fd, None
-        try:
-            # Closing alone would leave it to a child that was forked meanwhile; the child itself only closes.
-            if self._lock_owner == os.getpid():
+        # Closing alone would leave it to a child that was forked meanwhile; the child itself only closes.
+        if self._lock_owner == os.getpid():
+            with contextlib.suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
-        finally:
+        with contextlib.suppress(OSError):
             os.close(descriptor)
 
     def is_locked(self) -> bool:

@@ -53,7 +53,9 @@ class NewFile:
                 follow_symlinks=False,
             )
         finally:
-            os.close(partial_fd)
+            # An error here would say of a file that has its name that it has none.
+            with contextlib.suppress(OSError):
+                os.close(partial_fd)
 
     def has_name(self, directory_fd: int, name: str) -> bool:
         """Whether that name is this file, and not somebody else's of the same name. Raises OSError."""

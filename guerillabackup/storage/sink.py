@@ -143,11 +143,7 @@ class FileSinkHandle(SinkHandleInterface):
 
     def write_info(self, metainfo: BackupElementMetainfo) -> None:
         """The metadata, unnamed and not yet synced. Raises OSError."""
-        if self.folder.is_removed():
-            # Removed while it was empty, which a long backup gives time for: its data is not lost for that.
-            folder = self._context.folders.open(self.source_url.directory)
-            self.folder.release()
-            self.folder = folder
+        self._keep_folder()
         self._info = self._context.new_file(self.folder.descriptor)
         osfile.write_all(self._info.descriptor, metainfo.serialize())
         self.metainfo = metainfo
@@ -161,6 +157,7 @@ class FileSinkHandle(SinkHandleInterface):
     def link_data(self) -> ElementId:
         """The name is taken from here on. Raises OSError."""
         assert self.metainfo is not None
+        self._keep_folder()
         self._element_id = self._context.names.link(
             self._data,
             self.folder.descriptor,
@@ -188,6 +185,13 @@ class FileSinkHandle(SinkHandleInterface):
         if self._element_id is not None and not self._is_published:
             self._take_back(self._element_id)
         self._release()
+
+    def _keep_folder(self) -> None:
+        """Make the folder again where it was removed, as an empty one may be: data is not lost for that."""
+        if self.folder.is_removed():
+            folder = self._context.folders.open(self.source_url.directory)
+            self.folder.release()
+            self.folder = folder
 
     def _publish_prepared(self) -> None:
         element_id = self.get_element_id()
