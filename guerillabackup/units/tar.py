@@ -38,10 +38,8 @@ from guerillabackup.units.tar_memory import (
     parse_memory,
 )
 from guerillabackup.units.tar_place import without_storage
-from guerillabackup.units.tar_run import (
-    BadIndexError,
-    downstream_elements,
-)
+from guerillabackup.units.tar_run import downstream_elements
+from guerillabackup.units.tar_snapshot import BadIndexError
 from guerillabackup.units.tar_source import TarSource, split_sources
 
 CONFIG_KEY = "TarBackupUnitConfigList"
@@ -165,7 +163,8 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
         try:
             return run.run(backup_type, memory, self._stall_timeout, self._remember)
         except BadIndexError as error:
-            tar_index.drop_index(self._state, source.index_prefix)
+            if backup_type is BackupType.INC:
+                tar_index.drop_index(self._state, source.index_prefix)
             raise BadIndexError(f"the index is damaged, so the next backup is a full one: {error}") from error
 
     def _fail(self, url: SourceUrl, error: GuerillaBackupError) -> SourceOutcome:

@@ -80,6 +80,7 @@ def drop_index(state: StateDirectory, prefix: str) -> None:
 
 def discard_next_index(state: StateDirectory, prefix: str) -> None:
     """What a failed run left."""
+    state.remove(f"{prefix}.index.next.tmp")
     state.remove(f"{prefix}.index.next")
 
 

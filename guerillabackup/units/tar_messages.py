@@ -7,6 +7,10 @@ RACE_STATUS = 1
 ERROR_STATUS = 2
 """Exit statuses of GNU tar: some files changed while they were read; and something could not be done."""
 
+MAX_SHOWN_LINES = 3
+MAX_SHOWN_CHARACTERS = 200
+"""Of what tar said, in the message of an error."""
+
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _RACES = re.compile(
     rf"tar: {_QUOTED}: (?:file changed as we read it|File removed before we read it"
@@ -36,6 +40,22 @@ def only_races(exit_status: int, messages: Sequence[str]) -> bool:
     if exit_status == RACE_STATUS:
         lines = [line for line in lines if not _LEFT_OUT.fullmatch(line)]
     return bool(lines) and all(_RACES.fullmatch(line) for line in lines)
+
+
+def summarize(messages: Sequence[str]) -> str:
+    """What is most worth knowing, short: failures before races, the first of them before the others."""
+    lines = [line for line in messages if line.strip() not in ("", _CLOSING_REMARK)]
+    failures = [line for line in lines if not _RACES.fullmatch(line)]
+    chosen = (failures or lines)[:MAX_SHOWN_LINES]
+    more = len(lines) - len(chosen)
+    return "; ".join([*map(_shorten, chosen), *([f"and {more} more lines"] if more else [])])
+
+
+def _shorten(line: str) -> str:
+    line = line.removeprefix("tar: ")
+    left_out = len(line) - MAX_SHOWN_CHARACTERS
+    half = MAX_SHOWN_CHARACTERS // 2
+    return line if left_out <= 0 else f"{line[:half]}…{line[-half:]}"
 
 
 def is_bad_index(messages: Sequence[str]) -> bool:

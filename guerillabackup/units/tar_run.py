@@ -18,7 +18,6 @@ from guerillabackup.pipeline.interface import (
     TransformationPipelineElementInterface,
     TransformationProcessInterface,
 )
-from guerillabackup.pipeline.messages import last_words
 from guerillabackup.pipeline.os_process import OSProcess, OSProcessPipelineElement
 from guerillabackup.pipeline.run import (
     ProgressListener,
@@ -26,18 +25,21 @@ from guerillabackup.pipeline.run import (
     instantiate_pipeline,
     run_pipeline,
 )
-from guerillabackup.units.tar_messages import ERROR_STATUS, RACE_STATUS, is_bad_index, only_races
+from guerillabackup.units.tar_messages import (
+    ERROR_STATUS,
+    RACE_STATUS,
+    is_bad_index,
+    only_races,
+    summarize,
+)
 from guerillabackup.units.tar_place import check_place
+from guerillabackup.units.tar_snapshot import BadIndexError
 from guerillabackup.units.tar_source import TarSource
 
 PLAIN_TAR = {"TAR_OPTIONS": "", "TAPE": "-"}
 """Environment in which GNU tar does what its arguments say, and nothing else."""
 
 log = logging.getLogger(__name__)
-
-
-class BadIndexError(PipelineError):
-    """GNU tar could not use the index of the backup before: no incremental backup can go on from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,7 @@ def _judge_tar(source: TarSource, process: TransformationProcessInterface) -> No
     messages, status = process.get_messages(), process.exit_status
     if status == 0 or status is None or (source.ignores_races and only_races(status, messages)):
         return
-    text = f"tar ended with exit status {status}: {last_words(messages)}"
+    text = f"tar ended with exit status {status}: {summarize(messages)}"
     if is_bad_index(messages):
         raise BadIndexError(text)
     hint = (

@@ -1,13 +1,15 @@
 """Takes the directories that moved out of GNU tar's listed-incremental index, before tar goes on from it.
 
-tar recognizes a moved directory by its inode, archives only what changed in it, and records the move. But what
-it records is wrong where moves are nested or go in a circle, and its index stays wrong from then on: no
+tar recognizes a moved directory by its inode, archives only what changed in it, and records the move. But
+what it records is wrong where moves are nested or go in a circle, and its index stays wrong from then on: no
 restore can tell. A directory that the index does not know is archived whole, and nothing has to be recorded.
 Touches: os.
 """
 
 import os
 from collections.abc import Iterator
+from itertools import islice
+from typing import BinaryIO
 
 from guerillabackup import osfile
 from guerillabackup.errors import StateError
@@ -15,19 +17,22 @@ from guerillabackup.errors import StateError
 BLOCK_SIZE = 1 << 20
 MAX_FIELD_SIZE = 1 << 20
 """Bytes of one field of an index; a name is much shorter."""
-_FIELDS = 6
+_HEAD_FIELDS = 6
 _INODE, _NAME = 4, 5
+
+
+class BadIndexError(StateError):
+    """No incremental backup can go on from this index."""
 
 
 def forget_moved_directories(index_path: str, root: str) -> int:
     """Rewrite an index so that it knows only directories that are where it says; how many others there were.
 
     `root` is the directory that its names are relative to. An index of another format than tar 1.20 and later
-    write is left as it is. Raises StateError when it is cut off, StorageError when it cannot be written; then
-    it is unchanged, and `INDEX.tmp` may be left.
+    write is left as it is. Raises BadIndexError when it is cut off, StorageError when it cannot be written;
+    then it is unchanged, and `INDEX.tmp` may be left. Memory is bounded, however large a directory is.
     """
     temporary = f"{index_path}.tmp"
-    forgotten = 0
     with osfile.storage_errors(f"cannot rewrite index {index_path}"), open(index_path, "rb") as source:
         header = source.readline(BLOCK_SIZE)
         if not header.startswith(b"GNU tar-") or not header.endswith(b"-2\n"):
@@ -38,12 +43,26 @@ def forget_moved_directories(index_path: str, root: str) -> int:
             target.write(header)
             fields = _fields(iter(lambda: source.read(BLOCK_SIZE), b""), index_path)
             target.write(next(fields, b"") + b"\0" + next(fields, b"") + b"\0")
-            for record in _records(fields, index_path):
-                if _is_there(os.path.join(os.fsencode(root), record[_NAME]), record[_INODE]):
-                    target.write(b"\0".join(record) + b"\0\0\0")
-                else:
-                    forgotten += 1
+            forgotten = _copy_records(fields, target, os.fsencode(root), index_path)
         os.rename(temporary, index_path)
+    return forgotten
+
+
+def _copy_records(fields: Iterator[bytes], target: BinaryIO, root: bytes, index_path: str) -> int:
+    """Copy each directory that is there: its head, and its entries up to two empty fields."""
+    forgotten = 0
+    while head := list(islice(fields, _HEAD_FIELDS)):
+        is_kept = len(head) == _HEAD_FIELDS and _is_there(os.path.join(root, head[_NAME]), head[_INODE])
+        forgotten += not is_kept
+        if is_kept:
+            target.write(b"\0".join(head) + b"\0")
+        while entry := next(fields, b""):
+            if is_kept:
+                target.write(entry + b"\0")
+        if len(head) < _HEAD_FIELDS or next(fields, None) != b"":
+            raise BadIndexError(f"index {index_path} is cut off, or holds what is no directory")
+        if is_kept:
+            target.write(b"\0\0")
     return forgotten
 
 
@@ -54,21 +73,6 @@ def _is_there(path: bytes, inode: bytes) -> bool:
         return False
 
 
-def _records(fields: Iterator[bytes], index_path: str) -> Iterator[list[bytes]]:
-    """Each directory: its fields and its entries; two empty fields end it."""
-    record: list[bytes] = []
-    for field in fields:
-        if len(record) < _FIELDS or field:
-            record.append(field)
-        elif next(fields, None) == b"":
-            yield record
-            record = []
-        else:
-            break
-    if record:
-        raise StateError(f"index {index_path} is damaged: remove it, and the next backup is a full one")
-
-
 def _fields(blocks: Iterator[bytes], index_path: str) -> Iterator[bytes]:
     """What stands between zero bytes."""
     rest = b""
@@ -76,6 +80,6 @@ def _fields(blocks: Iterator[bytes], index_path: str) -> Iterator[bytes]:
         *complete, rest = (rest + block).split(b"\0")
         yield from complete
         if len(rest) > MAX_FIELD_SIZE:
-            raise StateError(f"index {index_path} has a field of more than {MAX_FIELD_SIZE} bytes")
+            raise BadIndexError(f"index {index_path} has a field of more than {MAX_FIELD_SIZE} bytes")
     if rest:
-        raise StateError(f"index {index_path} is cut off: remove it, and the next backup is a full one")
+        raise BadIndexError(f"index {index_path} is cut off")

@@ -134,7 +134,7 @@ def unpack(chain: Iterable[dict[str, Any]], target: Path) -> None:
         subprocess.run(
             ["tar", "--extract", "--file=-", f"--directory={target}", *options],
             input=element["data"],
-            env={**os.environ, "LC_ALL": "C"},
+            env={**os.environ, "LC_ALL": "C", "TAR_OPTIONS": ""},
             check=True,
             capture_output=True,
         )
@@ -145,7 +145,7 @@ def members(element: dict[str, Any]) -> list[str]:
     listing = subprocess.run(
         ["tar", "--list", "--file=-", "--quoting-style=c"],
         input=element["data"],
-        env={**os.environ, "LC_ALL": "C"},
+        env={**os.environ, "LC_ALL": "C", "TAR_OPTIONS": ""},
         check=True,
         capture_output=True,
     )

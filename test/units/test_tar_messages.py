@@ -2,7 +2,7 @@
 
 import pytest
 
-from guerillabackup.units.tar_messages import is_bad_index, only_races
+from guerillabackup.units.tar_messages import is_bad_index, only_races, summarize
 
 CLOSING = "tar: Exiting with failure status due to previous errors"
 CHANGED = 'tar: "./log": file changed as we read it'
@@ -85,3 +85,17 @@ def test_a_bad_index_is_noticed(line):
 )
 def test_names_of_files_do_not_make_an_index_bad(line):
     assert not is_bad_index([line])
+
+
+def test_a_summary_has_failures_before_races_and_is_short():
+    text = summarize(
+        [CHANGED] * 50 + [f'tar: "{"x" * 5000}": Cannot open: Permission denied'] * 5 + [CLOSING]
+    )
+    assert text.startswith('"xxx')
+    assert "Cannot open: Permission denied" in text
+    assert text.endswith("and 52 more lines")
+    assert len(text) < 1000
+
+
+def test_a_summary_of_races_alone_shows_them():
+    assert summarize([CHANGED, CLOSING]) == '"./log": file changed as we read it'
