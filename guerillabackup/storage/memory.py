@@ -17,6 +17,7 @@ from typing import BinaryIO
 from guerillabackup.element import (
     MAX_SERIAL,
     BackupElementMetainfo,
+    BackupType,
     ElementId,
     SourceUrl,
     check_attribute_name,
@@ -58,8 +59,9 @@ class MemoryStorage(StorageInterface):
     """Keeps elements in a dictionary; nothing outlives the process."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # guards _records
+        self._lock = threading.RLock()  # guards the others
         self._records: dict[ElementId, _Record] = {}
+        self._last_serials: dict[tuple[SourceUrl, int, BackupType], int] = {}
 
     def get_sink_handle(self, source_url: SourceUrl) -> SinkHandleInterface:
         check_storable(source_url)
@@ -131,11 +133,16 @@ class MemoryStorage(StorageInterface):
 
     def add(self, source_url: SourceUrl, data: bytes, metainfo: BackupElementMetainfo) -> ElementId:
         """Put prepared data under the first free name; for this module's handles."""
+        key = (source_url, metainfo.timestamp, metainfo.backup_type)
         with self._lock:
-            for serial in chain((None,), range(MAX_SERIAL)):
+            last = self._last_serials.get(key)
+            serials = chain((None,), range(MAX_SERIAL)) if last is None else range(last + 1, MAX_SERIAL)
+            for serial in serials:
                 element_id = ElementId.label(source_url, metainfo.timestamp, metainfo.backup_type, serial)
                 if element_id not in self._records:
                     self._records[element_id] = _Record(data, None, time.time())
+                    if serial is not None:
+                        self._last_serials[key] = serial
                     return element_id
         raise StorageError(f"no free name for an element of {source_url}")
 
