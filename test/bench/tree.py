@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from measure import BenchmarkError
@@ -37,25 +38,31 @@ def build_tree(directory: Path, min_files: int = MIN_FILES, min_bytes: int = MIN
     work = directory / f"{tree.name}.part"
     subprocess.run(["rm", "-rf", str(work)], check=True)
     work.mkdir(parents=True)
+    files = size = 0
     for copy in range(100):
-        for origin in (Path(name) for name in ORIGINS):
-            if not origin.is_dir() or directory.resolve().is_relative_to(origin):
-                continue
-            for child in sorted(origin.iterdir()):
-                if not child.is_dir() or child.is_symlink():
-                    continue
-                target = work / f"{copy}{origin}" / child.name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                # What cannot be read is left out: any tree will do.
-                subprocess.run(
-                    ["cp", "-a", "--one-file-system", str(child), str(target)], stderr=subprocess.DEVNULL
-                )
-            files, size = count(work)
-            print(f"  copied {origin}: {files} files, {size / 1e6:.0f} MB now", file=sys.stderr)
+        for child in _origins(directory):
+            target = work / f"{copy}{child}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # What cannot be read is left out: any tree will do.
+            subprocess.run(
+                ["cp", "-a", "--one-file-system", str(child), str(target)], stderr=subprocess.DEVNULL
+            )
+            more_files, more_size = count(target)
+            files, size = files + more_files, size + more_size
             if files >= min_files and size >= min_bytes:
+                print(f"  copied {files} files, {size / 1e6:.0f} MB into {tree}", file=sys.stderr)
                 work.rename(tree)
                 return tree
     raise BenchmarkError(f"this machine has not enough files to make a tree of {min_files}")
+
+
+def _origins(directory: Path) -> Iterator[Path]:
+    """Directories to copy, each not large; none that holds `directory`."""
+    for origin in (Path(name) for name in ORIGINS):
+        if origin.is_dir() and not directory.resolve().is_relative_to(origin):
+            yield from (
+                child for child in sorted(origin.iterdir()) if child.is_dir() and not child.is_symlink()
+            )
 
 
 def count(tree: Path) -> tuple[int, int]:

@@ -134,7 +134,7 @@ def demonstrate(source: str, directory: Path | None) -> None:
     guerillabackup(plan, "element", "list")
 
     step(5, "Verify: digests, signatures and the chain of what is stored.")
-    guerillabackup(plan, "element", "verify")
+    guerillabackup(plan, "element", "verify", "--all")
 
     step(6, "Restore into another directory and compare with the source.")
     target, expected = restore_and_compare(plan)
