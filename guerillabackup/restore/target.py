@@ -180,15 +180,16 @@ def _merge_directory(source_fd: int, target_fd: int) -> None:
         is_directory = stat.S_ISDIR(os.stat(name, dir_fd=source_fd, follow_symlinks=False).st_mode)
         if is_directory and exists(target_fd, name):
             with _open_both(source_fd, target_fd, name) as (source, target):
+                status = os.fstat(source)
                 _merge_directory(source, target)
-                _copy_attributes(source, target)
+                _copy_attributes(source, status, target)
         else:
             # A rename keeps links, attributes and holes as they are, and replaces a file in one step.
             os.replace(name, name, src_dir_fd=source_fd, dst_dir_fd=target_fd)
 
 
-def _copy_attributes(source_fd: int, target_fd: int) -> None:
-    status = os.fstat(source_fd)
+def _copy_attributes(source_fd: int, status: os.stat_result, target_fd: int) -> None:
+    """What a directory is like; `status` is from before it was emptied."""
     with contextlib.suppress(PermissionError):
         os.fchown(target_fd, status.st_uid, status.st_gid)
     os.fchmod(target_fd, stat.S_IMODE(status.st_mode))

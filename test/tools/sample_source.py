@@ -10,6 +10,7 @@ from pathlib import Path
 from trees import archive
 
 from guerillabackup.element import BackupElementMetainfo, SourceUrl, make_data_uuid
+from guerillabackup.units.tar_snapshot import forget_moved_directories
 
 COMPRESSORS = {"zstd": ["zstd", "-q", "-c"], "bzip2": ["bzip2", "-c"], "gzip": ["gzip", "-c"], None: ["cat"]}
 
@@ -17,7 +18,8 @@ COMPRESSORS = {"zstd": ["zstd", "-q", "-c"], "bzip2": ["bzip2", "-c"], "gzip": [
 class SampleSource:
     """Backs up a tree into a storage as the tar unit does, one element after the other.
 
-    `recipient` is (gpg home, key) or None; `sign` is as a unit context's, None for unsigned elements.
+    `recipient` is (gpg home, key) or None; `sign` is as a unit context's, None for unsigned elements. Unless
+    `records_moves`, tar is kept from recording moved directories, as by the unit.
     """
 
     def __init__(
@@ -30,6 +32,7 @@ class SampleSource:
         recipient=None,
         sign=None,
         tar_format="posix",
+        records_moves=False,
     ):
         self.storage = storage
         self.source_url = SourceUrl(source)
@@ -43,12 +46,15 @@ class SampleSource:
         self.index = Path(work) / "index"
         self.now = 1_700_000_000
         self.last_uuid = None
+        self.records_moves = records_moves
         self._work = Path(work)
 
     def back_up(self, kind, **options):
         """One element of the tree as it is, `kind` full or inc."""
         if kind == "full":
             self.index.unlink(missing_ok=True)
+        elif not self.records_moves:
+            forget_moved_directories(str(self.index), str(self.tree))
         output = self._work / "archive.tar"
         archive(self.tree, self.index, output, tar_format=self.tar_format, **options)
         return self.store(kind, output.read_bytes())

@@ -14,8 +14,8 @@ TAR_OPTIONS = ["--xattrs", "--acls", "--numeric-owner", "--sparse"]
 def describe_tree(root, *, links=True):
     """Every path below `root` with all a backup has to keep; two equal descriptions are equal trees.
 
-    Without `links` it does not matter which names are one file: an incremental does not keep that between what
-    it holds and what it leaves out.
+    Without `links` it does not matter which names are one file: an incremental does not keep that between
+    what it holds and what it leaves out.
     """
     root = os.fsencode(root)
     groups = {}

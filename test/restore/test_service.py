@@ -1,0 +1,484 @@
+"""Whole restores of real archives: what comes out is what went in, or an error says why not."""
+
+import io
+import os
+import random
+import shutil
+import stat
+import tarfile
+
+import pytest
+from trees import ChangingTree, describe_tree, make_nasty_tree
+
+from guerillabackup.element import ElementId, SourceUrl
+from guerillabackup.errors import (
+    ConfigError,
+    ElementExistsError,
+    ElementNotFoundError,
+    IntegrityError,
+    KeyUnusableError,
+    StorageError,
+)
+from guerillabackup.restore.member_patterns import MemberPatterns
+from guerillabackup.restore.target import STAGING_PREFIX
+
+
+@pytest.fixture
+def chain(house):
+    """A source with a full and two incrementals; `states` are the trees at each."""
+    source = house.source()
+    tree = source.tree
+    (tree / "etc").mkdir()
+    (tree / "etc" / "passwd").write_text("root")
+    (tree / "etc" / "hosts").write_text("localhost")
+    (tree / "old").write_text("old")
+    source.states = []
+    source.elements = [source.back_up("full")]
+    source.states.append(describe_tree(tree))
+    (tree / "etc" / "passwd").write_text("root user")
+    (tree / "old").unlink()
+    source.elements.append(source.back_up("inc"))
+    source.states.append(describe_tree(tree))
+    (tree / "etc").rename(tree / "config")
+    (tree / "new").mkdir()
+    source.elements.append(source.back_up("inc"))
+    source.states.append(describe_tree(tree))
+    return source
+
+
+def damage(element, house, *, at=-1, to=b"\0"):
+    """Change one byte of the data file as a disk might."""
+    path = house.path / "data" / f"{str(element.get_element_id())[1:]}.data"
+    data = bytearray(path.read_bytes())
+    data[at] = to[0] if data[at] != to[0] else to[0] ^ 0xFF
+    path.write_bytes(data)
+
+
+def test_a_tree_with_every_kind_of_member_is_restored_exactly(house, private_home, signer, signing_home):
+    source = house.source(recipient=(private_home, "backup"), sign=signer("signing"))
+    shutil.rmtree(source.tree)
+    make_nasty_tree(source.tree)
+    source.back_up("full")
+    (source.tree / "plain").write_text("changed\n")
+    source.back_up("inc")
+    os.symlink(signing_home, house.path / "etc" / "keys")
+    house.configure("GeneralRequireSignatures = True\n")
+    report = house.restore(private_keyring=private_home)
+    assert report.warnings == report.problems == ()
+    assert describe_tree(house.path / "out") == describe_tree(source.tree)
+
+
+def test_every_state_of_a_chain_can_be_restored_by_time_and_by_element(house, chain):
+    for number, (element, state) in enumerate(zip(chain.elements, chain.states, strict=True)):
+        time = element.get_metadata().timestamp
+        house.restore(f"time{number}", at=time + 1800)
+        house.restore(f"element{number}", element_id=element.get_element_id())
+        assert describe_tree(house.path / f"time{number}") == state
+        assert describe_tree(house.path / f"element{number}") == state
+
+
+def test_elements_of_the_original_are_restored(house, private_home):
+    source = house.source(recipient=(private_home, "backup"), compression="bzip2", tar_format="gnu")
+    (source.tree / "a").mkdir()
+    (source.tree / "a" / "file").write_text("1")
+    source.back_up("full")
+    (source.tree / "a" / "file").unlink()
+    (source.tree / "b").write_text("2")
+    source.back_up("inc")
+    house.restore(private_keyring=private_home)
+    assert describe_tree(house.path / "out") == describe_tree(source.tree)
+
+
+@pytest.mark.parametrize("compression", ["gzip", None])
+def test_any_packing_is_found_out(house, compression):
+    source = house.source(compression=compression)
+    (source.tree / "file").write_text("content")
+    source.back_up("full")
+    house.restore()
+    assert (house.path / "out" / "file").read_text() == "content"
+
+
+def test_content_that_is_no_archive_becomes_a_file_named_by_the_source(house):
+    source = house.source(source="/host/var/log/syslog")
+    source.store("full", b"first line\n")
+    source.store("full", b"second line\n")
+    report = house.restore(source="/host/var/log/syslog")
+    assert not report.is_archive
+    assert report.written_to == str(house.path / "out" / "syslog")
+    assert (house.path / "out" / "syslog").read_bytes() == b"second line\n"
+
+
+def test_an_empty_element_becomes_an_empty_file(house):
+    house.source().store("full", b"", pack=False)
+    house.restore()
+    assert (house.path / "out" / "tree").read_bytes() == b""
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_random_changes_are_restored_exactly(house, seed):
+    randomness = random.Random(seed)
+    source = house.source(tar_format=randomness.choice(["posix", "gnu"]), compression=None)
+    changing = ChangingTree(source.tree, randomness)
+    changing.change(20)
+    source.back_up("full")
+    for _ in range(3):
+        changing.change(randomness.randrange(12))
+        source.back_up("inc")
+    report = house.restore()
+    assert report.problems == ()
+    assert describe_tree(house.path / "out", links=False) == describe_tree(source.tree, links=False)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_random_choices_of_members_are_what_a_whole_restore_has_of_them(house, seed):
+    randomness = random.Random(seed)
+    source = house.source(compression=None, records_moves=seed % 2 == 0)
+    changing = ChangingTree(source.tree, randomness)
+    changing.change(25)
+    source.back_up("full")
+    for _ in range(2):
+        changing.change(8)
+        directories = changing.paths(True)
+        if directories and source.records_moves:
+            directories[0].rename(source.tree / f"moved{randomness.random()}")
+        source.back_up("inc")
+    house.restore("whole")
+    whole = describe_tree(house.path / "whole", links=False)
+    names = [name for name in whole if name != b"."]
+    patterns = [randomness.choice(["*/a", "**/b", "c", "moved*"])]
+    patterns += [os.fsdecode(randomness.choice(names)) for _ in range(2) if names]
+    patterns = [text for text in patterns if any(MemberPatterns([text]).match(name) for name in names)]
+    if not patterns:
+        return
+    house.restore("some", includes=tuple(patterns))
+    match = MemberPatterns(patterns).match
+    wanted = {name for name in names if match(name)}
+    needed = {parent for name in wanted for parent in _parents(name)}
+    some = describe_tree(house.path / "some", links=False)
+    assert some == {name: whole[name] for name in wanted | needed | {b"."}}
+
+
+def _parents(name):
+    while b"/" in name:
+        name = name.rpartition(b"/")[0]
+        yield name
+
+
+def test_a_renamed_directory_of_the_original_is_restored_with_what_is_unchanged_in_it(house):
+    source = house.source(records_moves=True)
+    (source.tree / "before" / "inner").mkdir(parents=True)
+    (source.tree / "before" / "inner" / "same").write_text("same")
+    source.back_up("full")
+    (source.tree / "before").rename(source.tree / "after")
+    source.back_up("inc")
+    report = house.restore()
+    assert report.problems == ()
+    assert describe_tree(house.path / "out") == describe_tree(source.tree)
+    house.restore("some", includes=("after/inner/same",))
+    assert (house.path / "some" / "after" / "inner" / "same").read_text() == "same"
+
+
+def test_a_choice_takes_what_a_hard_link_refers_to(house):
+    source = house.source()
+    (source.tree / "a").write_text("shared")
+    (source.tree / "z").mkdir()
+    os.link(source.tree / "a", source.tree / "z" / "link")
+    source.back_up("full")
+    house.restore(includes=("z/link",))
+    assert sorted(path.name for path in (house.path / "out").rglob("*")) == ["link", "z"]
+    assert (house.path / "out" / "z" / "link").read_text() == "shared"
+    assert (house.path / "out" / "z").stat().st_mtime_ns == (source.tree / "z").stat().st_mtime_ns
+
+
+def test_a_choice_of_nothing_is_refused_before_anything_is_written(house, chain):
+    with pytest.raises(ElementNotFoundError, match="'nowhere'"):
+        house.restore(includes=("etc", "nowhere"))
+    assert not (house.path / "out").exists()
+
+
+def test_an_unknown_source_is_not_found_and_close_names_are_told(house, chain):
+    with pytest.raises(ElementNotFoundError, match="did you mean /host/tree"):
+        house.restore(source="/host/treee")
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_one_wrong_byte_anywhere_in_the_chain_prevents_the_restore(house, chain, number):
+    damage(chain.elements[number], house, at=30)
+    with pytest.raises(IntegrityError, match=str(chain.elements[number].get_element_id())):
+        house.restore()
+    assert not (house.path / "out").exists()
+
+
+def test_a_missing_element_prevents_the_restore(house, chain):
+    chain.elements[1].delete()
+    with pytest.raises(IntegrityError, match="not here"):
+        house.restore()
+
+
+def test_a_missing_private_keyring_is_a_key_error_before_anything_is_written(house, private_home):
+    source = house.source(recipient=(private_home, "backup"))
+    source.back_up("full")
+    with pytest.raises(KeyUnusableError, match="--private-keyring"):
+        house.restore()
+    with pytest.raises(KeyUnusableError):
+        house.restore(private_keyring=str(house.path / "nowhere"))
+    assert not (house.path / "out").exists()
+
+
+def test_a_private_keyring_without_the_key_is_a_key_error(house, private_home, signing_home):
+    source = house.source(recipient=(private_home, "backup"))
+    source.back_up("full")
+    with pytest.raises(KeyUnusableError, match="no secret key"):
+        house.restore(private_keyring=signing_home)
+
+
+def test_unsigned_elements_prevent_the_restore_where_signatures_are_required(house, chain):
+    house.configure("GeneralRequireSignatures = True\n")
+    with pytest.raises(IntegrityError, match="not signed"):
+        house.restore()
+    report = house.restore(accept_unsigned=True)
+    assert any("not signed" in text for text in report.warnings)
+
+
+def test_an_element_signed_by_a_key_that_may_not_prevents_the_restore(house, signer, signing_home):
+    source = house.source(sign=signer("stranger"))
+    (source.tree / "file").write_text("x")
+    source.back_up("full")
+    os.symlink(signing_home, house.path / "etc" / "keys")
+    house.configure("GeneralTrustedSigningKeys = {'/host/.*': ['" + "A" * 40 + "']}\n")
+    with pytest.raises(IntegrityError, match="not trusted"):
+        house.restore(accept_unsigned=True)
+
+
+def test_an_element_of_another_source_prevents_the_restore(house, signer, signing_home):
+    source = house.source(sign=lambda metainfo, url: signer("signing")(metainfo, SourceUrl("/other/tree")))
+    source.back_up("full")
+    os.symlink(signing_home, house.path / "etc" / "keys")
+    with pytest.raises(IntegrityError, match="/other/tree"):
+        house.restore()
+
+
+def test_a_directory_that_is_not_empty_is_refused_and_unchanged(house, chain):
+    (house.path / "out").mkdir()
+    (house.path / "out" / "mine").write_text("mine")
+    with pytest.raises(ElementExistsError, match="not empty"):
+        house.restore()
+    assert [path.name for path in (house.path / "out").iterdir()] == ["mine"]
+
+
+def test_merging_replaces_files_and_leaves_everything_else(house, chain):
+    target = house.path / "out"
+    (target / "config").mkdir(parents=True)
+    (target / "config" / "mine").write_text("mine")
+    (target / "config" / "passwd").write_text("other")
+    (target / "old").write_text("deleted in the source, but this one is mine")
+    house.restore(into_existing=True)
+    assert (target / "config" / "mine").read_text() == "mine"
+    assert (target / "old").exists()
+    assert (target / "config" / "passwd").read_text() == "root user"
+    assert (target / "new").is_dir()
+    assert not list(target.glob(f"{STAGING_PREFIX}*"))
+    wanted = (chain.tree / "config").stat()
+    assert (target / "config").stat().st_mtime_ns == wanted.st_mtime_ns
+
+
+def test_merging_a_file_over_a_directory_is_refused_before_anything_is_changed(house, chain):
+    target = house.path / "out"
+    (target / "config" / "passwd").mkdir(parents=True)
+    with pytest.raises(StorageError, match="'config/passwd'"):
+        house.restore(into_existing=True)
+    assert [path.name for path in target.rglob("*")] == ["config", "passwd"]
+
+
+def test_an_interrupted_restore_is_told_of_by_the_next(house, chain):
+    left = house.path / "out" / f"{STAGING_PREFIX}abc"
+    left.mkdir(parents=True)
+    with pytest.raises(ElementExistsError, match=STAGING_PREFIX):
+        house.restore()
+    report = house.restore(into_existing=True)
+    assert any(str(left) in text for text in report.warnings)
+
+
+def test_sockets_are_told_of(house):
+    source = house.source()
+    os.mknod(source.tree / "socket", stat.S_IFSOCK | 0o600)
+    source.back_up("full")
+    source.back_up("inc")
+    report = house.restore()
+    assert report.problems == ()
+    assert any("'socket'" in text for text in report.warnings)
+
+
+def test_members_that_were_archived_and_are_lost_are_a_problem(house):
+    source = house.source()
+    (source.tree / "a").write_text("a")
+    source.back_up("full")
+    source.store("inc", make_incremental({b"./": b"\0"}))
+    source.store("inc", make_incremental({b"./": b"Na\0Nnever\0\0"}))
+    report = house.restore()
+    assert len(report.problems) == 1
+    assert "'a'" in report.problems[0]
+    assert any("'never'" in text for text in report.warnings)
+
+
+def test_the_members_of_the_last_state_are_listed(house, chain):
+    with house.service() as service:
+        listed = {each.name: each for each in service.list_members(service.find_chain(chain.source_url))}
+        assert sorted(listed) == [b".", b"config", b"config/hosts", b"config/passwd", b"new"]
+        assert listed[b"config"].type == "directory"
+        full = service.find_chain(chain.source_url, element_id=chain.elements[0].get_element_id())
+        assert {each.name for each in service.list_members(full, ["etc"])} == {
+            b"etc",
+            b"etc/passwd",
+            b"etc/hosts",
+        }
+
+
+def test_what_is_unchanged_is_listed_without_what_the_archive_does_not_tell(house, chain):
+    element_id = chain.elements[1].get_element_id()
+    with house.service() as service:
+        chain_ = service.find_chain(chain.source_url, element_id=element_id)
+        listed = {each.name: each for each in service.list_members(chain_)}
+    assert listed[b"etc/hosts"].type is None
+    assert listed[b"etc/passwd"].size == 9
+
+
+def test_content_that_is_no_archive_has_no_members(house):
+    source = house.source()
+    source.store("full", b"text")
+    with house.service() as service, pytest.raises(ConfigError):
+        list(service.list_members(service.find_chain(source.source_url)))
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_the_content_of_an_element_is_written_out(house, raw):
+    source = house.source(compression="zstd")
+    element = source.store("full", b"text" * 1000)
+    with house.service() as service, open(house.path / "content", "wb") as stream:
+        service.write_content(str(element.get_element_id()), stream.fileno(), raw=raw)
+    with element.get_data_stream() as stream:
+        expected = stream.read() if raw else b"text" * 1000
+    assert (house.path / "content").read_bytes() == expected
+
+
+def make_incremental(directories, members=()):
+    """An archive as tar makes it, of hand-made directory records and members."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, record in directories.items():
+            entry = tarfile.TarInfo(os.fsdecode(name))
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            entry.pax_headers = {"GNU.dumpdir": record.decode("ascii")}
+            archive.addfile(entry)
+        for name, kind, content in members:
+            entry = tarfile.TarInfo(name)
+            entry.type = kind
+            entry.mode = 0o644
+            if kind == tarfile.REGTYPE:
+                entry.size = len(content)
+            else:
+                entry.linkname = content
+            archive.addfile(entry, io.BytesIO(content) if kind == tarfile.REGTYPE else None)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def victim(house):
+    """A directory outside of every target, with a file that must stay as it is."""
+    directory = house.path / "victim"
+    directory.mkdir()
+    (directory / "file").write_text("untouched")
+    yield directory
+    assert [path.name for path in directory.iterdir()] == ["file"]
+    assert (directory / "file").read_text() == "untouched"
+    assert not (house.path / "escaped").exists()
+
+
+def restore_hostile(house, *archives):
+    source = house.source(compression=None)
+    for number, archive in enumerate(archives):
+        source.store("inc" if number else "full", archive)
+    try:
+        return house.restore()
+    except (IntegrityError, StorageError):
+        return None
+
+
+FILE, LINK, HARD = tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
+
+
+@pytest.mark.parametrize("name", ["../escaped", "a/../../escaped", "./../escaped"])
+@pytest.mark.parametrize("is_incremental", [True, False])
+def test_names_that_lead_up_do_not_leave_the_target(house, victim, name, is_incremental):
+    hostile = make_incremental({b"./": b"\0"}, [(name, FILE, b"evil")])
+    harmless = make_incremental({b"./": b"\0"})
+    restore_hostile(house, *([harmless, hostile] if is_incremental else [hostile]))
+
+
+def test_absolute_names_do_not_leave_the_target(house, victim):
+    hostile = make_incremental({b"./": b"\0"}, [(str(victim / "file"), FILE, b"evil")])
+    restore_hostile(house, hostile, hostile)
+
+
+@pytest.mark.parametrize("link", ["absolute", "relative"])
+def test_a_link_and_a_file_through_it_do_not_leave_the_target(house, victim, link):
+    goal = str(victim) if link == "absolute" else "../victim"
+    members = [("x", LINK, goal), ("x/file", FILE, b"evil")]
+    restore_hostile(house, make_incremental({b"./": b"Yx\0\0"}, members))
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        ({b"./": b"Yx\0\0"}, [("x/file", FILE, b"evil")]),
+        ({b"./": b"Yx\0\0", b"./x/": b"\0"}, []),
+        ({b"./": b"Nx\0\0", b"./x/y/": b"\0"}, []),
+        ({b"./": b"Nx\0\0"}, [("q", LINK, "x"), ("q/file", FILE, b"evil")]),
+        ({b"./": b"Nx\0Ryy\0Tx/escaped\0\0"}, []),
+        ({b"./": b"Nx\0Rd\0Tx/d\0\0"}, []),
+        ({b"./": b"Nx\0Rx/file\0Tstolen\0\0"}, []),
+        ({b"./": b"Nx\0Rd\0T../escaped\0\0"}, []),
+        ({b"./": b"Nx\0R../victim\0Tstolen\0\0"}, []),
+        ({b"./": b"Nx\0R/\0Tstolen\0\0"}, []),
+        ({b"./": b"Nx\0"}, [("y", HARD, "x/file"), ("y", FILE, b"evil")]),
+        ({b"./": b"Dx\0\0", b"x/": b"\0"}, [("x/file", LINK, "q"), ("x/file/a", FILE, b"evil")]),
+    ],
+)
+def test_a_link_of_an_earlier_element_does_not_lead_out_of_the_target(house, victim, second):
+    goal = str(victim)
+    first = make_incremental({b"./": b"Yx\0Dd\0\0", b"./d/": b"\0"}, [("x", LINK, goal)])
+    restore_hostile(house, first, make_incremental(*second))
+
+
+def test_a_chain_with_an_element_that_is_no_archive_is_refused(house):
+    source = house.source()
+    source.back_up("full")
+    source.store("inc", b"no archive")
+    source.back_up("inc")
+    with pytest.raises(IntegrityError, match="not an archive"):
+        house.restore()
+
+
+def test_an_archive_that_is_cut_off_is_refused(house):
+    source = house.source()
+    (source.tree / "file").write_bytes(b"x" * 5000)
+    source.back_up("full")
+    archive = (house.path / "archive.tar").read_bytes()
+    source.store("inc", archive[: len(archive) // 20480 * 10240 or 2048])
+    with pytest.raises(IntegrityError):
+        house.restore()
+
+
+def test_a_full_that_is_cut_off_leaves_a_target_that_is_called_incomplete(house):
+    source = house.source()
+    (source.tree / "file").write_bytes(b"x" * 50_000)
+    source.back_up("full")
+    archive = (house.path / "archive.tar").read_bytes()
+    source.store("full", archive[:20_480])
+    with pytest.raises(IntegrityError, match="incomplete"):
+        house.restore()
+
+
+def test_an_element_id_that_is_not_of_the_source_is_not_found(house, chain):
+    with pytest.raises(ElementNotFoundError):
+        house.restore(element_id=ElementId.parse("/host/20200101000000-tree-full"))
