@@ -22,6 +22,7 @@ from tree_compare import DIFFERENCES_SHOWN, Tree, describe, differences, unreada
 
 TOP = Path(__file__).resolve().parents[2]
 COMMAND = Path(sys.executable).parent / "guerillabackup"
+ENTRY_POINT = "from guerillabackup.cli.main import main; main()"
 CONFIG_VARIABLE = "GUERILLABACKUP_CONFIG_DIR"
 UNIT_FILE = TOP / "units" / "TarBackupUnit.py"
 ATTEMPTS = 3
@@ -118,6 +119,9 @@ def demonstrate(source: str, directory: Path | None) -> None:
     ]
     guerillabackup(plan, "config", "init", *arguments)
     guerillabackup(plan, "key", "create", key, "--purpose", "encrypt", "--private-keyring", str(private))
+
+    # Made now: a folder that comes later would change its parent, which may be below SOURCE.
+    (plan.base / "restored").mkdir()
 
     step(2, "Activate a unit: what is backed up, and when.")
     make_sample(plan.sample)
@@ -276,7 +280,9 @@ def guerillabackup(plan: Plan, *arguments: str) -> None:
     """Show a command and run it; raises DemoError with its exit status."""
     print(f"  $ guerillabackup {shlex.join(arguments)}", flush=True)
     environment = {**os.environ, CONFIG_VARIABLE: str(plan.config)}
-    status = subprocess.run([str(COMMAND), *arguments], stdin=subprocess.DEVNULL, env=environment).returncode
+    # Not every Python that runs this, as a test, has the program installed beside it.
+    program = [str(COMMAND)] if COMMAND.exists() else [sys.executable, "-c", ENTRY_POINT]
+    status = subprocess.run([*program, *arguments], stdin=subprocess.DEVNULL, env=environment).returncode
     if status != 0:
         raise DemoError(f"guerillabackup {arguments[0]} {arguments[1]} ended with status {status}")
 
@@ -292,7 +298,7 @@ def conclude(
         "times, links, extended attributes" + (" and owners." if os.geteuid() == 0 else "; owners need root.")
     )
     if plan.left_out:
-        print(f"{len(plan.left_out)} names were left out, because this user cannot back them up; see step 2.")
+        print(f"{len(plan.left_out)} names were left out, for the reasons in step 2.")
     stored = sum(file.stat().st_size for file in (plan.base / "data").rglob("*") if file.is_file())
     rate = content / full_seconds / 1e6
     print(f"\n  source        {content / 1e6:.1f} MB in {len(expected)} names")
