@@ -424,7 +424,7 @@ from guerillabackup.errors import *
 storage = DefaultFileStorage(directory)
 put(storage, "/host/etc", b"data")
 (element,) = storage.query_backup_data_elements()
-subprocess.run(["mount", "-o", "remount,ro", directory], check=True)
+subprocess.run(["mount", "-o", "remount,bind,ro", directory], check=True)
 actions = [lambda source=source: put(storage, source, b"x") for source in ("/host/etc", "/new/etc")]
 for action in (*actions, element.delete, lambda: element.set_extra_data("mark", b"x")):
     try:
