@@ -1,6 +1,5 @@
 """Whole restores of real archives: what comes out is what went in, or an error says why not."""
 
-import io
 import os
 import random
 import shutil
@@ -8,6 +7,7 @@ import stat
 import tarfile
 
 import pytest
+from hand_made import make_incremental
 from trees import ChangingTree, describe_tree, make_nasty_tree
 
 from guerillabackup.element import ElementId, SourceUrl
@@ -359,27 +359,6 @@ def test_the_content_of_an_element_is_written_out(house, raw):
     with element.get_data_stream() as stream:
         expected = stream.read() if raw else b"text" * 1000
     assert (house.path / "content").read_bytes() == expected
-
-
-def make_incremental(directories, members=()):
-    """An archive as tar makes it, of hand-made directory records and members."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for name, record in directories.items():
-            entry = tarfile.TarInfo(os.fsdecode(name))
-            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
-            entry.pax_headers = {"GNU.dumpdir": record.decode("ascii")}
-            archive.addfile(entry)
-        for name, kind, content in members:
-            entry = tarfile.TarInfo(name)
-            entry.type = kind
-            entry.mode = 0o644
-            if kind == tarfile.REGTYPE:
-                entry.size = len(content)
-            else:
-                entry.linkname = content
-            archive.addfile(entry, io.BytesIO(content) if kind == tarfile.REGTYPE else None)
-    return buffer.getvalue()
 
 
 @pytest.fixture

@@ -1,0 +1,111 @@
+"""The commands `element list|show|verify|cat|delete`: what they write and how they end."""
+
+import json
+
+import pytest
+from cli_host import configured_host
+
+FULL, INC = "/host/20231114221320-tree-full", "/host/20231114231320-tree-inc"
+
+
+@pytest.fixture
+def host(tmp_path, capfd):
+    with configured_host(tmp_path, capfd) as host:
+        yield host
+
+
+@pytest.fixture
+def source(host):
+    """A source with a full and an incremental."""
+    source = host.source()
+    source.elements = [source.back_up("full"), source.back_up("inc")]
+    return source
+
+
+def test_elements_are_listed_one_a_line(host, source):
+    assert host("element", "list") == (0, f"{FULL}\n{INC}\n", "")
+    assert host("element", "list", "/other") == (0, "", "")
+
+
+def test_a_long_list_has_time_type_and_size(host, source):
+    _, output, _ = host("element", "list", "/host", "--long")
+    assert output.splitlines()[1].split()[:3] == ["2023-11-14", "23:13:20Z", "inc"]
+    assert output.splitlines()[1].endswith(INC)
+
+
+def test_a_list_as_json_is_one_document(host, source):
+    _, output, _ = host("element", "list", "--json")
+    assert [(each["id"], each["type"]) for each in json.loads(output)] == [(FULL, "full"), (INC, "inc")]
+
+
+def test_an_element_is_shown_with_its_metadata(host, source):
+    _, output, _ = host("element", "show", INC)
+    assert f"Predecessor:                {source.elements[0].get_metadata().data_uuid.hex()}" in output
+    status, _, errors = host("element", "show", "/host/20200101000000-tree-full")
+    assert status == 1
+    assert "is not in the storage" in errors
+
+
+def test_elements_in_order_are_verified_and_end_with_0(host, source):
+    status, output, _ = host("element", "verify", "--all")
+    assert status == 0
+    assert output.splitlines() == [
+        f"warning: {FULL}: it is not signed",
+        f"warning: {INC}: it is not signed",
+        "2 findings, 0 violations",
+    ]
+
+
+def test_a_violation_ends_with_4_and_is_a_line(host, source):
+    host.data_path(source.elements[0]).write_bytes(b"damaged")
+    status, output, _ = host("element", "verify", "/host/tree")
+    assert status == 4
+    assert f"violation: {FULL}: its data is not what its checksum says" in output
+    _, output, _ = host("element", "verify", FULL, "--json")
+    assert {each["severity"] for each in json.loads(output)} == {"violation", "warning"}
+
+
+@pytest.mark.parametrize("arguments", [(), ("--all", "/host/tree")])
+def test_verifying_nothing_or_everything_and_more_ends_with_2(host, arguments):
+    assert host("element", "verify", *arguments)[0] == 2
+
+
+def test_the_content_of_an_element_is_written_out_decoded_or_raw(host):
+    element = host.source(source="/host/log").store("full", b"line\n")
+    assert host("element", "cat", element.get_element_id()) == (0, "line\n", "")
+    _, output, _ = host("element", "cat", element.get_element_id(), "--json")
+    assert json.loads(output)["exit_status"] == 1
+
+
+def test_deleting_takes_exactly_what_was_named(host, source):
+    status, output, _ = host("element", "delete", INC, "--yes")
+    assert (status, output) == (0, f"deleted {INC}\n")
+    assert host("element", "list")[1] == f"{FULL}\n"
+
+
+def test_deleting_what_others_need_ends_with_1_unless_forced(host, source):
+    status, _, errors = host("element", "delete", FULL, "--yes")
+    assert status == 1
+    assert f"element {FULL} is needed to restore {INC}" in errors
+    assert host("element", "delete", FULL, "--yes", "--force")[0] == 0
+    assert host("element", "list")[1] == f"{INC}\n"
+
+
+def test_deleting_asks_and_without_an_answer_deletes_nothing(host, source):
+    status, _, errors = host("element", "delete", INC)
+    assert status != 0
+    assert INC in errors
+    assert host("element", "list")[1] == f"{FULL}\n{INC}\n"
+
+
+def test_deleting_a_locked_element_ends_with_1_and_deletes_nothing(host, source):
+    with source.elements[1].get_data_stream():
+        status, _, errors = host("element", "delete", FULL, INC, "--yes")
+    assert status == 1
+    assert "is locked" in errors
+    assert host("element", "list")[1] == f"{FULL}\n{INC}\n"
+
+
+def test_what_is_deleted_is_told_as_json(host, source):
+    _, output, _ = host("element", "delete", FULL, INC, "--yes", "--json")
+    assert json.loads(output) == [{"deleted": INC}, {"deleted": FULL}]

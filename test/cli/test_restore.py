@@ -1,0 +1,148 @@
+"""The command `restore`: what it writes and how it ends."""
+
+import json
+import os
+
+import pytest
+from cli_host import configured_host
+from hand_made import make_incremental
+from sample_source import gpg_home
+
+
+@pytest.fixture
+def host(tmp_path, capfd):
+    with configured_host(tmp_path, capfd) as host:
+        yield host
+
+
+def test_a_restore_says_what_it_restored_and_ends_with_0(host):
+    host.source().back_up("full")
+    status, output, errors = host("restore", "/host/tree", "--to", host.path / "out")
+    assert status == 0
+    assert output.startswith(f"restored /host/tree to {host.path / 'out'}: the state of /host/2023")
+    assert "warning: element /host/20231114221320-tree-full: it is not signed" in errors
+    assert (host.path / "out" / "etc" / "passwd").read_text() == "root"
+
+
+def test_a_restore_as_json_is_one_document(host):
+    host.source().back_up("full")
+    _, output, _ = host("restore", "/host/tree", "--to", host.path / "out", "--json")
+    document = json.loads(output)
+    assert document["elements"] == ["/host/20231114221320-tree-full"]
+    assert document["written_to"] == str(host.path / "out")
+    assert document["problems"] == []
+
+
+def test_a_log_is_restored_to_a_file_that_is_named(host):
+    host.source(source="/host/log").store("full", b"line\n")
+    _, output, _ = host("restore", "/host/log", "--to", host.path / "out")
+    assert output.endswith(f"is not an archive: its content is in {host.path / 'out' / 'log'}\n")
+
+
+def test_damage_ends_with_4_and_nothing_written(host):
+    element = host.source().back_up("full")
+    host.data_path(element).write_bytes(b"damaged")
+    status, _, errors = host("restore", "/host/tree", "--to", host.path / "out")
+    assert status == 4
+    assert "is not what its checksum says" in errors
+    assert not (host.path / "out").exists()
+
+
+def test_a_missing_key_ends_with_5_and_says_where_to_name_it(host):
+    with gpg_home(("backup", "default")) as home:
+        host.source(recipient=(home, "backup")).back_up("full")
+    status, _, errors = host("restore", "/host/tree", "--to", host.path / "out")
+    assert status == 5
+    assert "--private-keyring" in errors
+
+
+def test_the_private_keyring_of_the_command_line_decrypts(host):
+    with gpg_home(("backup", "default")) as home:
+        host.source(recipient=(home, "backup")).back_up("full")
+        status, _, _ = host("restore", "/host/tree", "--to", host.path / "out", "--private-keyring", home)
+    assert status == 0
+
+
+def test_an_unknown_source_ends_with_1_and_names_close_ones(host):
+    host.source().back_up("full")
+    status, _, errors = host("restore", "/host/trie", "--to", host.path / "out")
+    assert status == 1
+    assert "did you mean /host/tree" in errors
+
+
+def test_a_target_that_is_not_empty_ends_with_1(host):
+    host.source().back_up("full")
+    status, _, errors = host("restore", "/host/tree", "--to", host.path)
+    assert status == 1
+    assert "is not empty" in errors
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("--to", "x", "--list"), ("--to", "x", "--at", "@0", "--element", "/host/20231114221320-tree-full")],
+)
+def test_options_that_exclude_each_other_or_lack_end_with_2(host, arguments):
+    assert host("restore", "/host/tree", *arguments)[0] == 2
+
+
+@pytest.mark.parametrize("arguments", [("--at", "yesterday"), ("--element", "/other/20231114221320-x-full")])
+def test_a_time_or_element_that_cannot_be_meant_ends_with_1(host, arguments):
+    assert host("restore", "/host/tree", "--to", "x", *arguments)[0] == 1
+
+
+def test_the_state_of_a_time_is_restored(host):
+    source = host.source()
+    source.back_up("full")
+    (source.tree / "later").write_text("later")
+    source.back_up("inc")
+    for time, names in (("2023-11-14T22:30Z", ["etc"]), ("@1700003600", ["etc", "later"])):
+        host("restore", "/host/tree", "--to", host.path / time, "--at", time)
+        assert sorted(os.listdir(host.path / time)) == names
+
+
+def test_the_listing_has_the_chain_and_the_members(host):
+    source = host.source()
+    source.back_up("full")
+    (source.tree / "with\nnewline").write_text("12345")
+    source.back_up("inc")
+    status, output, _ = host("restore", "/host/tree", "--list")
+    lines = output.splitlines()
+    assert status == 0
+    assert [line.split()[1] for line in lines[:2]] == [
+        "/host/20231114221320-tree-full",
+        "/host/20231114231320-tree-inc",
+    ]
+    assert all(line.endswith("verified") for line in lines[:2])
+    assert [" ".join(line.split()) for line in lines[2:]] == [
+        "directory .",
+        "directory etc",
+        "unchanged etc/passwd",
+        r"file 5 with\nnewline",
+    ]
+
+
+def test_the_listing_as_json_can_be_chosen_from(host):
+    host.source().back_up("full")
+    _, output, _ = host("restore", "/host/tree", "--list", "--include", "etc/*", "--json")
+    chain, *members = json.loads(output)
+    assert (chain["type"], chain["verified"]) == ("full", True)
+    assert [(each["member"], each["type"], each["size"]) for each in members] == [("etc/passwd", "file", 4)]
+
+
+def test_a_listing_of_damaged_elements_says_so_and_ends_with_4(host):
+    element = host.source().back_up("full")
+    host.data_path(element).write_bytes(b"damaged")
+    status, output, errors = host("restore", "/host/tree", "--list")
+    assert status == 4
+    assert "NOT VERIFIED" in output
+    assert "checksum" in errors
+
+
+def test_what_is_lost_ends_with_1_and_is_named(host):
+    source = host.source()
+    source.back_up("full")
+    source.store("inc", make_incremental({b"./": b"\0"}))
+    source.store("inc", make_incremental({b"./": b"Detc\0\0", b"./etc/": b"Npasswd\0\0"}))
+    status, _, errors = host("restore", "/host/tree", "--to", host.path / "out")
+    assert status == 1
+    assert "error: 1 members are missing: 'etc/passwd'" in errors

@@ -1,0 +1,164 @@
+"""What can be asked of the elements of a storage, and how they are deleted."""
+
+import pytest
+from sample_source import SampleSource
+
+from guerillabackup.element import SourceUrl
+from guerillabackup.errors import ElementIdError, ElementLockedError, ElementNotFoundError, StorageError
+from guerillabackup.events import ignore_events
+from guerillabackup.restore.chain import Severity
+from guerillabackup.restore.elements import ElementOperations
+from guerillabackup.restore.verify import VerifyRules
+from guerillabackup.signature_values import SignatureResult, SignatureStatus
+from guerillabackup.storage.registry import open_storage
+
+VALID = SignatureResult(SignatureStatus.VALID, "valid", "F" * 40)
+RULES = VerifyRules(lambda metainfo, source_url: VALID)
+
+
+@pytest.fixture
+def storage(tmp_path):
+    storage = open_storage(str(tmp_path / "data"), create=True)
+    yield storage
+    storage.close()
+
+
+@pytest.fixture
+def operations(storage):
+    return ElementOperations(storage, RULES, ignore_events)
+
+
+@pytest.fixture
+def make(storage, tmp_path):
+    def make(source, kinds=("full",)):
+        sample = SampleSource(storage, tmp_path, source=source, compression=None)
+        return [sample.store(kind, source.encode(), MetaDataSignature=b"s") for kind in kinds]
+
+    return make
+
+
+def ids(elements):
+    return [str(element.get_element_id()) for element in elements]
+
+
+def test_elements_are_found_by_source_by_what_is_above_and_by_pattern(operations, make):
+    for source in ("/a/b/c", "/a/b/d", "/a/bb/c", "/x"):
+        make(source)
+    sources = lambda pattern: [str(each.get_source_url()) for each in operations.find(pattern)]  # noqa: E731
+    assert sources("/a/b/c") == ["/a/b/c"]
+    assert sources("/a/b") == sources("/a/b/") == ["/a/b/c", "/a/b/d"]
+    assert sorted(sources("/a/*/c")) == ["/a/b/c", "/a/bb/c"]
+    assert len(sources(None)) == 4
+    assert sources("/nothing") == []
+
+
+def test_an_element_is_described_with_all_of_its_metadata(operations, make):
+    (element,) = make("/a/b")
+    element.set_extra_data("note", b"x")
+    record = operations.describe_fully(element)
+    assert (record["id"], record["source"], record["type"]) == (str(element.get_element_id()), "/a/b", "full")
+    assert record["DataUuid"] == element.get_metadata().data_uuid.hex()
+    assert (record["attributes"], record["members"], record["locked"]) == (["note"], None, False)
+
+
+def test_elements_in_order_are_found_so_one_by_one(operations, make):
+    elements = make("/a/b", ["full", "inc"])
+    findings = list(operations.verify([]))
+    assert [(each.subject, each.severity) for each in findings] == [(name, None) for name in ids(elements)]
+
+
+def test_damage_and_a_gap_are_violations_of_the_elements_that_have_them(operations, make, tmp_path):
+    elements = make("/a/b", ["full", "inc", "inc"])
+    elements[1].delete()
+    (tmp_path / "data" / f"{ids(elements)[0][1:]}.data").write_bytes(b"damaged")
+    found = [(each.subject, each.text) for each in operations.verify(["/a/b"]) if each.severity is not None]
+    assert [subject for subject, _ in found] == [ids(elements)[0], ids(elements)[2]]
+    assert "checksum" in found[0][1]
+    assert "not here" in found[1][1]
+
+
+def test_a_single_element_is_judged_within_its_whole_chain(operations, make):
+    elements = make("/a/b", ["full", "inc", "inc"])
+    (finding,) = operations.verify([ids(elements)[2]])
+    assert finding.severity is None
+    elements[0].delete()
+    severities = [each.severity for each in operations.verify([ids(elements)[2]])]
+    assert severities == [None, Severity.VIOLATION]
+
+
+def test_metadata_that_is_none_is_a_violation_and_the_others_go_on(operations, make, tmp_path):
+    elements = make("/a/b", ["full", "full"])
+    (tmp_path / "data" / f"{ids(elements)[0][1:]}.info").write_bytes(b"no JSON")
+    findings = {each.subject: each.severity for each in operations.verify([])}
+    assert findings == {ids(elements)[0]: Severity.VIOLATION, ids(elements)[1]: None}
+
+
+def test_files_that_belong_to_no_element_are_told_of(operations, make, tmp_path):
+    make("/a/b")
+    (tmp_path / "data" / "a" / "20200101000000-b-full.data").write_bytes(b"x")
+    (finding,) = [each for each in operations.verify([]) if each.severity is not None]
+    assert finding.severity is Severity.WARNING
+    assert "20200101000000-b-full.data" in finding.subject
+
+
+@pytest.mark.parametrize("name", ["/nothing", "/a/20200101000000-b-full"])
+def test_verifying_what_is_not_there_is_an_error(operations, make, name):
+    make("/a/b")
+    with pytest.raises(ElementNotFoundError):
+        list(operations.verify([name]))
+
+
+def test_verifying_what_is_neither_name_is_an_error(operations):
+    with pytest.raises(ElementIdError):
+        list(operations.verify(["no slash"]))
+
+
+def test_deleting_goes_from_the_last_to_the_first_and_takes_the_members_lists(operations, make, storage):
+    elements, lists = make("/a/b", ["full", "inc"]), make("/a/b.members", ["full", "inc"])
+    plan = operations.plan_deletion(ids(elements))
+    assert plan.dependents == {}
+    assert [str(each) for each in operations.delete(plan)] == [
+        *reversed(ids(lists)),
+        *reversed(ids(elements)),
+    ]
+    assert list(storage.query_backup_data_elements()) == []
+
+
+def test_what_others_need_is_deleted_only_by_force(operations, make, storage):
+    elements = make("/a/b", ["full", "inc"])
+    plan = operations.plan_deletion(ids(elements)[:1])
+    assert list(plan.dependents.values()) == [[elements[1].get_element_id()]]
+    with pytest.raises(StorageError, match="is needed to restore"):
+        list(operations.delete(plan))
+    list(operations.delete(plan, force=True))
+    assert ids(storage.query_backup_data_elements()) == ids(elements)[1:]
+
+
+def test_nothing_is_deleted_when_one_of_the_elements_is_locked(operations, make, storage):
+    elements = make("/a/b", ["full", "full"])
+    with elements[0].get_data_stream():
+        plan = operations.plan_deletion(ids(elements))
+        with pytest.raises(ElementLockedError):
+            list(operations.delete(plan))
+    assert ids(storage.query_backup_data_elements()) == ids(elements)
+    list(operations.delete(operations.plan_deletion(ids(elements))))
+    assert list(storage.query_backup_data_elements()) == []
+
+
+def test_only_exact_ids_are_deleted(operations, make):
+    make("/a/b")
+    make("/a/b-full")
+    with pytest.raises((ElementNotFoundError, ElementIdError)):
+        operations.plan_deletion(["/a/b"])
+
+
+def test_an_element_is_told_which_other_lists_its_members(operations, make):
+    elements, lists = make("/a/b", ["full", "inc"]), make("/a/b.members", ["full", "inc"])
+    assert [str(operations.companion(each)) for each in elements] == ids(lists)
+    assert operations.companion(lists[0]) is None
+
+
+def test_the_sources_of_a_storage_are_told_sorted(operations, make):
+    for source in ("/x", "/a/b", "/a/b", "/a"):
+        make(source)
+    assert operations.sources() == [SourceUrl("/a"), SourceUrl("/a/b"), SourceUrl("/x")]
