@@ -269,3 +269,6 @@ _SETTINGS: Mapping[str, tuple[str, Callable[[object], Any]]] = {
     "Policy": ("policy", _policy),
     "EncryptionKey": ("encryption_key", _key),
 }
+
+SETTING_NAMES = tuple(_SETTINGS)
+"""What a source's settings can be, to the letter."""
