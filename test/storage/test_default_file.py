@@ -516,6 +516,7 @@ def test_a_lock_of_another_process_counts_and_ends_with_it(storage, base, how):
     element.delete()
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_lock_does_not_stay_with_a_child_that_was_forked_meanwhile(storage):
     element = store(storage)
     other = storage.get_backup_data_element(element.get_element_id())
@@ -535,6 +536,7 @@ def test_a_lock_does_not_stay_with_a_child_that_was_forked_meanwhile(storage):
         os.waitpid(child, 0)
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_child_that_ends_does_not_end_the_lock_of_its_parent(storage):
     element = store(storage)
     other = storage.get_backup_data_element(element.get_element_id())
