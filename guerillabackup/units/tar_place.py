@@ -1,6 +1,7 @@
 """Where a source is, as its machine has it just now. Touches: os."""
 
 import os
+import stat
 from dataclasses import replace
 
 from guerillabackup.errors import ConfigError, StorageError
@@ -34,15 +35,21 @@ def check_place(source: TarSource) -> None:
     """
     if not os.path.isdir(source.root):
         raise StorageError(f"root {source.root} is not a directory: is it mounted?")
+    _check_readable(source.root, os.X_OK)
     for member in source.include:
-        path = os.path.join(source.root, member)
-        if not os.path.lexists(path):
-            raise StorageError(f"{path} is to be included, but is not there: is it mounted?")
-        if not os.path.islink(path) and not os.access(path, _access_mode(path), effective_ids=True):
+        path = os.path.normpath(os.path.join(source.root, member))
+        try:
+            mode = os.lstat(path).st_mode
+        except FileNotFoundError as error:
+            raise StorageError(f"{path} is to be included, but is not there: is it mounted?") from error
+        except OSError as error:
             raise StorageError(
-                f"{path} is to be included, but may not be read: run this as its owner or root"
-            )
+                f"{path} is to be included, but cannot be looked at: {error.strerror}"
+            ) from error
+        if stat.S_ISDIR(mode) or stat.S_ISREG(mode):
+            _check_readable(path, os.R_OK | (os.X_OK if stat.S_ISDIR(mode) else 0))
 
 
-def _access_mode(path: str) -> int:
-    return os.R_OK | os.X_OK if os.path.isdir(path) else os.R_OK
+def _check_readable(path: str, mode: int) -> None:
+    if not os.access(path, mode, effective_ids=True):
+        raise StorageError(f"{path} may not be read: run this as its owner or as root")
