@@ -39,7 +39,8 @@ def run(invocation: Invocation, once: bool, unit_names: tuple[str, ...]) -> Exit
 
     configuration = invocation.configuration()
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup wants it to go on
+            signal.signal(number, _interrupt)
     with invocation.progress() as listen:
         outcome = run_once(configuration, unit_names=unit_names, listen=listen)
     for warning in outcome.warnings:
