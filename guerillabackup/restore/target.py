@@ -1,13 +1,15 @@
 """The directory that is restored into: made or refused, and changed only inside of itself.
 
 Everything is done below a directory descriptor and never through a link, because what an element left there
-may be a link to anywhere. Touches: os, shutil, tempfile.
+may be a link to anywhere. Touches: os, shutil, subprocess, tempfile.
 """
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 
@@ -184,8 +186,26 @@ def _merge_directory(source_fd: int, target_fd: int) -> None:
                 _merge_directory(source, target)
                 _copy_attributes(source, status, target)
         else:
-            # A rename keeps links, attributes and holes as they are, and replaces a file in one step.
-            os.replace(name, name, src_dir_fd=source_fd, dst_dir_fd=target_fd)
+            _move(source_fd, target_fd, name)
+
+
+def _move(source_fd: int, target_fd: int, name: bytes) -> None:
+    """A rename keeps links, attributes and holes as they are, and replaces a file in one step.
+
+    Where another file system is mounted in the target it has to be a copy: holes and attributes stay then.
+    """
+    try:
+        os.replace(name, name, src_dir_fd=source_fd, dst_dir_fd=target_fd)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        paths = [b"/proc/self/fd/%d/%b" % (descriptor, name) for descriptor in (source_fd, target_fd)]
+        argv = [b"cp", b"--archive", b"--remove-destination", b"--no-target-directory", b"--", *paths]
+        environment = {**os.environ, "LC_ALL": "C"}
+        result = subprocess.run(argv, pass_fds=(source_fd, target_fd), env=environment, capture_output=True)
+        if result.returncode != 0:
+            words = os.fsdecode(result.stderr).strip().splitlines()[-1:]
+            raise StorageError(f"cannot copy {name!r} to another file system: {' '.join(words)}") from error
 
 
 def _copy_attributes(source_fd: int, status: os.stat_result, target_fd: int) -> None:
