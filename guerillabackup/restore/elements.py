@@ -220,7 +220,7 @@ class ElementOperations:
         yield from (Finding(subject, Severity.VIOLATION, text) for text in result.violations)
         yield from (Finding(subject, Severity.WARNING, text) for text in result.warnings)
         if not result.violations and not result.warnings:
-            yield Finding(subject, None, f"ok, {result.size} bytes")
+            yield Finding(subject, None, f"{result.size} bytes as they were signed")
 
 
 def _describe(element: StorageBackupDataElementInterface) -> dict[str, object]:
