@@ -41,6 +41,8 @@ def build_tree(directory: Path, min_files: int = MIN_FILES, min_bytes: int = MIN
     files = size = 0
     for copy in range(100):
         for child in _origins(directory):
+            if count(child)[1] > min_bytes / 4:
+                continue  # so that the tree is not much larger than wanted
             target = work / f"{copy}{child}"
             target.parent.mkdir(parents=True, exist_ok=True)
             # What cannot be read is left out: any tree will do.
