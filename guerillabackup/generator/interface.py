@@ -27,6 +27,8 @@ class UnitContext:
     made by the generator; `clock` gives UTC seconds; `sign` is None when nothing is signed; `data_signature`
     makes a detached signature over a stored file's data, None when it is not wanted. `read_anchor` says how
     the clock stands to the start of the machine, so that a unit notices when it was set back; None: unknown.
+    `find_encryption_key` hands back the fingerprint of the usable key that a name means, or raises
+    KeyUnusableError; None: names are left to gpg.
     """
 
     unit_name: str
@@ -40,6 +42,7 @@ class UnitContext:
     listen: EventListener = field(default=ignore_events)
     test_mode: bool = False
     read_anchor: Callable[[], ClockAnchor | None] = field(default=lambda: None)
+    find_encryption_key: Callable[[str], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,10 +111,13 @@ class _Workshop:
         self._read_anchor = read_anchor
         self._stack = stack
         self._keyring: Keyring | None = None
+        self._encryption_keys: dict[str, str] = {}
         if self._usable_signing_key(configuration) is None:
             log.warning(
                 "elements are not signed, because GeneralSigningKey is not set in %s", configuration.path
             )
+        for warning in configuration.unused_keys():
+            log.warning("%s", warning)
         self._storage = _open_storage(configuration)
         stack.callback(self._storage.close)
 
@@ -163,7 +166,15 @@ class _Workshop:
             listen=self._listen,
             test_mode=bool(configuration.get("GeneralDebugTestModeFlag")),
             read_anchor=self._read_anchor,
+            find_encryption_key=self._find_encryption_key,
         )
+
+    def _find_encryption_key(self, name: str) -> str:
+        """The fingerprint of the one usable key a name means; raises KeyUnusableError."""
+        if name not in self._encryption_keys:
+            key = self._open_keyring().check_usable(name, KeyPurpose.ENCRYPT, self._clock())
+            self._encryption_keys[name] = key.fingerprint
+        return self._encryption_keys[name]
 
     def _usable_signing_key(self, configuration: Mapping[str, Any]) -> str | None:
         """The key that a unit's elements are signed with; raises KeyUnusableError before any work is done."""

@@ -37,6 +37,9 @@ _UNUSABLE = re.compile(
 _OUTPUT_FAILED = re.compile(
     r"error (writing to|flushing)|handle plaintext failed(?!: (Unexpected error|Invalid packet))", re.I
 )
+_NO_PASSPHRASE = re.compile(
+    r"Bad passphrase|No passphrase given|No pinentry|Inappropriate ioctl|can't get input"
+)
 _WHOLE = {"DECRYPTION_OKAY", "GOODMDC", "END_DECRYPTION"}
 _FAILED = {"DECRYPTION_FAILED", "BADMDC", "ERROR", "FAILURE", "NODATA", "UNEXPECTED", "TRUNCATED"}
 _HARMLESS = re.compile(
@@ -62,6 +65,11 @@ class GpgEncryptionPipelineElement(TransformationPipelineElementInterface):
             raise ConfigError(f"arguments of gpg have to be a list of strings, not {argv!r}")
         self.argv = None if argv is None else tuple(argv)
         self.home = home
+
+    @property
+    def uses_default_keyring(self) -> bool:
+        """Whether neither arguments nor a home of its own say where its keys are."""
+        return self.argv is None and self.home is None
 
     def get_arguments(self) -> tuple[str, ...]:
         """The whole argv, program and recipients too."""
@@ -118,15 +126,19 @@ class GpgEncryptionPipelineElement(TransformationPipelineElementInterface):
 class GpgDecryptionPipelineElement(TransformationPipelineElementInterface):
     """Decrypts with whatever secret key fits; a missing one is KeyUnusableError, damage IntegrityError."""
 
-    def __init__(self, home: str) -> None:
-        """`home` holds the secret keys."""
+    def __init__(self, home: str, passphrase_file: str | None = None) -> None:
+        """`home` holds the secret keys; the file's first line is the passphrase of those that have one."""
         self.home = home
+        self.passphrase_file = passphrase_file
 
     def get_execution_instance(
         self, upstream_process_output: TransformationProcessOutputInterface | None
     ) -> OSProcess:
         argv = [GPG_PROGRAM, "--batch", "--lock-never", "--no-options", "--homedir", self.home]
-        argv += ["--trust-model", "always", NO_LOOKUP, "--status-fd", "2", "--decrypt"]
+        argv += ["--trust-model", "always", NO_LOOKUP, "--status-fd", "2"]
+        if self.passphrase_file is not None:
+            argv += ["--pinentry-mode", "loopback", "--passphrase-file", self.passphrase_file]
+        argv.append("--decrypt")
         element = OSProcessPipelineElement(GPG_PROGRAM, argv, judge=self._judge)
         return element.get_execution_instance(upstream_process_output)
 
@@ -142,8 +154,16 @@ class GpgDecryptionPipelineElement(TransformationPipelineElementInterface):
         if kinds >= _WHOLE and not kinds & _FAILED and all(_HARMLESS.fullmatch(line) for line in words):
             # Data for hidden recipients is tried with each secret key: gpg counts the wrong ones as errors.
             return None
+        if _NO_PASSPHRASE.search(text):
+            return KeyUnusableError(
+                f"the passphrase of the secret key is wrong or missing: {end.describe(words)}"
+            )
         if "decryption failed: No secret key" in text:
-            return KeyUnusableError(f"no secret key in {self.home} decrypts this: {end.describe(words)}")
+            # gpg gives the same answer for a passphrase that is wrong, or that nobody could be asked for.
+            return KeyUnusableError(
+                f"no secret key in {self.home} decrypts this, or its passphrase is wrong or missing: "
+                f"{end.describe(words)}"
+            )
         if kinds & {"BEGIN_DECRYPTION", "DECRYPTION_KEY"} or "block_filter" in text:
             return IntegrityError(f"encrypted data is damaged: {end.describe(words)}")
         if kinds & {"NODATA", "UNEXPECTED", "BADARMOR"}:

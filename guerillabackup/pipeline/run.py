@@ -27,11 +27,13 @@ def default_downstream(
     encryption: TransformationPipelineElementInterface | None,
     encryption_key: str | Sequence[str] | None,
     keys_directory: str,
+    find_key: Callable[[str], str] | None = None,
 ) -> list[TransformationPipelineElementInterface]:
     """The elements behind a source: compression, encryption, digest. (getDefaultDownstreamPipeline)
 
     A key given here replaces the encryption's own, and asks for encryption where there is none; the keys of
-    an encryption that does not say otherwise are in `keys_directory`.
+    an encryption that does not say otherwise are in `keys_directory`; there `find_key` says which key exactly
+    a name means (gpg itself takes any key whose name has that text in it), and raises KeyUnusableError.
     """
     elements = [] if compression is None else [compression]
     if encryption is None and encryption_key:
@@ -39,6 +41,8 @@ def default_downstream(
     if isinstance(encryption, GpgEncryptionPipelineElement):
         if encryption_key:
             encryption = encryption.replace_key(encryption_key)
+        if find_key is not None and encryption.uses_default_keyring:
+            encryption = encryption.replace_key([find_key(name) for name in encryption.keys])
         encryption = encryption.replace_home(keys_directory)
         if compression is not None:
             encryption = encryption.without_compression()

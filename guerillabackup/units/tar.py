@@ -109,7 +109,9 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
             if isinstance(spool, str):
                 source = without_storage(source, spool)
             keys_directory = os.path.join(self._context.config_directory, "keys")
-            downstream = downstream_elements(source, configuration, keys_directory)
+            downstream = downstream_elements(
+                source, configuration, keys_directory, self._context.find_encryption_key
+            )
         except GuerillaBackupError as error:
             self._refused[source.source_url] = error
             return

@@ -5,7 +5,7 @@ Touches: os.
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -61,14 +61,18 @@ class Archive:
 
 
 def downstream_elements(
-    source: TarSource, configuration: Mapping[str, Any], keys_directory: str
+    source: TarSource,
+    configuration: Mapping[str, Any],
+    keys_directory: str,
+    find_key: Callable[[str], str] | None,
 ) -> list[TransformationPipelineElementInterface]:
-    """What a source's data goes through on its way to the storage; raises ConfigError."""
+    """What a source's data goes through on its way to the storage; raises ConfigError, KeyUnusableError."""
     elements = default_downstream(
         configuration.get("GeneralDefaultCompressionElement"),
         configuration.get("GeneralDefaultEncryptionElement"),
         source.encryption_key,
         keys_directory,
+        find_key,
     )
     for element in elements:
         if not isinstance(element, TransformationPipelineElementInterface):

@@ -15,6 +15,7 @@ from guerillabackup.errors import ConfigError, KeyUnusableError, StateError
 from guerillabackup.events import UnitFailed
 from guerillabackup.generator.service import run_once
 from guerillabackup.generator.state import StateBusyError, StateDirectory
+from guerillabackup.signature import KeyPurpose, Keyring
 from guerillabackup.storage.default_file import DefaultFileStorage
 
 DEFINITION = "from guerillabackup.units.tar import TarBackupUnit as backupGeneratorUnitClass\n"
@@ -291,6 +292,31 @@ def test_a_key_that_is_missing_or_expired_fails_its_source_alone(host_with_keys,
     storage = DefaultFileStorage(str(host.spool))
     assert list(storage.find_leftovers()) == []
     storage.close()
+
+
+def test_a_key_name_that_means_two_keys_fails_its_source_and_nothing_is_encrypted_for_either(host_with_keys):
+    host = host_with_keys
+    with Keyring(str(host.conf / "keys")) as keyring:
+        keyring.create_key("not-so-good@example.org", KeyPurpose.ENCRYPT)
+    host.add_unit(
+        "Tar",
+        {
+            "/host/a": host.source(EncryptionKey="example.org"),
+            "/host/b": host.source(EncryptionKey="good@example.org"),
+        },
+    )
+    (error,) = host.run().errors
+    assert isinstance(error, KeyUnusableError)
+    assert "ambiguous" in str(error)
+    assert host.stored() == ["/host/b"]
+
+
+def test_a_condition_that_nothing_looks_at_is_warned_of(host, caplog):
+    host.write_config(
+        "class Never:", "    def evaluate(self): return False", "DefaultUnitRunCondition = Never()"
+    )
+    host.run()
+    assert "DefaultUnitRunCondition is set, but nothing in this version acts on it" in caplog.text
 
 
 @pytest.mark.parametrize("key", ["nobody@example.org", "old@example.org"])
