@@ -78,6 +78,14 @@ class Configuration(Mapping[str, Any]):
         self[key]
         return self._origins.get(key, "default")
 
+    def unused_keys(self) -> list[str]:
+        """A warning for each known key that is set and that nothing in this version acts on."""
+        return [
+            f"{self.origin(key.name)}: {key.name} is set, but nothing in this version acts on it"
+            for key in self._keys.values()
+            if not key.is_acted_on and self.get(key.name) is not None
+        ]
+
     def require(self, *names: str) -> None:
         """Raise ConfigError that lists everything of these that is not set, with the line to add."""
         problems = []

@@ -32,7 +32,8 @@ class Key:
     """One configuration key.
 
     `example` is the text behind `NAME = ` in a line that could be added; `needed_by` says what does not start
-    without the key, empty where nothing does.
+    without the key, empty where nothing does. What is not acted on is accepted, so that configuration files
+    of the original load, and warned of.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Key:
     example: str
     default: Any = NO_DEFAULT
     needed_by: str = ""
+    is_acted_on: bool = True
 
     @property
     def line(self) -> str:
@@ -194,6 +196,7 @@ _KEYS = (
         optional(_condition),
         "None",
         default=None,
+        is_acted_on=False,
     ),
     Key(
         "TransferServiceStorageBaseDir",
@@ -201,6 +204,7 @@ _KEYS = (
         optional(_path),
         "'/var/spool/guerillabackup/transfer'",
         default=None,
+        is_acted_on=False,
     ),
     Key(
         "TransferReceiverPolicyClass",
@@ -208,6 +212,7 @@ _KEYS = (
         optional(_class),
         "None",
         default=None,
+        is_acted_on=False,
     ),
     Key(
         "TransferReceiverPolicyInitArgs",
@@ -215,6 +220,7 @@ _KEYS = (
         optional(_list),
         "None",
         default=None,
+        is_acted_on=False,
     ),
     Key(
         "TransferSenderPolicyClass",
@@ -222,6 +228,7 @@ _KEYS = (
         optional(_class),
         "None",
         default=None,
+        is_acted_on=False,
     ),
     Key(
         "TransferSenderPolicyInitArgs",
@@ -229,6 +236,7 @@ _KEYS = (
         optional(_list),
         "[False]",
         default=None,
+        is_acted_on=False,
     ),
     Key(
         "GeneralSigningKey",

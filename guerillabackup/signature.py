@@ -35,6 +35,7 @@ __all__ = [
     "Keyring",
     "SignatureResult",
     "SignatureStatus",
+    "read_passphrase",
     "sign_metainfo",
     "verify_metainfo",
 ]
@@ -79,7 +80,7 @@ class Keyring:
 
         self._directory = directory
         self._clock = clock
-        self._passphrase = None if passphrase_file is None else _read_passphrase(passphrase_file)
+        self._passphrase = None if passphrase_file is None else read_passphrase(passphrase_file)
         self._signers: dict[str, KeyInfo] = {}
         self._home = GpgHome(directory)
         try:
@@ -379,7 +380,8 @@ def _last_message(stderr: object) -> str:
     return lines[-1].removeprefix("gpg: ") if lines else "gpg does not say why"
 
 
-def _read_passphrase(path: str) -> str:
+def read_passphrase(path: str) -> str:
+    """The first line of a file that only its owner may read; raises ConfigError."""
     try:
         with open(path, "rb") as stream:
             status = os.fstat(stream.fileno())

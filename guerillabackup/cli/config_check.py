@@ -6,7 +6,7 @@ It joins the configuration, the units' own checks and the keyrings.
 import os
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,6 +63,7 @@ def check_configuration(config_directory: str) -> CheckOutcome:
         configuration.require(*_REQUIRED)
     except ConfigError as error:
         outcome.problems += error.problems
+    outcome.warnings += configuration.unused_keys()
     overlays = _check_units(configuration, outcome)
     for effective in (configuration, *overlays):
         outcome.problems += _missing_programs(effective)
@@ -99,7 +100,7 @@ def describe_value(value: Any) -> Any:
 
 def _check_units(configuration: Configuration, outcome: CheckOutcome) -> list[Configuration]:
     """Load the activated units without making them; hands back what holds for each."""
-    overlays = []
+    overlays: dict[str, Configuration] = {}
     try:
         listing = list_units(configuration.units_directory)
     except ConfigError as error:
@@ -113,10 +114,26 @@ def _check_units(configuration: Configuration, outcome: CheckOutcome) -> list[Co
         except ConfigError as error:
             outcome.problems += error.problems
         try:
-            overlays.append(overlay_of(configuration, unit.name))
+            overlays[unit.name] = overlay_of(configuration, unit.name)
         except ConfigError as error:
             outcome.problems += error.problems
-    return overlays
+    outcome.problems += _shared_sources(overlays)
+    return list(overlays.values())
+
+
+def _shared_sources(overlays: Mapping[str, Configuration]) -> list[str]:
+    """Two units with one source would each go on from the other's element: the chain forks."""
+    owners: dict[str, str] = {}
+    problems = []
+    for unit, overlay in overlays.items():
+        sources = overlay.get(TAR_SOURCES)
+        for source in sources if isinstance(sources, dict) else ():
+            other = owners.setdefault(str(source), unit)
+            if other != unit:
+                problems.append(
+                    f"source {source} is one of unit {other} and one of unit {unit}: take it from one of them"
+                )
+    return problems
 
 
 def _missing_programs(configuration: Configuration) -> list[str]:

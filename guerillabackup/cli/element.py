@@ -18,7 +18,12 @@ _STORAGE = click.option("--storage", metavar="DIR", help="Another storage than D
 
 @click.group()
 def element() -> None:
-    """List, show, verify, read and delete the elements of the storage."""
+    """List, show, verify, read and delete elements.
+
+    \b
+    Example:
+      guerillabackup element list
+    """
 
 
 @element.command("list")
@@ -100,15 +105,28 @@ def verify(
     metavar="DIR",
     help="Keyring with the keys that decrypt, for GeneralPrivateKeyringDir.",
 )
+@click.option(
+    "--passphrase-file",
+    metavar="FILE",
+    help="File with the passphrase of the key that decrypts in its first line.",
+)
 @_STORAGE
 def cat(
-    invocation: Invocation, element_id: str, is_raw: bool, private_keyring: str | None, storage: str | None
+    invocation: Invocation,
+    element_id: str,
+    is_raw: bool,
+    private_keyring: str | None,
+    passphrase_file: str | None,
+    storage: str | None,
 ) -> None:
     """Write an element's data to stdout, decrypted and decompressed."""
     if invocation.as_json:
         raise ConfigError("the data of an element is no JSON document: leave --json out")
     with RestoreService(
-        invocation.configuration(), storage_directory=storage, private_keyring=private_keyring
+        invocation.configuration(),
+        storage_directory=storage,
+        private_keyring=private_keyring,
+        passphrase_file=passphrase_file,
     ) as service:
         sys.stdout.flush()
         try:

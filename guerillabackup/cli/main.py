@@ -37,7 +37,9 @@ COMMANDS = {
     ),
     "generator": LazyCommand("guerillabackup.cli.generator:generator", "Run the generator units."),
     "key": LazyCommand("guerillabackup.cli.key:key", "Create, list, export and import keys."),
-    "restore": LazyCommand("guerillabackup.cli.restore:restore", "Restore a source into a directory."),
+    "restore": LazyCommand(
+        "guerillabackup.cli.restore:restore", "Restore SOURCE into a directory, or list what is in it."
+    ),
 }
 
 

@@ -47,6 +47,11 @@ guerillabackup restore /myhost/system/root --list
     metavar="DIR",
     help="Keyring with the keys that decrypt, for GeneralPrivateKeyringDir.",
 )
+@click.option(
+    "--passphrase-file",
+    metavar="FILE",
+    help="File with the passphrase of the key that decrypts in its first line.",
+)
 @click.option("--storage", metavar="DIR", help="Another storage than DefaultFileSystemSinkBaseDir.")
 def restore(
     invocation: Invocation,
@@ -59,6 +64,7 @@ def restore(
     into_existing: bool,
     accept_unsigned: bool,
     private_keyring: str | None,
+    passphrase_file: str | None,
     storage: str | None,
 ) -> ExitStatus | None:
     """Restore SOURCE into a directory, or list what is in it.
@@ -84,6 +90,7 @@ def restore(
             invocation.configuration(),
             storage_directory=storage,
             private_keyring=private_keyring,
+            passphrase_file=passphrase_file,
             accept_unsigned=accept_unsigned,
             listen=listen,
         ) as service,

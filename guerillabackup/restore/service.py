@@ -33,7 +33,7 @@ from guerillabackup.restore.tar_stream import TarMember, TarStream
 from guerillabackup.restore.target import RestoreTarget, check_free
 from guerillabackup.restore.unpack import Unpacker
 from guerillabackup.restore.verify import Verification, VerifyRules, verify_element
-from guerillabackup.signature import Keyring, verify_metainfo
+from guerillabackup.signature import Keyring, read_passphrase, verify_metainfo
 from guerillabackup.signature_home import GpgHome
 from guerillabackup.storage.interface import StorageBackupDataElementInterface
 from guerillabackup.storage.registry import make_ownership, open_storage
@@ -57,7 +57,8 @@ class RestoreRequest:
 class RestoreService:
     """One storage, its keyrings, and what is done with its elements; a context manager.
 
-    `storage_directory` and `private_keyring` stand for what the configuration says. With `accept_unsigned` an
+    `storage_directory` and `private_keyring` stand for what the configuration says; `passphrase_file` is for
+    private keys that have a passphrase. With `accept_unsigned` an
     element without a signature is only warned of.
     """
 
@@ -67,6 +68,7 @@ class RestoreService:
         *,
         storage_directory: str | None = None,
         private_keyring: str | None = None,
+        passphrase_file: str | None = None,
         accept_unsigned: bool = False,
         listen: EventListener = ignore_events,
     ) -> None:
@@ -81,6 +83,9 @@ class RestoreService:
         )
         self._configuration = configuration
         self._private_keyring = private_keyring or configuration.get("GeneralPrivateKeyringDir")
+        if passphrase_file is not None:
+            read_passphrase(passphrase_file)
+        self._passphrase_file = passphrase_file
         self._listen = listen
         self._home: GpgHome | None = None
         with contextlib.ExitStack() as stack:
@@ -179,9 +184,13 @@ class RestoreService:
         try:
             return self.decoder.find_content(element, guess)
         except KeyUnusableError as error:
+            reason = str(error)
+            if self._home is not None and self._private_keyring is not None:
+                reason = reason.replace(self._home.path, self._private_keyring)
             raise KeyUnusableError(
-                f"element {element.get_element_id()}: {error}; name the directory of the keyring that has it "
-                "with --private-keyring, or in GeneralPrivateKeyringDir"
+                f"element {element.get_element_id()}: {reason}; name the directory of the keyring that has "
+                "the key with --private-keyring or in GeneralPrivateKeyringDir, and with --passphrase-file "
+                "the file with its passphrase, if it has one"
             ) from error
 
     def _restore_archives(
@@ -232,7 +241,9 @@ class RestoreService:
         timeout = float(self._configuration["PipelineStallTimeout"])
         return PipelineTools(
             detect_format=detect_format,
-            decryption=lambda: GpgDecryptionPipelineElement(self._open_private_keyring()),
+            decryption=lambda: GpgDecryptionPipelineElement(
+                self._open_private_keyring(), self._passphrase_file
+            ),
             decompression=decompression_element,
             digest=DigestPipelineElement,
             function=ThreadPipelineElement,

@@ -32,9 +32,21 @@ class House:
         return RestoreService(load_configuration(str(self.path / "etc")), **options)
 
     def restore(
-        self, target="out", *, source="/host/tree", private_keyring=None, accept_unsigned=False, **request
+        self,
+        target="out",
+        *,
+        source="/host/tree",
+        private_keyring=None,
+        passphrase_file=None,
+        accept_unsigned=False,
+        **request,
     ):
-        with self.service(private_keyring=private_keyring, accept_unsigned=accept_unsigned) as service:
+        options = {
+            "private_keyring": private_keyring,
+            "passphrase_file": passphrase_file,
+            "accept_unsigned": accept_unsigned,
+        }
+        with self.service(**options) as service:
             return service.restore(RestoreRequest(SourceUrl(source), str(self.path / target), **request))
 
 

@@ -8,6 +8,7 @@ import tarfile
 
 import pytest
 from hand_made import make_incremental
+from sample_source import gpg_home
 from trees import ChangingTree, describe_tree, make_nasty_tree
 
 from guerillabackup.element import ElementId, SourceUrl
@@ -21,6 +22,7 @@ from guerillabackup.errors import (
 )
 from guerillabackup.restore.member_patterns import MemberPatterns
 from guerillabackup.restore.target import STAGING_PREFIX
+from guerillabackup.signature import KeyPurpose, Keyring
 
 
 @pytest.fixture
@@ -230,6 +232,24 @@ def test_a_private_keyring_without_the_key_is_a_key_error(house, private_home, s
     source.back_up("full")
     with pytest.raises(KeyUnusableError, match="no secret key"):
         house.restore(private_keyring=signing_home)
+
+
+def test_a_private_key_with_a_passphrase_needs_the_file_that_holds_it(house, tmp_path):
+    right, wrong = tmp_path / "right", tmp_path / "wrong"
+    for path in (right, wrong):
+        path.write_text(f"{path.name} passphrase\n")
+        path.chmod(0o600)
+    with gpg_home() as home:
+        with Keyring(home, passphrase_file=str(right)) as keyring:
+            keyring.create_key("locked", KeyPurpose.ENCRYPT)
+        source = house.source(recipient=(home, "locked"))
+        source.back_up("full")
+        for passphrase_file in (None, str(wrong)):
+            with pytest.raises(KeyUnusableError, match="passphrase"):
+                house.restore(private_keyring=home, passphrase_file=passphrase_file)
+            assert not (house.path / "out").exists()
+        house.restore(private_keyring=home, passphrase_file=str(right))
+    assert describe_tree(house.path / "out") == describe_tree(source.tree)
 
 
 def test_unsigned_elements_prevent_the_restore_where_signatures_are_required(house, chain):
