@@ -61,7 +61,7 @@ class Invocation(NamedTuple):
             return
         from guerillabackup.cli.format import align, plain
 
-        for line in align([(f"{name}:", plain(value)) for name, value in record.items()]):
+        for line in align([(f"{plain(name)}:", plain(value)) for name, value in record.items()]):
             click.echo(line)
 
     def write_records(self, records: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
@@ -81,12 +81,16 @@ class Invocation(NamedTuple):
     ) -> int:
         """A list of any length, written as it comes: a JSON array, or a line `render` makes of each.
 
+        What does not print is escaped in the lines: each record stays on its own.
+
         Returns how many there were. What `records` raises comes through, after the array was ended.
         """
         count = 0
         if not self.as_json:
+            from guerillabackup.cli.format import printable
+
             for record in records:
-                click.echo(render(record))
+                click.echo(printable(render(record)))
                 count += 1
             return count
         click.echo("[", nl=False)
@@ -103,11 +107,15 @@ class Invocation(NamedTuple):
     def say(self, text: str = "") -> None:
         """A line for a reader; nothing with `--json`."""
         if not self.as_json:
-            click.echo(text)
+            from guerillabackup.cli.format import printable
+
+            click.echo(printable(text))
 
     def warn(self, text: str) -> None:
         """A line on stderr about what an administrator should look at."""
-        click.echo(f"{PROGRAM}: warning: {text}", err=True)
+        from guerillabackup.cli.format import printable
+
+        click.echo(f"{PROGRAM}: warning: {printable(text)}", err=True)
 
     def progress(self) -> AbstractContextManager["EventListener"]:
         """A listener that shows on stderr how far the work is, when that is a terminal; else a deaf one."""
@@ -171,6 +179,16 @@ def show_error(problem: str) -> None:
     click.echo(f"{PROGRAM}: error: {printable(problem)}", err=True)
 
 
+def show_traceback(error: BaseException | None) -> None:
+    """Where an error comes from, for --debug: lines of stderr that begin with spaces."""
+    import traceback
+
+    from guerillabackup.cli.format import printable
+
+    for line in "".join(traceback.format_exception(error)).splitlines():
+        click.echo(f"  {printable(line)}", err=True)
+
+
 def json_text(value: Any, indent: int | None = 2) -> str:
     """A value as ASCII JSON: bytes as base64, enumerations by value, what else there is by its text."""
     import json
@@ -200,7 +218,11 @@ def _set_up_logging(debug: bool) -> None:
         """Asks for stderr at each line: a progress display may have taken its place."""
 
         def emit(self, record: logging.LogRecord) -> None:
-            click.echo(f"{PROGRAM}: {record.levelname.lower()}: {self.format(record)}", err=True)
+            from guerillabackup.cli.format import printable
+
+            click.echo(f"{PROGRAM}: {record.levelname.lower()}: {printable(record.getMessage())}", err=True)
+            if record.exc_info:
+                show_traceback(record.exc_info[1])
 
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if type(handler).__name__ == "StderrHandler"]:

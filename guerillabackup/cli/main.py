@@ -14,7 +14,14 @@ from typing import Any, NamedTuple
 
 import click
 
-from guerillabackup.cli.common import PROGRAM, ExitStatus, exit_status_for, json_text, show_error
+from guerillabackup.cli.common import (
+    PROGRAM,
+    ExitStatus,
+    exit_status_for,
+    json_text,
+    show_error,
+    show_traceback,
+)
 from guerillabackup.errors import ConfigError, GuerillaBackupError
 
 COMPLETION_VARIABLE = "_GUERILLABACKUP_COMPLETE"
@@ -131,6 +138,7 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as request:
         return request.exit_code
     except click.ClickException as error:
+        error.message = _printable_lines(error.message)
         error.show()
         return _report(error, [error.format_message()], error.exit_code, as_json, debug, shown=True)
     except (KeyboardInterrupt, click.Abort) as error:
@@ -172,6 +180,12 @@ def _prepare_output() -> None:
             reconfigure(errors="backslashreplace")
 
 
+def _printable_lines(text: str) -> str:
+    from guerillabackup.cli.format import printable
+
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
 def _asks_for(arguments: Sequence[str], option: str) -> bool:
     """Whether a flag is there; the parser may have failed before it came to it."""
     flags = list(arguments)
@@ -191,9 +205,7 @@ def _report(
 ) -> int:
     """Say what went wrong, once per stream that wants to know; hands the status back."""
     if debug:
-        import traceback
-
-        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+        show_traceback(error)
     if not shown:
         for problem in problems:
             show_error(problem)

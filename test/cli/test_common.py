@@ -2,10 +2,11 @@
 
 import enum
 import json
+import logging
 
 import pytest
 
-from guerillabackup.cli.common import ExitStatus, Invocation, exit_status_for, json_text
+from guerillabackup.cli.common import ExitStatus, Invocation, exit_status_for, json_text, shared
 from guerillabackup.element import SourceUrl
 from guerillabackup.errors import ElementIdError, GuerillaBackupError, KeyUnusableError, StorageError
 
@@ -19,6 +20,16 @@ class Colour(enum.Enum):
 @pytest.fixture(params=[True, False], ids=["json", "text"])
 def invocation(request):
     return Invocation("/etc/guerillabackup", request.param, False)
+
+
+@pytest.fixture
+def root_logging():
+    """What a test sets up for the whole program is undone."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 def test_a_record_is_an_object_or_lines(invocation, capsys):
@@ -86,3 +97,40 @@ def test_the_documented_numbers_never_change():
         "KEY_UNUSABLE": 5,
         "INTERRUPTED": 130,
     }
+
+
+HOSTILE = "a\x1b[2J\x07\nforged \u202e"
+ESCAPED = "a\\x1b[2J\\x07\\nforged \\u202e"
+
+
+def test_names_from_outside_neither_steer_a_terminal_nor_forge_lines(capsys):
+    invocation = Invocation("/etc/guerillabackup", False, False)
+    invocation.say(HOSTILE)
+    invocation.warn(HOSTILE)
+    invocation.write_record({HOSTILE: HOSTILE})
+    invocation.write_records([{"name": HOSTILE}], ["name"])
+    invocation.stream_records([{"name": HOSTILE}], lambda record: f"violation: {record['name']}")
+    captured = capsys.readouterr()
+    assert captured.out.splitlines() == [
+        ESCAPED,
+        f"{ESCAPED}:  {ESCAPED}",
+        "NAME",
+        ESCAPED,
+        f"violation: {ESCAPED}",
+    ]
+    assert captured.err == f"guerillabackup: warning: {ESCAPED}\n"
+
+
+def test_what_the_parts_log_is_one_line_for_each_message(capsys, root_logging):
+    @shared(example="guerillabackup example")
+    def logs(invocation):
+        try:
+            raise ValueError(HOSTILE)
+        except ValueError:
+            logging.getLogger("part").warning("source %s", HOSTILE, exc_info=True)
+
+    logs(config_dir="/etc/guerillabackup", as_json=False, debug=True)
+    first, *trace = capsys.readouterr().err.splitlines()
+    assert first == f"guerillabackup: warning: source {ESCAPED}"
+    assert all(line.startswith("  ") and line.isprintable() for line in trace)
+    assert trace[0] == "  Traceback (most recent call last):"

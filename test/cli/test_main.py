@@ -109,6 +109,12 @@ def test_a_message_cannot_steer_a_terminal_or_break_its_line(command, monkeypatc
     assert outcome.err == "guerillabackup: error: a\\x1b[2J\\nb\\udcff\n"
 
 
+def test_an_argument_cannot_steer_a_terminal_either(command):
+    outcome = command("config", "show", "--non\x1b[2Jsense")
+    assert outcome.status == 2
+    assert "\x1b" not in outcome.err
+
+
 def test_with_json_an_error_is_a_document_too(command, monkeypatch):
     outcome = command(*fail_with(monkeypatch, KeyUnusableError("one", "two")), "--json")
     assert outcome.document == {
