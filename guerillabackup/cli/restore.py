@@ -73,6 +73,8 @@ def restore(
     state is restored. Ends with 1 when something could not be restored, with 4 when an element is not what it
     claims to be, with 5 when the key to decrypt it is missing.
     """
+    if target == "":
+        raise click.UsageError("--to needs the name of a directory, '' is none")
     if is_list == (target is not None):
         raise click.UsageError("one of --to and --list is needed, and not both")
     if at_text is not None and element_text is not None:
@@ -107,6 +109,8 @@ def _restore(invocation: Invocation, service: RestoreService, request: RestoreRe
         invocation.warn(text)
     for text in report.problems:
         show_error(text)
+    if not report.is_merged:
+        show_error(f"nothing was changed in {report.written_to}: what was unpacked has these problems")
     if invocation.as_json:
         invocation.write_record(
             {
@@ -114,10 +118,13 @@ def _restore(invocation: Invocation, service: RestoreService, request: RestoreRe
                 "elements": [str(element_id) for element_id in report.elements],
                 "written_to": report.written_to,
                 "is_archive": report.is_archive,
+                "is_merged": report.is_merged,
                 "warnings": report.warnings,
                 "problems": report.problems,
             }
         )
+    elif not report.is_merged:
+        pass
     elif report.is_archive:
         last = f"the state of {report.elements[-1]}, from {len(report.elements)} elements"
         invocation.say(f"restored {report.source_url} to {report.written_to}: {last}")

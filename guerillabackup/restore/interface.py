@@ -71,7 +71,8 @@ class RestoreReport:
     """What a restore did.
 
     `problems` are what tar could not restore and what is missing: the result is not the whole state.
-    `written_to` is the target directory, or the one file when the element is not an archive.
+    `written_to` is the target directory, or the one file when the element is not an archive. What was to be
+    merged into an existing directory and has problems is not: `is_merged` is False, nothing was changed.
     """
 
     source_url: SourceUrl
@@ -80,3 +81,4 @@ class RestoreReport:
     is_archive: bool
     warnings: tuple[str, ...]
     problems: tuple[str, ...]
+    is_merged: bool = True

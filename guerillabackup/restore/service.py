@@ -31,7 +31,7 @@ from guerillabackup.restore.member_patterns import MemberPatterns
 from guerillabackup.restore.replay import ArchiveReplay
 from guerillabackup.restore.tar_stream import TarMember, TarStream
 from guerillabackup.restore.target import RestoreTarget, check_free
-from guerillabackup.restore.unpack import Unpacker
+from guerillabackup.restore.unpack import Unpacker, leaves_files_whole
 from guerillabackup.restore.verify import Verification, VerifyRules, verify_element
 from guerillabackup.signature import Keyring, read_passphrase, verify_metainfo
 from guerillabackup.signature_home import GpgHome
@@ -208,7 +208,9 @@ class RestoreService:
         with RestoreTarget(request.target, into_existing=request.into_existing) as target:
             try:
                 replay.run(target)
-                target.merge()
+                is_merged = not target.is_staged or all(map(leaves_files_whole, replay.problems))
+                if is_merged:
+                    target.merge()
             except GuerillaBackupError as error:
                 if target.is_staged:
                     raise
@@ -216,7 +218,9 @@ class RestoreService:
             warnings += [*target.warnings, *replay.warnings]
             ids = tuple(element.get_element_id() for element in elements)
             problems = tuple(replay.problems)
-            return RestoreReport(request.source_url, ids, target.path, True, tuple(warnings), problems)
+            return RestoreReport(
+                request.source_url, ids, target.path, True, tuple(warnings), problems, is_merged
+            )
 
     def _restore_file(
         self,

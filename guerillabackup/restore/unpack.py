@@ -28,7 +28,8 @@ _TRAILER = re.compile(r"Exiting with failure status due to previous errors")
 _FATAL = re.compile(
     r"not recoverable|Unexpected EOF|does not look like a tar archive|Skipping to next header|lone zero"
 )
-_FULL = re.compile(r"No space left on device|Disk quota exceeded")
+_FULL = re.compile(r"No space left on device|Disk quota exceeded|Wrote only \d+ of \d+ bytes")
+_HARMLESS = re.compile(r"Cannot (?:mknod|change ownership to uid \d+, gid \d+): Operation not permitted")
 
 MemberFilter = Callable[[TarMember], bool]
 
@@ -39,6 +40,11 @@ class UnpackOutcome:
 
     warnings: tuple[str, ...]
     problems: tuple[str, ...]
+
+
+def leaves_files_whole(problem: str) -> bool:
+    """Whether a problem is only that an ordinary user may not make a device or give a file away."""
+    return _HARMLESS.search(problem) is not None
 
 
 class Unpacker:
@@ -135,12 +141,13 @@ def _judge(
     lines = [line.removeprefix("tar: ") for line in messages if _TRAILER.search(line) is None]
     if exit_status == 0:
         return UnpackOutcome(tuple(lines[:MAX_PROBLEMS]), ())
-    for line in lines:
-        where = f"element {element.get_element_id()} cannot be unpacked: {line}"
-        if _FULL.search(line):
-            raise StorageFullError(where)
-        if _FATAL.search(line):
-            raise IntegrityError(where)
+    where = f"element {element.get_element_id()} cannot be unpacked"
+    for pattern, kind in ((_FULL, StorageFullError), (_FATAL, IntegrityError)):
+        if found := next((line for line in lines if pattern.search(line)), None):
+            raise kind(f"{where}: {found}")
     if not lines:
         raise PipelineError(f"tar ended with exit status {exit_status}, without a word")
-    return UnpackOutcome((), tuple(lines[:MAX_PROBLEMS]))
+    problems = lines[:MAX_PROBLEMS]
+    if len(lines) > MAX_PROBLEMS:
+        problems.append(f"{len(lines) - MAX_PROBLEMS} more lines of tar")
+    return UnpackOutcome((), tuple(problems))

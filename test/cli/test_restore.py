@@ -5,6 +5,7 @@ import os
 
 import pytest
 from cli_host import configured_host
+from failing_tar import failing_tar
 from hand_made import make_incremental
 from sample_source import gpg_home
 
@@ -79,7 +80,12 @@ def test_a_target_that_is_not_empty_ends_with_1(host):
 
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("--to", "x", "--list"), ("--to", "x", "--at", "@0", "--element", "/host/20231114221320-tree-full")],
+    [
+        (),
+        ("--to", ""),
+        ("--to", "x", "--list"),
+        ("--to", "x", "--at", "@0", "--element", "/host/20231114221320-tree-full"),
+    ],
 )
 def test_options_that_exclude_each_other_or_lack_end_with_2(host, arguments):
     assert host("restore", "/host/tree", *arguments)[0] == 2
@@ -146,3 +152,14 @@ def test_what_is_lost_ends_with_1_and_is_named(host):
     status, _, errors = host("restore", "/host/tree", "--to", host.path / "out")
     assert status == 1
     assert "error: 1 members are missing: 'etc/passwd'" in errors
+
+
+def test_what_could_not_be_unpacked_whole_is_not_merged_and_the_message_says_so(host, monkeypatch):
+    host.source().back_up("full")
+    failing_tar(host.path, monkeypatch, "./etc/passwd: Cannot write: Input/output error")
+    (host.path / "out" / "etc").mkdir(parents=True)
+    (host.path / "out" / "etc" / "passwd").write_text("good")
+    status, output, errors = host("restore", "/host/tree", "--to", host.path / "out", "--into-existing")
+    assert (status, output) == (1, "")
+    assert f"nothing was changed in {host.path / 'out'}" in errors
+    assert (host.path / "out" / "etc" / "passwd").read_text() == "good"

@@ -7,6 +7,7 @@ import stat
 import tarfile
 
 import pytest
+from failing_tar import failing_tar
 from hand_made import make_incremental
 from sample_source import gpg_home
 from trees import ChangingTree, describe_tree, make_nasty_tree
@@ -19,6 +20,7 @@ from guerillabackup.errors import (
     IntegrityError,
     KeyUnusableError,
     StorageError,
+    StorageFullError,
 )
 from guerillabackup.restore.member_patterns import MemberPatterns
 from guerillabackup.restore.target import STAGING_PREFIX
@@ -308,6 +310,35 @@ def test_merging_a_file_over_a_directory_is_refused_before_anything_is_changed(h
     with pytest.raises(StorageError, match="'config/passwd'"):
         house.restore(into_existing=True)
     assert [path.name for path in target.rglob("*")] == ["config", "passwd"]
+
+
+@pytest.mark.parametrize(
+    "line", ["./old: Wrote only 512 of 10240 bytes", "./old: Cannot write: No space left on device"]
+)
+def test_a_full_disk_leaves_the_files_of_an_existing_target_as_they_are(house, chain, monkeypatch, line):
+    failing_tar(house.path, monkeypatch, line)
+    (house.path / "out").mkdir()
+    (house.path / "out" / "new").write_text("good")
+    with pytest.raises(StorageFullError, match="old"):
+        house.restore(into_existing=True)
+    assert [path.name for path in (house.path / "out").iterdir()] == ["new"]
+
+
+@pytest.mark.parametrize(
+    ("line", "is_merged"),
+    [
+        ("./old: Cannot write: Input/output error", False),
+        ("./device: Cannot mknod: Operation not permitted", True),
+    ],
+)
+def test_only_what_leaves_files_whole_does_not_prevent_the_merge(house, chain, monkeypatch, line, is_merged):
+    failing_tar(house.path, monkeypatch, line)
+    (house.path / "out").mkdir()
+    (house.path / "out" / "mine").write_text("mine")
+    report = house.restore(into_existing=True, element_id=chain.elements[0].get_element_id())
+    assert (report.is_merged, len(report.problems)) == (is_merged, 1)
+    left = {path.name for path in (house.path / "out").iterdir()}
+    assert left == ({"mine", "etc", "old"} if is_merged else {"mine"})
 
 
 def test_an_interrupted_restore_is_told_of_by_the_next(house, chain):
