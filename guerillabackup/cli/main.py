@@ -138,8 +138,7 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as request:
         return request.exit_code
     except click.ClickException as error:
-        error.message = _printable_lines(error.message)
-        error.show()
+        _show_usage(error)
         return _report(error, [error.format_message()], error.exit_code, as_json, debug, shown=True)
     except (KeyboardInterrupt, click.Abort) as error:
         return _report(error, ["interrupted"], int(ExitStatus.INTERRUPTED), as_json, debug)
@@ -180,10 +179,16 @@ def _prepare_output() -> None:
             reconfigure(errors="backslashreplace")
 
 
-def _printable_lines(text: str) -> str:
+def _show_usage(error: click.ClickException) -> None:
+    """What click says to it, which quotes the arguments."""
+    import io
+
     from guerillabackup.cli.format import printable
 
-    return "\n".join(printable(line) for line in text.split("\n"))
+    text = io.StringIO()
+    error.show(text)
+    for line in text.getvalue().splitlines():
+        click.echo(printable(line), err=True)
 
 
 def _asks_for(arguments: Sequence[str], option: str) -> bool:
