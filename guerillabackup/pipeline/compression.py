@@ -30,7 +30,7 @@ class Method:
 
 
 METHODS = {
-    "zstd": Method(("zstd",), ("-q", "-c", "-T0"), ("-q", "-d", "-c", "--long=31"), 1, 19, 3),
+    "zstd": Method(("zstd",), ("-q", "-c", "-T0"), ("-q", "-d", "-c", "--long=31"), 1, 19, 2),
     "bzip2": Method(("bzip2",), ("-c",), ("-d", "-c"), 1, 9, 9),
     "gzip": Method(("pigz", "gzip"), ("-n", "-c"), ("-d", "-c"), 1, 9, 6),
     "xz": Method(("xz",), ("-c", "-T0"), ("-d", "-c"), 0, 9, 6),

@@ -1,6 +1,6 @@
 """A full backup of a real tree, then incremental ones of small changes: ours beside its alternatives.
 
-pipe    tar | zstd -3 -T0 | gpg | tee >(sha512sum) > file, then sync: the same work without a framework
+pipe    tar | zstd -2 -T0 | gpg | tee >(sha512sum) > file, then sync: the same work without a framework
 ours    guerillabackup generator run --once, with the list of members, metadata and chain
 restic  restic backup, its defaults
 borg    borg create --compression zstd,3
@@ -77,7 +77,7 @@ class Pipe(Program):
         self.number += 1
         out = f"{self.base}/{self.number}"
         tar = f"{TAR} -C {self.tree} --listed-incremental={self.base}/index -cf - ."
-        stages = f"{tar} | zstd -q -3 -T0 | {GPG} {KEY} | tee >(sha512sum > {out}.sha) > {out}"
+        stages = f"{tar} | zstd -q -2 -T0 | {GPG} {KEY} | tee >(sha512sum > {out}.sha) > {out}"
         script = f"set -o pipefail; {{ {stages}; }} && sync {out}"
         return run_command(["bash", "-c", script], {"GNUPGHOME": str(self.homedir), "LC_ALL": "C"})
 

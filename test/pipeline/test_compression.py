@@ -72,7 +72,7 @@ def test_an_unknown_decompression_is_refused():
 def test_zstd_is_the_default_and_uses_all_processors():
     element = CompressionPipelineElement()
     process = element.get_execution_instance(None)
-    assert (process.name, element.level, element.required_programs()) == ("zstd", 3, ("zstd",))
+    assert (process.name, element.level, element.required_programs()) == ("zstd", 2, ("zstd",))
     assert element.is_compression
     process.stop()
 
