@@ -28,7 +28,12 @@ _REMEDIES = {
     STATE: f"put back a copy of it, or remove it {_NEW_CHAINS}",
     PENDING: f"remove it and {STATE} {_NEW_CHAINS}",
 }
-_OTHER_REMEDY = "remove it; nothing of it is needed for the next backup"
+_OTHER_REMEDY = "nothing of it is needed for the next backup"
+_ASIDE = ".damaged"
+
+
+class DamagedStateError(StateError):
+    """The content of a state file is not what was written: reading it again will not help."""
 
 
 class StateBusyError(StateError, TemporaryError):
@@ -63,7 +68,7 @@ class StateDirectory:
             self.descriptor = -1
 
     def load(self, name: str) -> Any:
-        """The JSON value of a file, None when there is no such file; StateError when it is damaged."""
+        """The JSON value of a file, None when there is no such file; raises StateError, DamagedStateError."""
         try:
             text = osfile.read_file(self.descriptor, name, MAX_STATE_SIZE).decode("ascii")
             value = json.loads(text)
@@ -84,9 +89,9 @@ class StateDirectory:
         except OSError:
             return True
 
-    def damaged(self, name: str, reason: str) -> StateError:
+    def damaged(self, name: str, reason: str) -> DamagedStateError:
         """The error for a file whose content cannot be used, with what to do about it."""
-        return StateError(
+        return DamagedStateError(
             f"state file {self.file_path(name)} is damaged ({reason}): {_REMEDIES.get(name, _OTHER_REMEDY)}"
         )
 
@@ -105,6 +110,18 @@ class StateDirectory:
         with storage_errors(f"cannot remove state file {self.file_path(name)}"):
             if osfile.remove_file(self.descriptor, name):
                 os.fsync(self.descriptor)
+
+    def move_aside(self, name: str) -> str:
+        """Give a file that cannot be used a name nothing has yet; hands back its new path."""
+        with storage_errors(f"cannot move {self.file_path(name)} aside"):
+            taken = set(osfile.list_names(self.descriptor))
+            aside, number = name + _ASIDE, 1
+            while aside in taken:
+                number += 1
+                aside = f"{name}{_ASIDE}.{number}"
+            os.rename(name, aside, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
+            os.fsync(self.descriptor)
+        return self.file_path(aside)
 
     def file_path(self, name: str) -> str:
         """A path for other programs and for messages."""

@@ -25,7 +25,7 @@ from guerillabackup.generator.interface import (
     UnitContext,
 )
 from guerillabackup.generator.pending import Presence, forget_pending, recover
-from guerillabackup.generator.state import OLD_STATE, PENDING, STATE, StateDirectory
+from guerillabackup.generator.state import OLD_STATE, PENDING, STATE, DamagedStateError, StateDirectory
 from guerillabackup.generator.timing import Due, next_backup
 from guerillabackup.osfile import storage_errors
 from guerillabackup.pipeline.interface import TransformationPipelineElementInterface
@@ -218,9 +218,19 @@ def _load_memory(state: StateDirectory) -> dict[SourceUrl, SourceMemory]:
     current = state.load(STATE)
     if current is None:
         return {}
-    for name, extras in ((STATE, None), (EXTRAS, state.load(EXTRAS))):
-        try:
-            memory = parse_memories(current, extras)
-        except (TypeError, ValueError, GuerillaBackupError) as error:
-            raise state.damaged(name, str(error)) from error
-    return memory
+    memory = _parse(state, STATE, current, None)
+    try:
+        return _parse(state, EXTRAS, current, state.load(EXTRAS))
+    except DamagedStateError as error:
+        aside = state.move_aside(EXTRAS)
+        log.warning(
+            "%s; it was moved to %s, and is made anew: lists of members begin new chains", error, aside
+        )
+        return memory
+
+
+def _parse(state: StateDirectory, name: str, current: Any, extras: Any) -> dict[SourceUrl, SourceMemory]:
+    try:
+        return parse_memories(current, extras)
+    except (TypeError, ValueError, GuerillaBackupError) as error:
+        raise state.damaged(name, str(error)) from error

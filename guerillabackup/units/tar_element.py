@@ -150,7 +150,8 @@ class TarElementRun:
             return [(handle, metainfo)]
         members = self._describe(
             url.members(),
-            backup_type,
+            # Every list is whole: one that follows none begins a chain, whatever its element does.
+            BackupType.FULL if memory.members_uuid is None else backup_type,
             timestamp,
             archive.members,
             memory.members_uuid,

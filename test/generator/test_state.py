@@ -59,6 +59,15 @@ def test_a_damaged_file_is_told_with_its_path_and_the_remedy(state, name, conten
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: open(path, "w").close()])
+def test_what_is_moved_aside_replaces_nothing(state, make):
+    paths = []
+    for _ in range(3):
+        make(state.file_path("extras.current"))
+        paths.append(state.move_aside("extras.current"))
+    assert sorted(os.path.join(state.path, name) for name in os.listdir(state.path)) == sorted(paths)
+
+
 def test_a_file_above_the_limit_is_refused_unread(state):
     with open(state.file_path(STATE), "wb") as file:
         file.truncate(1 << 40)

@@ -13,11 +13,14 @@ from trees import describe_tree, make_nasty_tree
 
 from guerillabackup.element import SourceUrl
 from guerillabackup.errors import ConfigError, StateError, StorageError
-from guerillabackup.events import ElementStored, PipelineProgress, SourceFailed, SourceWarning
+from guerillabackup.events import ElementStored, PipelineProgress, SourceFailed, SourceWarning, ignore_events
 from guerillabackup.generator.state import StateBusyError
 from guerillabackup.generator.timing import ClockAnchor
 from guerillabackup.pipeline.compression import CompressionPipelineElement
 from guerillabackup.pipeline.os_process import OSProcessPipelineElement
+from guerillabackup.restore.chain import Severity
+from guerillabackup.restore.elements import ElementOperations
+from guerillabackup.restore.verify import VerifyRules
 from guerillabackup.storage.memory import MemoryStorage
 
 MEMBERS = f"{URL}.members"
@@ -430,18 +433,44 @@ def test_what_the_original_remembers_is_taken_over(bench):
         '{"/a": [Infinity, 1, ""]}',
     ],
 )
-@pytest.mark.parametrize("name", ["state.current", "extras.current"])
-def test_damaged_state_is_told_in_one_line_with_the_remedy(bench, name, content):
+def test_damaged_state_is_told_in_one_line_with_the_remedy(bench, content):
     bench.run()
-    if name == "extras.current" and content.startswith('{"'):
-        content = json.dumps({URL: content})
-    (bench.state / name).write_text(content)
-    with pytest.raises(StateError, match=name) as error:
+    (bench.state / "state.current").write_text(content)
+    with pytest.raises(StateError, match=r"state\.current") as error:
         bench.open()
     assert "remove it" in str(error.value)
     assert "\n" not in str(error.value)
     with pytest.raises(StateError):
         bench.open()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"/host/tree": [1]}', '{"/host/tree": {"FullSize": "x"}}']
+)
+def test_damaged_extras_are_kept_aside_and_made_anew(bench, caplog, content):
+    bench.run()
+    for number in range(2):
+        (bench.state / "extras.current").write_text(content)
+        assert bench.run().error is None
+        assert json.loads((bench.state / "extras.current").read_text())[URL]["MembersUuid"]
+        aside = bench.state / ("extras.current.damaged" if number == 0 else "extras.current.damaged.2")
+        assert aside.read_text() == content
+        assert str(aside) in caplog.text
+    assert bench.types() == ["full", "inc", "inc"]
+
+
+@pytest.mark.parametrize("name", ["extras.current", "extras.old"])
+def test_a_list_of_members_that_follows_none_begins_a_chain(bench, name):
+    bench.run()
+    os.rename(bench.state / "extras.current", bench.state / name)
+    bench.run()
+    bench.run()
+    lists = read_elements(bench.storage, MEMBERS)
+    is_lost = name != "extras.current"
+    assert ["Predecessor" in each for each in lists] == [False, not is_lost, True]
+    assert [each["BackupType"] for each in lists] == ["full", "full" if is_lost else "inc", "inc"]
+    operations = ElementOperations(bench.storage, VerifyRules(), ignore_events)
+    assert [each.text for each in operations.verify(()) if each.severity is Severity.VIOLATION] == []
 
 
 def test_doing_as_the_message_says_helps(bench):
