@@ -1,19 +1,26 @@
 """The commands `element list|show|verify|cat|delete`: arguments, output, exit status. Touches: stdout."""
 
+import itertools
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from guerillabackup.cli.common import ExitStatus, Invocation, shared
 from guerillabackup.cli.format import human_size, human_time
-from guerillabackup.errors import BrokenOutputError, ConfigError
+from guerillabackup.cli.parameters import ELEMENT, PATH, SOURCE_OR_ELEMENT, SOURCE_PATTERN
+from guerillabackup.element import MEMBERS_SUFFIX, ElementId
+from guerillabackup.errors import BrokenOutputError, ConfigError, ElementNotFoundError, StorageError
 from guerillabackup.restore.chain import Severity
 from guerillabackup.restore.elements import DeletionPlan, dependents_text
 from guerillabackup.restore.service import RestoreService
 
-_STORAGE = click.option("--storage", metavar="DIR", help="Another storage than DefaultFileSystemSinkBaseDir.")
+_STORAGE = click.option(
+    "--storage", metavar="DIR", type=PATH, help="Another storage than DefaultFileSystemSinkBaseDir."
+)
+
+_T = TypeVar("_T")
 
 
 @click.group()
@@ -28,15 +35,28 @@ def element() -> None:
 
 @element.command("list")
 @shared(example="guerillabackup element list '/myhost/*' --long")
-@click.argument("source_pattern", required=False)
+@click.argument("source_pattern", metavar="[SOURCE|PATTERN]", type=SOURCE_PATTERN, required=False)
 @click.option("--long", "is_long", is_flag=True, help="With time, type and size.")
+@click.option("--members", "with_members", is_flag=True, help="The lists of members too.")
 @_STORAGE
 def list_elements(
-    invocation: Invocation, source_pattern: str | None, is_long: bool, storage: str | None
+    invocation: Invocation,
+    source_pattern: str | None,
+    is_long: bool,
+    with_members: bool,
+    storage: str | None,
 ) -> None:
-    """List elements: of a source, of all below it, or of what matches a pattern; without one of all."""
+    """List elements: of a source, of all below it, or of what matches a pattern; without one of all.
+
+    The lists of members, which are elements of their own, are left out unless --members, --json or the name
+    of their source asks for them. Ends with 1 when nothing matches.
+    """
     with RestoreService(invocation.configuration(), storage_directory=storage) as service:
         found = service.elements.find(source_pattern)
+        if not (with_members or invocation.as_json or (source_pattern or "").endswith(MEMBERS_SUFFIX)):
+            found = (each for each in found if not each.get_source_url().is_members)
+        if source_pattern is not None:
+            found = _require_any(found, source_pattern)
         if not is_long and not invocation.as_json:
             for each in found:
                 click.echo(str(each.get_element_id()))
@@ -46,13 +66,15 @@ def list_elements(
 
 @element.command()
 @shared(example="guerillabackup element show /myhost/system/20261120140000-root-full")
-@click.argument("element_id")
+@click.argument("element_id", type=ELEMENT)
 @_STORAGE
-def show(invocation: Invocation, element_id: str, storage: str | None) -> None:
-    """Show all that is known of one element."""
+def show(invocation: Invocation, element_id: ElementId, storage: str | None) -> ExitStatus | None:
+    """Show all that is known of one element; ends with 4 when its metadata cannot be read."""
     with RestoreService(invocation.configuration(), storage_directory=storage) as service:
-        found = service.elements.get(element_id)
-        invocation.write_record(service.elements.describe_fully(found))
+        found = service.elements.get(str(element_id))
+        record = service.elements.describe_fully(found)
+        invocation.write_record(record)
+        return ExitStatus.INTEGRITY if "problem" in record else None
 
 
 @element.command()
@@ -60,7 +82,7 @@ def show(invocation: Invocation, element_id: str, storage: str | None) -> None:
     example="guerillabackup element verify --all\n"
     "guerillabackup element verify /myhost/system/root /myhost/system/20261120140000-root-full"
 )
-@click.argument("names", metavar="[SOURCE|ID]...", nargs=-1)
+@click.argument("names", metavar="[SOURCE|ID]...", type=SOURCE_OR_ELEMENT, nargs=-1)
 @click.option("--all", "is_all", is_flag=True, help="Every element, and files that belong to none.")
 @click.option("--accept-unsigned", is_flag=True, help="Only warn of elements that are not signed.")
 @_STORAGE
@@ -98,7 +120,7 @@ def verify(
 
 @element.command()
 @shared(example="guerillabackup element cat /myhost/logs/20261120140000-syslog-full | less")
-@click.argument("element_id")
+@click.argument("element_id", type=ELEMENT)
 @click.option("--raw", "is_raw", is_flag=True, help="The data as it is stored, not decoded.")
 @click.option(
     "--private-keyring",
@@ -113,7 +135,7 @@ def verify(
 @_STORAGE
 def cat(
     invocation: Invocation,
-    element_id: str,
+    element_id: ElementId,
     is_raw: bool,
     private_keyring: str | None,
     passphrase_file: str | None,
@@ -128,16 +150,18 @@ def cat(
         private_keyring=private_keyring,
         passphrase_file=passphrase_file,
     ) as service:
+        if sys.stdout is None:
+            raise StorageError("cannot write the data: standard output is closed")
         sys.stdout.flush()
         try:
-            service.write_content(element_id, sys.stdout.fileno(), raw=is_raw)
+            service.write_content(str(element_id), sys.stdout.fileno(), raw=is_raw)
         except BrokenOutputError as error:
             raise BrokenPipeError from error  # whoever reads us has enough
 
 
 @element.command()
 @shared(example="guerillabackup element delete /myhost/system/20261120140000-root-inc")
-@click.argument("element_ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("element_ids", metavar="ID...", type=ELEMENT, nargs=-1, required=True)
 @click.option("--yes", "is_sure", is_flag=True, help="Do not ask.")
 @click.option(
     "--force", "is_forced", is_flag=True, help="Also when other elements cannot be restored without."
@@ -145,14 +169,14 @@ def cat(
 @_STORAGE
 def delete(
     invocation: Invocation,
-    element_ids: tuple[str, ...],
+    element_ids: tuple[ElementId, ...],
     is_sure: bool,
     is_forced: bool,
     storage: str | None,
 ) -> None:
     """Delete elements of exactly these ids, and the lists of their members."""
     with RestoreService(invocation.configuration(), storage_directory=storage) as service:
-        plan = service.elements.plan_deletion(element_ids)
+        plan = service.elements.plan_deletion([str(each) for each in element_ids])
         if plan.dependents and not is_forced:
             needed = "; ".join(dependents_text(plan.dependents))
             raise ConfigError(f"{needed}: delete those as well, or say --force")
@@ -160,6 +184,17 @@ def delete(
             _ask(plan)
         deleted = ({"deleted": str(each)} for each in service.elements.delete(plan, force=is_forced))
         invocation.stream_records(deleted, lambda record: f"deleted {record['deleted']}")
+
+
+def _require_any(elements: Iterator[_T], pattern: str) -> Iterator[_T]:
+    """The same elements; raises ElementNotFoundError before the first when there is none."""
+    first = next(elements, None)
+    if first is None:
+        raise ElementNotFoundError(
+            f"no source in the storage is {pattern}, is below it or matches it; "
+            "see them all with: guerillabackup element list"
+        )
+    return itertools.chain([first], elements)
 
 
 def _ask(plan: DeletionPlan) -> None:
@@ -172,6 +207,8 @@ def _ask(plan: DeletionPlan) -> None:
 
 
 def _render_element(record: Mapping[str, Any]) -> str:
+    if "problem" in record:
+        return f"{'?':20}  {record['type']:4}  {human_size(record['size']):>9}  {record['problem']}"
     time, size = human_time(record["timestamp"]), human_size(record["size"])
     return f"{time}  {record['type']:4}  {size:>9}  {record['id']}"
 

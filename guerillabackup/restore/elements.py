@@ -3,15 +3,17 @@
 Joins the storage with chain.py, which decides, and verify.py, which reads.
 """
 
+import base64
 import fnmatch
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from guerillabackup.element import ElementId, SourceUrl
+from guerillabackup.element import BackupElementMetainfo, ElementId, SourceUrl
 from guerillabackup.errors import (
     ElementIdError,
     ElementNotFoundError,
     GuerillaBackupError,
+    MetainfoError,
     SourceUrlError,
     StorageError,
 )
@@ -21,6 +23,8 @@ from guerillabackup.restore.verify import VerifyRules, verify_element
 from guerillabackup.storage.interface import StorageBackupDataElementInterface, StorageInterface
 
 MAX_NAMED = 4
+MAY_BE_COMING = 3600.0
+"""Seconds for which a file without its element may be one that is being stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,14 @@ class DeletionPlan:
 
     elements: tuple[StorageBackupDataElementInterface, ...]
     dependents: dict[ElementId, list[ElementId]]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLinks:
+    """The elements of a source that can be read, as its chain sees them, and why the others cannot."""
+
+    links: tuple[ChainLink, ...]
+    unreadable: dict[ElementId, MetainfoError]
 
 
 class ElementOperations:
@@ -70,28 +82,49 @@ class ElementOperations:
     def describe_all(
         self, elements: Iterable[StorageBackupDataElementInterface]
     ) -> Iterator[dict[str, object]]:
-        """The main facts of each element; what goes meanwhile is left out. Raises MetainfoError."""
+        """The main facts of each element; what goes meanwhile is left out.
+
+        Of one whose metadata cannot be read those that its name tells, and what is wrong as `problem`.
+        """
         for element in elements:
             try:
-                yield _describe(element)
+                yield _describe_what_can_be(element)
             except ElementNotFoundError:
                 continue
 
     def describe_fully(self, element: StorageBackupDataElementInterface) -> dict[str, object]:
-        """All that is known of one element, as texts, numbers and lists of them."""
-        metainfo = element.get_metadata()
+        """All that is known of one element, as texts, numbers and lists of them; see `describe_all`."""
         companion = self.companion(element)
-        record = _describe(element)
-        for key in sorted(metainfo.keys()):
-            value = metainfo.get(key)
-            record[key] = value.hex() if isinstance(value, bytes) else value
+        record = _describe_what_can_be(element)
+        if "problem" not in record:
+            metainfo = element.get_metadata()
+            for key in sorted(metainfo.keys()):
+                value = metainfo.get(key)
+                record[key] = value.hex() if isinstance(value, bytes) else value
         attributes = element.list_extra_data()
         members = None if companion is None else str(companion)
         return record | {"attributes": attributes, "members": members, "locked": element.is_locked()}
 
-    def links(self, source_url: SourceUrl) -> list[ChainLink]:
-        """All elements of a source, as its chain sees them; raises MetainfoError."""
-        return [make_link(each) for each in self._storage.query_backup_data_elements(source_url=source_url)]
+    def links(self, source_url: SourceUrl) -> SourceLinks:
+        """All elements of a source; what goes meanwhile is left out."""
+        links: list[ChainLink] = []
+        unreadable: dict[ElementId, MetainfoError] = {}
+        for element in self._storage.query_backup_data_elements(source_url=source_url):
+            try:
+                links.append(make_link(element))
+            except ElementNotFoundError:
+                continue
+            except MetainfoError as error:
+                unreadable[element.get_element_id()] = error
+        return SourceLinks(tuple(links), unreadable)
+
+    def find_leftovers(self, source_url: SourceUrl | None = None) -> Iterator[Finding]:
+        """Files that belong to no element, of the whole storage or that are named as a source's."""
+        for leftover in self._storage.find_leftovers(source_url):
+            text = f"belongs to no element: {leftover.what}"
+            if leftover.age < MAY_BE_COMING:
+                text += "; it is less than an hour old and may be of an element that is being stored now"
+            yield Finding(leftover.path, Severity.WARNING, text)
 
     def sources(self) -> list[SourceUrl]:
         """Every source that has elements, sorted."""
@@ -100,8 +133,9 @@ class ElementOperations:
     def verify(self, names: Sequence[str]) -> Iterator[Finding]:
         """Verify elements and sources: digest, signature and place in the chain, as they are found.
 
-        Without names everything is verified, and files that belong to no element are told of. One finding
-        without severity stands for each element that is in order. Raises for a name that is neither.
+        Without names everything is verified. Of sources and of everything, files that belong to no element
+        are told of too. One finding without severity stands for each element that is in order. Raises for a
+        name that is neither.
         """
         if names:
             sources, single = self._resolve(names)
@@ -109,14 +143,15 @@ class ElementOperations:
             sources, single = self.sources(), []
         for source_url in sources:
             yield from self._verify_source(source_url, None)
+            if names:
+                yield from self.find_leftovers(source_url)
         by_source: dict[SourceUrl, set[ElementId]] = {}
         for element_id in single:
             by_source.setdefault(element_id.source_url, set()).add(element_id)
         for source_url, wanted in by_source.items():
             yield from self._verify_source(source_url, wanted)
         if not names:
-            for leftover in self._storage.find_leftovers():
-                yield Finding(leftover.path, Severity.WARNING, f"belongs to no element: {leftover.what}")
+            yield from self.find_leftovers()
 
     def plan_deletion(self, names: Sequence[str]) -> DeletionPlan:
         """What deleting these ids comes to, their members lists too; raises ElementNotFoundError."""
@@ -127,7 +162,7 @@ class ElementOperations:
         dependents: dict[ElementId, list[ElementId]] = {}
         for source_url in {element_id.source_url for element_id in chosen}:
             if not source_url.is_members:
-                dependents |= find_dependents(self.links(source_url), chosen)
+                dependents |= find_dependents(self.links(source_url).links, chosen)
         ordered = sorted(
             chosen.values(),
             key=lambda each: (
@@ -172,15 +207,8 @@ class ElementOperations:
             members = source_url.members()
         except SourceUrlError:
             return
-        metainfo = element.get_metadata()
-        own_serial = element.get_element_id().serial
         for candidate in self._storage.query_backup_data_elements(source_url=members):
-            other = candidate.get_metadata()
-            if (
-                other.timestamp == metainfo.timestamp
-                and other.backup_type is metainfo.backup_type
-                and candidate.get_element_id().serial == own_serial
-            ):
+            if _are_of_one_backup(element, candidate):
                 yield candidate
 
     def _resolve(self, names: Sequence[str]) -> tuple[list[SourceUrl], list[ElementId]]:
@@ -223,6 +251,39 @@ class ElementOperations:
             yield Finding(subject, None, f"{result.size} bytes as they were signed")
 
 
+def _are_of_one_backup(
+    element: StorageBackupDataElementInterface, companion: StorageBackupDataElementInterface
+) -> bool:
+    """By metadata, or by their names where that of one cannot be read."""
+    own, other = element.get_element_id(), companion.get_element_id()
+    try:
+        mine, its = element.get_metadata(), companion.get_metadata()
+    except ElementNotFoundError:
+        return False
+    except MetainfoError:
+        agree = own.digits == other.digits and own.backup_type is other.backup_type
+    else:
+        agree = mine.timestamp == its.timestamp and _is_list_of(its, mine)
+    return agree and own.serial == other.serial
+
+
+def _describe_what_can_be(element: StorageBackupDataElementInterface) -> dict[str, object]:
+    try:
+        return _describe(element)
+    except MetainfoError as error:
+        element_id = element.get_element_id()
+        return {
+            "id": str(element_id),
+            "source": str(element_id.source_url),
+            "type": element_id.backup_type.value,
+            "timestamp": None,
+            "arrival": element.get_arrival_time(),
+            "size": element.get_data_size(),
+            "signed": None,
+            "problem": str(error),
+        }
+
+
 def _describe(element: StorageBackupDataElementInterface) -> dict[str, object]:
     metainfo = element.get_metadata()
     return {
@@ -256,6 +317,14 @@ def dependents_text(dependents: dict[ElementId, list[ElementId]]) -> Iterable[st
         named = ", ".join(str(each) for each in needing[:MAX_NAMED])
         more = f" and {len(needing) - MAX_NAMED} more" if len(needing) > MAX_NAMED else ""
         yield f"element {element_id} is needed to restore {named}{more}"
+
+
+def _is_list_of(members: BackupElementMetainfo, metainfo: BackupElementMetainfo) -> bool:
+    """Whether it says so itself; one that names no element is that of the same type."""
+    named = members.get("MembersOf")
+    if named is None:
+        return members.backup_type is metainfo.backup_type
+    return metainfo.data_uuid is not None and named == base64.b64encode(metainfo.data_uuid).decode("ascii")
 
 
 def _source_of(name: str, error: GuerillaBackupError) -> SourceUrl:

@@ -7,12 +7,18 @@ import contextlib
 import difflib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from guerillabackup.config import Configuration
 from guerillabackup.element import ElementId, SourceUrl
-from guerillabackup.errors import ConfigError, ElementNotFoundError, GuerillaBackupError, KeyUnusableError
+from guerillabackup.errors import (
+    ConfigError,
+    ElementNotFoundError,
+    GuerillaBackupError,
+    IntegrityError,
+    KeyUnusableError,
+)
 from guerillabackup.events import EventListener, ignore_events
 from guerillabackup.pipeline.compression import decompression_element
 from guerillabackup.pipeline.digest import DigestPipelineElement, DigestProcess
@@ -40,6 +46,9 @@ from guerillabackup.storage.registry import make_ownership, open_storage
 
 MAX_HELD = 256
 """Elements of a chain whose data is held open from the start, so that nobody deletes them meanwhile."""
+
+MAX_DOUBTS = 20
+"""Files of a source that cannot be read or belong to no element: how many are told of one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +115,33 @@ class RestoreService:
     def find_chain(
         self, source_url: SourceUrl, at: float | None = None, element_id: ElementId | None = None
     ) -> RestoreChain:
-        """The elements that a restore would use; raises ElementNotFoundError, IntegrityError."""
-        links = self.elements.links(source_url)
-        if not links:
-            names = [str(source) for source in self.elements.sources()]
-            close = difflib.get_close_matches(str(source_url), names, n=5, cutoff=0.4)
-            hint = f"; did you mean {', '.join(close)}" if close else ""
-            raise ElementNotFoundError(f"source {source_url} has no elements in the storage{hint}")
-        return find_chain(links, at=at, element_id=element_id)
+        """The elements that a restore would use; raises ElementNotFoundError, IntegrityError.
+
+        What cannot be read of the source, and files of it that belong to no element, are warnings, and part
+        of the error where there is one.
+        """
+        found = self.elements.links(source_url)
+        doubts = [f"{error}; it is left out" for error in found.unreadable.values()]
+        doubts += [f"{each.subject} {each.text}" for each in self.elements.find_leftovers(source_url)]
+        if element_id in found.unreadable:
+            raise found.unreadable[element_id]
+        try:
+            if not found.links:
+                raise self._not_found(source_url)
+            chain = find_chain(found.links, at=at, element_id=element_id)
+        except (ElementNotFoundError, IntegrityError) as error:
+            if not doubts:
+                raise
+            kind = IntegrityError if found.unreadable else type(error)
+            raise kind("; ".join([str(error), *_shorten(doubts)])) from error
+        return replace(chain, warnings=(*chain.warnings, *_shorten(doubts)))
+
+    def _not_found(self, source_url: SourceUrl) -> ElementNotFoundError:
+        names = [str(source) for source in self.elements.sources()]
+        close = difflib.get_close_matches(str(source_url), names, n=5, cutoff=0.4)
+        close = [name for name in close if name != str(source_url)]
+        hint = f"; did you mean {', '.join(close)}" if close else ""
+        return ElementNotFoundError(f"source {source_url} has no elements in the storage{hint}")
 
     def verify_chain(self, chain: RestoreChain) -> list[Verification]:
         """Read and judge every element of a chain."""
@@ -295,6 +323,13 @@ def _make_rules(
         unsigned,
         unverifiable,
     )
+
+
+def _shorten(texts: list[str]) -> list[str]:
+    """The first of them, and how many there are besides."""
+    if len(texts) <= MAX_DOUBTS:
+        return texts
+    return [*texts[:MAX_DOUBTS], f"and {len(texts) - MAX_DOUBTS} more of the kind"]
 
 
 def _summarize(verifications: Sequence[Verification]) -> list[str]:

@@ -150,15 +150,18 @@ class DefaultFileStorage(StorageInterface):
                 os.close(directory_fd)
         return self._open_element(element_id)
 
-    def find_leftovers(self) -> Iterator[Leftover]:
+    def find_leftovers(self, source_url: SourceUrl | None = None) -> Iterator[Leftover]:
         now = time.time()
-        for directory, directory_fd, listing in self._walk():
+        start = () if source_url is None else source_url.directory
+        for directory, directory_fd, listing in self._walk(start, deeper=source_url is None):
             for name, what in _leftovers(directory, listing):
+                if source_url is not None and not _is_of(source_url, directory, name):
+                    continue
                 with storage_errors(f"cannot look at {relative_path(directory, name)}"):
                     found = osfile.stat_file(directory_fd, name)
                 if found is not None:
                     yield Leftover(relative_path(directory, name), what, now - found.st_ctime)
-        for name, changed in self._list_partial():
+        for name, changed in self._list_partial() if source_url is None else ():
             yield Leftover(relative_path((PARTIAL_DIRECTORY,), name), "not finished", now - changed)
 
     def _open_element(self, element_id: ElementId) -> FileElement:
@@ -305,6 +308,12 @@ def _leftovers(directory: tuple[str, ...], listing: _Listing) -> Iterator[tuple[
         if not (has_data and has_info):
             what = {DATA: "data without info", INFO: "info without data"}
             yield name, what.get(file.suffix, f"{file.suffix} of no element")
+
+
+def _is_of(source_url: SourceUrl, directory: tuple[str, ...], name: str) -> bool:
+    """Whether a name is that of a file of an element of the source."""
+    file = parse_file_name(directory, name)
+    return file is not None and file.element_id.source_url == source_url
 
 
 def _digest(descriptor: int) -> bytes:

@@ -106,9 +106,14 @@ class FileElement(StorageBackupDataElementInterface):
             with self._directory() as directory_fd:
                 size = self._check_present_in(directory_fd)[INFO].st_size
                 if size > MAX_METAINFO_SIZE:
-                    raise MetainfoError(f"metadata of {size} bytes, limit {MAX_METAINFO_SIZE}")
+                    raise MetainfoError(
+                        f"element {self._id}: metadata of {size} bytes, limit {MAX_METAINFO_SIZE}"
+                    )
                 data = osfile.read_file(directory_fd, self._name(INFO), MAX_METAINFO_SIZE)
-            self._metainfo = BackupElementMetainfo.unserialize(data)
+            try:
+                self._metainfo = BackupElementMetainfo.unserialize(data)
+            except MetainfoError as error:
+                raise MetainfoError(f"element {self._id}: {error}") from error
         return self._metainfo
 
     def get_data_size(self) -> int:

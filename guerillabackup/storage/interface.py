@@ -203,8 +203,11 @@ class StorageInterface(SinkInterface):
         """
 
     @abstractmethod
-    def find_leftovers(self) -> Iterator["Leftover"]:
-        """Files below the storage that belong to no complete element, in bounded memory."""
+    def find_leftovers(self, source_url: SourceUrl | None = None) -> Iterator["Leftover"]:
+        """Files below the storage that belong to no complete element, in bounded memory.
+
+        For a source only those that are named as files of its elements.
+        """
 
 
 class BatchInterface(SinkInterface):

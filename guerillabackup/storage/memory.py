@@ -122,12 +122,12 @@ class MemoryStorage(StorageInterface):
                 record.metainfo = metainfo
         return _MemoryElement(self, element_id)
 
-    def find_leftovers(self) -> Iterator[Leftover]:
+    def find_leftovers(self, source_url: SourceUrl | None = None) -> Iterator[Leftover]:
         with self._lock:
             found = [
                 Leftover(f"{element_id}.data"[1:], "data without info", time.time() - record.arrival)
                 for element_id, record in self._records.items()
-                if record.metainfo is None
+                if record.metainfo is None and source_url in (None, element_id.source_url)
             ]
         yield from found
 

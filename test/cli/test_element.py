@@ -77,6 +77,22 @@ def test_the_content_of_an_element_is_written_out_decoded_or_raw(host):
     assert json.loads(output)["exit_status"] == 1
 
 
+def test_an_element_with_damaged_metadata_is_shown_with_what_is_wrong_and_can_be_deleted(host, source):
+    host.data_path(source.elements[1]).with_suffix(".info").write_text("{")
+    status, output, _ = host("element", "show", INC)
+    assert status == 4
+    assert f"element {INC}: metadata" in output
+    assert f"element {INC}: metadata" in host("element", "list", "--long")[1]
+    assert host("element", "delete", INC, "--yes")[:2] == (0, f"deleted {INC}\n")
+
+
+def test_data_for_a_standard_output_that_is_closed_ends_with_1(host, source, monkeypatch):
+    monkeypatch.setattr("sys.stdout", None)
+    status, _, errors = host("element", "cat", FULL)
+    assert status == 1
+    assert "standard output is closed" in errors
+
+
 def test_deleting_takes_exactly_what_was_named(host, source):
     status, output, _ = host("element", "delete", INC, "--yes")
     assert (status, output) == (0, f"deleted {INC}\n")

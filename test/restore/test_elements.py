@@ -1,5 +1,7 @@
 """What can be asked of the elements of a storage, and how they are deleted."""
 
+import base64
+
 import pytest
 from sample_source import SampleSource
 
@@ -93,6 +95,49 @@ def test_metadata_that_is_none_is_a_violation_and_the_others_go_on(operations, m
     assert findings == {ids(elements)[0]: Severity.VIOLATION, ids(elements)[1]: None}
 
 
+def info_path(element, tmp_path):
+    return tmp_path / "data" / f"{str(element.get_element_id())[1:]}.info"
+
+
+def test_an_element_with_damaged_metadata_is_named_and_described_as_far_as_it_goes(
+    operations, make, storage, tmp_path
+):
+    elements = make("/a/b", ["full", "inc"])
+    info_path(elements[1], tmp_path).write_text("{")
+    damaged = storage.get_backup_data_element(elements[1].get_element_id())
+    record = operations.describe_fully(damaged)
+    assert ids(elements)[1] in record["problem"]
+    assert (record["id"], record["type"], record["attributes"]) == (ids(elements)[1], "inc", [])
+    assert [each.get("problem") for each in operations.describe_all(operations.find())] == [
+        None,
+        record["problem"],
+    ]
+    found = operations.links(SourceUrl("/a/b"))
+    assert [link.element_id for link in found.links] == [elements[0].get_element_id()]
+    assert list(found.unreadable) == [elements[1].get_element_id()]
+
+
+@pytest.mark.parametrize("is_list_damaged", [True, False])
+def test_what_is_damaged_can_be_deleted_with_its_members_list(
+    operations, make, storage, tmp_path, is_list_damaged
+):
+    elements, lists = make("/a/b", ["full", "inc"]), make("/a/b.members", ["full", "inc"])
+    info_path((lists if is_list_damaged else elements)[1], tmp_path).write_text("{")
+    deleted = [str(each) for each in operations.delete(operations.plan_deletion(ids(elements)[1:]))]
+    assert deleted == [ids(lists)[1], ids(elements)[1]]
+    assert ids(storage.query_backup_data_elements()) == [ids(elements)[0], ids(lists)[0]]
+
+
+def test_what_belongs_to_no_element_of_a_source_is_told_of_with_the_source(operations, make, tmp_path):
+    elements = make("/a/b", ["full", "inc"])
+    make("/a/c")
+    (tmp_path / "data" / "a" / "20200101000000-c-full.data").write_bytes(b"x")
+    info_path(elements[1], tmp_path).with_suffix(".data").unlink()
+    found = [each for each in operations.verify(["/a/b"]) if each.severity is not None]
+    assert [each.subject for each in found] == [f"{ids(elements)[1][1:]}.info"]
+    assert "info without data; it is less than an hour old" in found[0].text
+
+
 def test_files_that_belong_to_no_element_are_told_of(operations, make, tmp_path):
     make("/a/b")
     (tmp_path / "data" / "a" / "20200101000000-b-full.data").write_bytes(b"x")
@@ -156,6 +201,19 @@ def test_an_element_is_told_which_other_lists_its_members(operations, make):
     elements, lists = make("/a/b", ["full", "inc"]), make("/a/b.members", ["full", "inc"])
     assert [str(operations.companion(each)) for each in elements] == ids(lists)
     assert operations.companion(lists[0]) is None
+
+
+def test_a_list_that_names_its_element_may_be_of_another_type(operations, storage, tmp_path):
+    elements = SampleSource(storage, tmp_path, source="/a/b", compression=None)
+    stored = [elements.store(kind, b"data") for kind in ("full", "inc")]
+    lists = SampleSource(storage, tmp_path, source="/a/b.members", compression=None)
+    lists.store("full", b"list", MembersOf=_uuid(stored[0]))
+    listed = lists.store("full", b"list", MembersOf=_uuid(stored[1]))
+    assert operations.companion(stored[1]) == listed.get_element_id()
+
+
+def _uuid(element):
+    return base64.b64encode(element.get_metadata().data_uuid).decode()
 
 
 def test_the_sources_of_a_storage_are_told_sorted(operations, make):

@@ -219,6 +219,44 @@ def test_a_missing_element_prevents_the_restore(house, chain):
         house.restore()
 
 
+def metadata_path(element, house):
+    return house.path / "data" / f"{str(element.get_element_id())[1:]}.info"
+
+
+def test_an_element_whose_metadata_is_damaged_is_a_warning_where_it_is_not_needed(house, chain):
+    metadata_path(chain.elements[2], house).write_text("{")
+    damaged = chain.elements[2].get_element_id()
+    report = house.restore()
+    assert any(str(damaged) in text and "left out" in text for text in report.warnings)
+    assert describe_tree(house.path / "out") == chain.states[1]
+    with pytest.raises(IntegrityError, match=str(damaged)):
+        house.restore("named", element_id=damaged)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_element_whose_metadata_is_damaged_is_named_where_it_is_needed(house, chain, number):
+    metadata_path(chain.elements[number], house).write_text("{")
+    with pytest.raises(IntegrityError, match=str(chain.elements[number].get_element_id())):
+        house.restore()
+    assert not (house.path / "out").exists()
+
+
+@pytest.mark.parametrize("suffix", [".data", ".info"])
+@pytest.mark.parametrize("kind", ["missing", "link", "fifo", "directory"])
+def test_files_without_their_element_are_told_of_by_a_restore(house, chain, suffix, kind):
+    path = metadata_path(chain.elements[2], house).with_suffix(suffix)
+    path.rename(house.path / "moved")
+    if kind == "link":
+        path.symlink_to(house.path / "moved")
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    report = house.restore()
+    assert any(path.stem in text and "belongs to no element" in text for text in report.warnings)
+    assert describe_tree(house.path / "out") == chain.states[1]
+
+
 def test_a_missing_private_keyring_is_a_key_error_before_anything_is_written(house, private_home):
     source = house.source(recipient=(private_home, "backup"))
     source.back_up("full")

@@ -241,6 +241,12 @@ def test_what_the_original_leaves_after_a_crash_is_skipped_blocks_nothing_and_is
         f"host/{STEM}.mark-4711": "not a file of an element",
     }
     assert all(0 <= leftover.age < 3600 for leftover in storage.find_leftovers())
+    assert [leftover.path for leftover in storage.find_leftovers(SourceUrl("/host/etc"))] == [
+        "host/202311142213200-etc-full.data",
+        "host/202311142213201-etc-full.info",
+        "host/202311142213202-etc-full.lock",
+    ]
+    assert list(storage.find_leftovers(SourceUrl("/host/other"))) == []
 
 
 def test_leftovers_in_the_partial_folder_are_reported_one_by_one_and_the_folder_is_not(storage, base):
