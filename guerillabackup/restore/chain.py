@@ -72,7 +72,7 @@ def find_chain(
     """The elements to restore: the state of the chain's head, `at` a time, or after one named element.
 
     Raises ElementNotFoundError when there is none, and IntegrityError where an element is missing or the
-    answer would be a guess.
+    answer would be a guess; elements in a ring are overlooked only where the element is named.
     """
     graph = _Graph(links)
     warnings: list[str] = []
@@ -183,6 +183,18 @@ class _Graph:
         """The elements whose way back has a beginning."""
         return self._reach(link for link in self.representatives if not self.predecessors(link))
 
+    def in_or_behind_rings(self, heads: Iterable[ChainLink]) -> list[ChainLink]:
+        """The elements that have no beginning, or that no head goes back to."""
+        with_beginning = self.without_ring()
+        needed = set(heads)
+        pending = list(needed)
+        while pending:
+            for before in self.predecessors(pending.pop()):
+                if before not in needed:
+                    needed.add(before)
+                    pending.append(before)
+        return [link for link in self.representatives if link not in with_beginning or link not in needed]
+
     def _reach(self, roots: Iterable[ChainLink]) -> set[ChainLink]:
         reached = set(roots)
         pending = list(reached)
@@ -199,8 +211,9 @@ def _choose_target(graph: _Graph, at: float | None) -> tuple[ChainLink, list[str
     if not graph.links:
         raise ElementNotFoundError("the source has no elements")
     heads = graph.heads()
-    if not heads:
-        raise IntegrityError(f"the elements follow one another in a ring: {_name(graph.representatives)}")
+    if ringed := graph.in_or_behind_rings(heads):
+        text = f"{len(ringed)} elements are in a ring of elements that follow one another, or behind one"
+        raise IntegrityError(f"{text}: {_name(ringed)}; name the element to restore")
     candidates = heads if at is None else _last_ones_before(graph, heads, at)
     if not candidates:
         earliest = min(graph.links, key=lambda link: link.timestamp)

@@ -143,6 +143,17 @@ def test_elements_that_follow_one_another_in_a_ring_are_refused():
         find_chain([link(1, INC, 1)])
 
 
+@pytest.mark.parametrize("second", [link(3, INC, 3), link(3, INC, 4)])
+def test_a_ring_beside_the_chain_is_refused_unless_the_element_is_named(second):
+    links = [link(1, FULL, None), link(2, INC, 1), second, link(4, INC, 3)]
+    with pytest.raises(IntegrityError, match="ring") as caught:
+        find_chain(links)
+    assert str(second.element_id) in str(caught.value)
+    with pytest.raises(IntegrityError, match="ring"):
+        find_chain(links, at=1002)
+    assert numbers(find_chain(links, element_id=links[1].element_id)) == [1, 2]
+
+
 def test_a_copy_of_an_element_under_another_serial_changes_nothing(regular):
     copies = [link(n, INC, n - 1, serial=0) for n in (5, 6)]
     assert numbers(find_chain(regular + copies)) == [4, 5, 6]
