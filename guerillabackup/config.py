@@ -143,6 +143,14 @@ def load_configuration(config_directory: str) -> Configuration:
     return configuration
 
 
+def load_configuration_if_any(config_directory: str) -> Configuration:
+    """The same, or the defaults alone where there is no main file; for what needs no more than an argument."""
+    directory = os.path.abspath(config_directory)
+    if os.path.lexists(os.path.join(directory, MAIN_FILE)):
+        return load_configuration(directory)
+    return Configuration(directory, {}, {}, {})
+
+
 def execute_definition(path: str) -> dict[str, Any]:
     """What a unit's definition file binds, executed by itself with the package's name; raises ConfigError."""
     namespace: dict[str, Any] = {_PACKAGE_NAME: guerillabackup}

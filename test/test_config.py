@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guerillabackup.config import execute_definition, load_configuration
+from guerillabackup.config import execute_definition, load_configuration, load_configuration_if_any
 from guerillabackup.config_keys import KEYS, Key, expect
 from guerillabackup.errors import ConfigError
 
@@ -230,3 +230,16 @@ def test_any_text_is_a_configuration_or_a_configuration_error(tmp_path_factory, 
         configuration.overlay(os.path.join(directory, "config"))
     except ConfigError:
         pass
+
+
+def test_without_a_main_file_the_defaults_alone_hold_for_what_can_do_with_them(tmp_path):
+    configuration = load_configuration_if_any(str(tmp_path))
+    assert configuration["PipelineStallTimeout"] == 3600
+    with pytest.raises(ConfigError, match="GeneralPersistencyBaseDir is not set"):
+        configuration.require("GeneralPersistencyBaseDir")
+
+
+def test_with_a_main_file_nothing_of_it_is_overlooked(tmp_path):
+    (tmp_path / "config").write_text("PipelineStallTimeout = 'x'\n")
+    with pytest.raises(ConfigError, match="PipelineStallTimeout"):
+        load_configuration_if_any(str(tmp_path))
