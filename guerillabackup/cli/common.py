@@ -6,6 +6,7 @@ Touches: os, sys.
 """
 
 import enum
+import errno
 import functools
 import os
 import sys
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
 PROGRAM = "guerillabackup"
 DEFAULT_CONFIG_DIRECTORY = "/etc/guerillabackup"
 CONFIG_DIRECTORY_VARIABLE = "GUERILLABACKUP_CONFIG_DIR"
+
+
+_DONE = "what the command had to do before it wrote this is done"
+_STOPPED = "the command was stopped there"
+
+
+class OutputError(GuerillaBackupError):
+    """Standard output takes nothing more; a reader that has enough is BrokenPipeError instead."""
 
 
 class ExitStatus(enum.IntEnum):
@@ -57,24 +66,24 @@ class Invocation(NamedTuple):
     def write_record(self, record: Mapping[str, Any]) -> None:
         """One record: a JSON object, or a line for each of its values."""
         if self.as_json:
-            click.echo(json_text(record))
+            write_text(json_text(record), _DONE)
             return
         from guerillabackup.cli.format import align, plain
 
         for line in align([(f"{plain(name)}:", plain(value)) for name, value in record.items()]):
-            click.echo(line)
+            write_text(line, _DONE)
 
     def write_records(self, records: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
         """A list that fits into memory: a JSON array of whole records, or a table of these columns."""
         if self.as_json:
-            click.echo(json_text(list(records)))
+            write_text(json_text(list(records)), _DONE)
             return
         from guerillabackup.cli.format import align, plain
 
         heading = tuple(column.upper().replace("_", " ") for column in columns)
         rows = [tuple(plain(record.get(column)) for column in columns) for record in records]
         for line in align([heading, *rows]):
-            click.echo(line)
+            write_text(line, _DONE)
 
     def stream_records(
         self, records: Iterable[Mapping[str, Any]], render: Callable[[Mapping[str, Any]], str]
@@ -90,18 +99,21 @@ class Invocation(NamedTuple):
             from guerillabackup.cli.format import printable
 
             for record in records:
-                click.echo(printable(render(record)))
+                write_text(printable(render(record)), _STOPPED)
                 count += 1
             return count
-        click.echo("[", nl=False)
+        write_text("[", _STOPPED, end="")
         try:
             for record in records:
-                click.echo(("\n" if count == 0 else ",\n") + json_text(record, indent=None), nl=False)
+                separator = "\n" if count == 0 else ",\n"
+                write_text(separator + json_text(record, indent=None), _STOPPED, end="")
                 count += 1
-        except GuerillaBackupError:
-            click.echo("\n]")
+        except OutputError:
             raise
-        click.echo("\n]")
+        except GuerillaBackupError:
+            write_text("\n]", _STOPPED)
+            raise
+        write_text("\n]", _DONE)
         return count
 
     def say(self, text: str = "") -> None:
@@ -109,7 +121,7 @@ class Invocation(NamedTuple):
         if not self.as_json:
             from guerillabackup.cli.format import printable
 
-            click.echo(printable(text))
+            write_text(printable(text), _DONE)
 
     def warn(self, text: str) -> None:
         """A line on stderr about what an administrator should look at."""
@@ -161,6 +173,22 @@ _SHARED_OPTIONS = (
     click.option("--json", "as_json", is_flag=True, help="Write one JSON document to stdout."),
     click.option("--debug", is_flag=True, help="Log everything; show the traceback of an error."),
 )
+
+
+def write_text(text: str, consequence: str = "", *, end: str = "\n") -> None:
+    """Write to stdout; raises OutputError, with what that means for the command, and BrokenPipeError."""
+    try:
+        click.echo(text + end, nl=False)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(describe_output_error(error, consequence)) from error
+
+
+def describe_output_error(error: OSError, consequence: str = "") -> str:
+    """Why stdout takes nothing, and what that means."""
+    reason = "it is closed" if error.errno == errno.EBADF else str(error.strerror)
+    return f"cannot write to standard output: {reason}" + (f"; {consequence}" if consequence else "")
 
 
 def exit_status_for(error: GuerillaBackupError) -> ExitStatus:

@@ -5,7 +5,7 @@ Touches: click.
 
 import click
 
-from guerillabackup.cli.common import PROGRAM, Invocation, shared
+from guerillabackup.cli.common import PROGRAM, Invocation, shared, write_text
 
 
 @click.command()
@@ -27,4 +27,4 @@ def completion(invocation: Invocation, shell: str) -> None:
     if invocation.as_json:
         invocation.write_record({"shell": shell, "script": script})
     else:
-        click.echo(script)
+        write_text(script)

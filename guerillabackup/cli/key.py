@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from guerillabackup.cli.common import Invocation, shared
+from guerillabackup.cli.common import Invocation, shared, write_text
+from guerillabackup.cli.parameters import KEY, PATH
 from guerillabackup.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,10 +24,13 @@ MAX_EXPIRY_DAYS = 100 * 365
 MAX_KEY_FILE_SIZE = 1 << 20
 
 _private_keyring = click.option(
-    "--private-keyring", metavar="DIR", help="The keyring with the halves that decrypt."
+    "--private-keyring", metavar="DIR", type=PATH, help="The keyring with the halves that decrypt."
 )
 _passphrase_file = click.option(
-    "--passphrase-file", metavar="FILE", help="File with the passphrase of the secret key in its first line."
+    "--passphrase-file",
+    metavar="FILE",
+    type=PATH,
+    help="File with the passphrase of the secret key in its first line.",
 )
 
 
@@ -113,11 +117,11 @@ def list_(invocation: Invocation, private_keyring: str | None) -> None:
 
 
 @key.command()
-@click.argument("name")
+@click.argument("name", type=KEY)
 @click.option("--secret", is_flag=True, help="With the secret half, from the private keyring.")
 @_private_keyring
 @_passphrase_file
-@click.option("--output", metavar="FILE", help="A new file to write to instead of stdout.")
+@click.option("--output", metavar="FILE", type=PATH, help="A new file to write to instead of stdout.")
 @shared(
     example="guerillabackup key export backup > backup.asc\n"
     "guerillabackup key export backup --secret --private-keyring /root/private --output backup-secret.asc"
@@ -141,7 +145,7 @@ def export(
         if invocation.as_json:
             invocation.write_record({"name": name, "secret": secret, "key": text})
         else:
-            click.echo(text, nl=False)
+            write_text(text, end="")
         return
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -154,7 +158,7 @@ def export(
 
 
 @key.command("import")
-@click.argument("file")
+@click.argument("file", type=PATH)
 @_private_keyring
 @shared(
     example="guerillabackup key import backup.asc\n"

@@ -17,10 +17,13 @@ import click
 from guerillabackup.cli.common import (
     PROGRAM,
     ExitStatus,
+    OutputError,
+    describe_output_error,
     exit_status_for,
     json_text,
     show_error,
     show_traceback,
+    write_text,
 )
 from guerillabackup.errors import ConfigError, GuerillaBackupError
 
@@ -133,7 +136,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         _prepare_output()
         status = _invoke(list(arguments))
-        sys.stdout.flush()
+        _flush(status)
         return status
     except click.exceptions.Exit as request:
         return request.exit_code
@@ -144,15 +147,18 @@ def run(arguments: Sequence[str]) -> int:
         return _report(error, ["interrupted"], int(ExitStatus.INTERRUPTED), as_json, debug)
     except BrokenPipeError:
         # Whoever read our output has enough. Nothing may be flushed into the pipe at exit any more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_output()
         return int(ExitStatus.ERROR)
+    except OutputError as error:
+        _leave_output()
+        return _report(error, [str(error)], int(ExitStatus.ERROR), False, debug)
     except GuerillaBackupError as error:
         problems = list(error.problems) if isinstance(error, ConfigError) else []
         return _report(error, problems or [str(error)], int(exit_status_for(error)), as_json, debug)
+    except OSError as error:
+        return _report_os_error(error, as_json, debug)
     except Exception as error:  # the one place that answers for what nobody expected
-        hint = "" if debug else f" (run it again with --debug, as in '{PROGRAM} … --debug', to see where)"
-        message = f"unexpected {type(error).__name__}: {error}{hint}"
-        return _report(error, [message], int(ExitStatus.ERROR), as_json, debug)
+        return _report(error, [_unexpected(error, debug)], int(ExitStatus.ERROR), as_json, debug)
 
 
 def main() -> None:
@@ -171,8 +177,57 @@ def _invoke(arguments: list[str]) -> int:
     return int(result) if isinstance(result, int) else int(ExitStatus.OK)
 
 
+def _unexpected(error: Exception, debug: bool) -> str:
+    hint = "" if debug else f" (run it again with --debug, as in '{PROGRAM} … --debug', to see where)"
+    return f"unexpected {type(error).__name__}: {error}{hint}"
+
+
+def _flush(status: int) -> None:
+    """Write what is left; raises OutputError, and BrokenPipeError."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        text = describe_output_error(error, f"the command itself ended with exit status {status}")
+        raise OutputError(text) from error
+
+
+def _leave_output() -> None:
+    """Nothing may be flushed at the end of the program to where nothing can be written."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+
+
+def _report_os_error(error: OSError, as_json: bool, debug: bool) -> int:
+    """One that nobody answered for: one of click's own writing, or an unexpected one."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is not None and trace.tb_frame.f_code is click.echo.__code__:
+        _leave_output()
+        return _report(error, [describe_output_error(error)], int(ExitStatus.ERROR), False, debug)
+    return _report(error, [_unexpected(error, debug)], int(ExitStatus.ERROR), as_json, debug)
+
+
 def _prepare_output() -> None:
-    """What a terminal's encoding cannot show is escaped instead of raising."""
+    """What a terminal's encoding cannot show is escaped instead of raising.
+
+    A standard descriptor that is closed would be taken by the next file that is opened, and what is written
+    to it would go there: it becomes one that takes nothing (stdout: says so at each write).
+    """
+    for number, flags in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, flags), True)
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -222,5 +277,5 @@ def _report(
         }
         if len(problems) > 1:
             document["problems"] = problems
-        click.echo(json_text(document))
+        write_text(json_text(document))
     return status

@@ -1,5 +1,6 @@
 """The frame of every command: found late, helped with an example, every error answered for in one place."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -8,9 +9,11 @@ import tomllib
 
 import click
 import pytest
+from sample_source import SampleSource
 
 from guerillabackup.cli.main import COMMANDS, cli
 from guerillabackup.errors import ConfigError, IntegrityError, KeyUnusableError, StorageError
+from guerillabackup.storage.registry import open_storage
 
 PROGRAM = (sys.executable, "-c", "from guerillabackup.cli.main import main; main()")
 
@@ -204,3 +207,50 @@ def test_an_error_while_a_list_is_written_leaves_two_whole_documents():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == [{"a": 1}]
+
+
+def run_redirected(redirection, *arguments, before=""):
+    """One command line of a shell that redirects, and limits."""
+    command = f'{before} exec "$@" {redirection}'
+    return subprocess.run(
+        ["sh", "-c", command, "sh", *PROGRAM, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("redirection", "reason"), [(">&-", "it is closed"), (">/dev/full", "No space left on device")]
+)
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["completion", "zsh"], ["config", "show"], ["element", "list"]]
+)
+def test_a_result_that_cannot_be_written_is_one_line_that_says_so(
+    made, storage, redirection, reason, arguments
+):
+    options = [] if len(arguments) == 1 or arguments[0] == "completion" else ["--config-dir", made]
+    done = run_redirected(redirection, *arguments, *options)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"guerillabackup: error: cannot write to standard output: {reason}")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def storage(made, tmp_path):
+    """The storage of the configuration, with one element in it."""
+    with contextlib.closing(open_storage(str(tmp_path / "data"))) as storage:
+        SampleSource(storage, tmp_path, compression=None).store("full", b"")
+        yield storage
+
+
+@pytest.mark.parametrize("redirection", [">&-", ">/dev/full", "<&- >&- 2>/dev/null", ">&- 2>&-"])
+def test_work_is_done_whatever_becomes_of_the_words_about_it(tmp_path, redirection):
+    done = run_redirected(
+        redirection, "config", "init", "--yes", "--base", tmp_path, "--config-dir", tmp_path
+    )
+    assert done.returncode == 1
+    assert "error" not in (tmp_path / "config").read_text()
+    if "2>" not in redirection:
+        (line,) = [line for line in done.stderr.splitlines() if ": error: " in line]
+        assert "is done" in line
