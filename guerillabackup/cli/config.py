@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from guerillabackup.cli.common import ExitStatus, Invocation, shared
+from guerillabackup.cli.parameters import CONFIGURATION_KEY, PATH, UNIT
 from guerillabackup.errors import ConfigError
 
 
@@ -46,8 +47,8 @@ def check(invocation: Invocation) -> ExitStatus:
 
 
 @config.command()
-@click.argument("key", required=False)
-@click.option("--unit", metavar="NAME", help="Show what holds for this unit.")
+@click.argument("key", type=CONFIGURATION_KEY, required=False)
+@click.option("--unit", metavar="NAME", type=UNIT, help="Show what holds for this unit.")
 @shared(
     example="guerillabackup config show\nguerillabackup config show DefaultFileSystemSinkBaseDir\n"
     "guerillabackup config show --unit TarBackupUnit"
@@ -81,7 +82,9 @@ def show(invocation: Invocation, key: str | None, unit: str | None) -> None:
 
 @config.command()
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--base", metavar="DIR", help="Put data, state and run below DIR instead of /var/lib and /run.")
+@click.option(
+    "--base", metavar="DIR", type=PATH, help="Put data, state and run below DIR instead of /var/lib and /run."
+)
 @click.option(
     "--encryption-key",
     "encryption_keys",
@@ -89,7 +92,9 @@ def show(invocation: Invocation, key: str | None, unit: str | None) -> None:
     multiple=True,
     help="Encrypt for this key; may be given several times.",
 )
-@click.option("--private-keyring", metavar="DIR", help="Where the keys that decrypt are, if here at all.")
+@click.option(
+    "--private-keyring", metavar="DIR", type=PATH, help="Where the keys that decrypt are, if here at all."
+)
 @click.option("--signing-key/--no-signing-key", default=True, help="Make a key that signs. Default: yes.")
 @shared(
     example="guerillabackup config init --encryption-key backup\n"

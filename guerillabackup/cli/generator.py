@@ -9,6 +9,7 @@ from types import FrameType
 import click
 
 from guerillabackup.cli.common import ExitStatus, Invocation, shared
+from guerillabackup.cli.parameters import UNIT
 
 
 @click.group()
@@ -23,7 +24,7 @@ def generator() -> None:
 
 @generator.command()
 @click.option("--once", is_flag=True, required=True, help="Run what is due now, then end.")
-@click.option("--unit", "unit_names", metavar="NAME", multiple=True, help="Only this unit; repeatable.")
+@click.option("--unit", "unit_names", metavar="NAME", type=UNIT, multiple=True, help="Only this unit.")
 @shared(
     example="""guerillabackup generator run --once
 guerillabackup generator run --once --unit TarBackupUnit --json"""

@@ -7,6 +7,7 @@ import click
 
 from guerillabackup.cli.common import ExitStatus, Invocation, shared, show_error
 from guerillabackup.cli.format import human_size, human_time, printable
+from guerillabackup.cli.parameters import ELEMENT, PATH, SOURCE
 from guerillabackup.element import ElementId, SourceUrl
 from guerillabackup.errors import ConfigError
 from guerillabackup.restore.chain import RestoreChain
@@ -24,8 +25,10 @@ guerillabackup restore /myhost/system/root --list
 
 @click.command()
 @shared(example=EXAMPLE)
-@click.argument("source")
-@click.option("--to", "target", metavar="DIR", help="Directory to restore into; made if it is not there.")
+@click.argument("source_url", metavar="SOURCE", type=SOURCE)
+@click.option(
+    "--to", "target", metavar="DIR", type=PATH, help="Directory to restore into; made if it is not there."
+)
 @click.option(
     "--at", "at_text", metavar="TIME", help=f"The state as of that time, local without a zone: {EXPECTED}."
 )
@@ -37,7 +40,7 @@ guerillabackup restore /myhost/system/root --list
     help="Only members of that path, and what is below; * stays within a directory, ** does not. Repeatable.",
 )
 @click.option("--list", "is_list", is_flag=True, help="Show the chain and the members instead of restoring.")
-@click.option("--element", "element_text", metavar="ID", help="The state after this element.")
+@click.option("--element", "element_id", metavar="ID", type=ELEMENT, help="The state after this element.")
 @click.option(
     "--into-existing", is_flag=True, help="Merge into a directory that is not empty; files are replaced."
 )
@@ -55,12 +58,12 @@ guerillabackup restore /myhost/system/root --list
 @click.option("--storage", metavar="DIR", help="Another storage than DefaultFileSystemSinkBaseDir.")
 def restore(
     invocation: Invocation,
-    source: str,
+    source_url: SourceUrl,
     target: str | None,
     at_text: str | None,
     includes: tuple[str, ...],
     is_list: bool,
-    element_text: str | None,
+    element_id: ElementId | None,
     into_existing: bool,
     accept_unsigned: bool,
     private_keyring: str | None,
@@ -77,11 +80,9 @@ def restore(
         raise click.UsageError("--to needs the name of a directory, '' is none")
     if is_list == (target is not None):
         raise click.UsageError("one of --to and --list is needed, and not both")
-    if at_text is not None and element_text is not None:
+    if at_text is not None and element_id is not None:
         raise click.UsageError("--at and --element exclude each other")
-    source_url = SourceUrl(source)
     at = None if at_text is None else parse_time(at_text)
-    element_id = None if element_text is None else ElementId.parse(element_text)
     if element_id is not None and element_id.source_url != source_url:
         raise ConfigError(
             f"element {element_id} is one of source {element_id.source_url}, not of {source_url}"

@@ -24,7 +24,35 @@ def source(host):
 
 def test_elements_are_listed_one_a_line(host, source):
     assert host("element", "list") == (0, f"{FULL}\n{INC}\n", "")
-    assert host("element", "list", "/other") == (0, "", "")
+
+
+def test_a_pattern_that_no_source_matches_ends_with_1_and_a_message(host, source):
+    for pattern in ("/other", "*x"):
+        status, output, errors = host("element", "list", pattern)
+        assert (status, output) == (1, "")
+        assert f"no source in the storage is {pattern}" in errors
+    assert host("element", "list", "/other", "--json")[0] == 1
+
+
+def test_lists_of_members_are_listed_when_they_are_asked_for(host, source):
+    members = host.source(source="/host/tree.members").store("full", b"list").get_element_id()
+    assert str(members) not in host("element", "list")[1]
+    for arguments in (("--members",), ("/host/tree.members",), ("--json",)):
+        assert str(members) in host("element", "list", *arguments)[1]
+
+
+@pytest.mark.parametrize("name", ["nonsense", "/host/tree", "/host/20231114221320-tree", "host/tree/"])
+@pytest.mark.parametrize("command", ["show", "cat", "delete"])
+def test_a_name_that_cannot_be_that_of_an_element_ends_with_2_and_the_form(host, command, name):
+    status, _, errors = host("element", command, name)
+    assert status == 2
+    assert "/myhost/system/20261120140000-root-full" in " ".join(errors.split())
+
+
+def test_a_name_that_cannot_be_verified_ends_with_2_and_the_forms(host):
+    status, _, errors = host("element", "verify", "host/tree")
+    assert status == 2
+    assert "/myhost/system/root" in errors
 
 
 def test_a_long_list_has_time_type_and_size(host, source):

@@ -91,6 +91,19 @@ def test_options_that_exclude_each_other_or_lack_end_with_2(host, arguments):
     assert host("restore", "/host/tree", *arguments)[0] == 2
 
 
+@pytest.mark.parametrize("source", ["host/tree", "/host/tree/", "", "/host/a b"])
+def test_a_name_that_cannot_be_that_of_a_source_ends_with_2_and_the_form(host, source):
+    status, _, errors = host("restore", source, "--list")
+    assert status == 2
+    assert "like /myhost/system/root" in " ".join(errors.split())
+
+
+def test_an_element_without_a_slash_ends_with_2_and_the_form(host):
+    status, _, errors = host("restore", "/host/tree", "--list", "--element", "20231114221320-tree-full")
+    assert status == 2
+    assert "/myhost/system/20261120140000-root-full" in " ".join(errors.split())
+
+
 @pytest.mark.parametrize("arguments", [("--at", "yesterday"), ("--element", "/other/20231114221320-x-full")])
 def test_a_time_or_element_that_cannot_be_meant_ends_with_1(host, arguments):
     assert host("restore", "/host/tree", "--to", "x", *arguments)[0] == 1

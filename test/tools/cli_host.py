@@ -24,7 +24,7 @@ class Host:
     def source(self, **options):
         """A source with one file, `etc/passwd`."""
         source = SampleSource(self.storage, self.path, **options)
-        (source.tree / "etc").mkdir(parents=True)
+        (source.tree / "etc").mkdir(parents=True, exist_ok=True)
         (source.tree / "etc" / "passwd").write_text("root")
         return source
 

@@ -1,0 +1,166 @@
+"""The kinds of arguments that are ours: each refuses what cannot be meant, and completes what there is.
+
+A typo is wrong usage, and the message has the form that is expected. Completion looks at no more than
+MAX_SEEN elements and is silent whatever is wrong: a shell asks in the middle of a line. It joins click with
+the configuration, the storage, the units and the keyrings, which are imported when they are asked for.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from guerillabackup.cli.common import CONFIG_DIRECTORY_VARIABLE, DEFAULT_CONFIG_DIRECTORY
+from guerillabackup.element import ElementId, SourceUrl
+from guerillabackup.errors import ElementIdError, SourceUrlError
+
+MAX_SEEN = 20_000
+"""Elements that are looked at for one completion."""
+MAX_PROPOSED = 500
+SOURCE_FORM = "a source is named like /myhost/system/root"
+ELEMENT_FORM = (
+    "an element is named like /myhost/system/20261120140000-root-full, as `element list` shows them"
+)
+
+Names = Callable[[click.Context, str], Iterable[str]]
+"""What there is, for a command line so far and the beginning of the name."""
+
+
+class NameType(click.types.StringParamType):
+    """A text that stands for something: what there is of it is proposed to the shell."""
+
+    name = "text"
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        try:
+            with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+                found = (name for name in self._names(ctx, incomplete) if name.startswith(incomplete))
+                return [CompletionItem(name) for name in islice(dict.fromkeys(found), MAX_PROPOSED)]
+        except Exception:  # whatever is wrong with the host, the user is about to type, not to repair it
+            return []
+
+
+class SourceUrlType(NameType):
+    """The name of a source; the command gets a SourceUrl."""
+
+    name = "source"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return value if isinstance(value, SourceUrl) else SourceUrl(value)
+        except SourceUrlError as error:
+            self.fail(f"{error}: {SOURCE_FORM}", param, ctx)
+
+
+class ElementIdType(NameType):
+    """The id of an element; the command gets an ElementId."""
+
+    name = "element"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return value if isinstance(value, ElementId) else ElementId.parse(value)
+        except ElementIdError as error:
+            self.fail(f"{error}: {ELEMENT_FORM}", param, ctx)
+
+
+class SourceOrElementType(NameType):
+    """The name of a source or the id of an element, which look alike; the command gets the text."""
+
+    name = "source or element"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return str(SourceUrl(value))
+        except SourceUrlError as error:
+            self.fail(f"{error}: {SOURCE_FORM}, {ELEMENT_FORM}", param, ctx)
+
+
+def list_sources(context: click.Context, incomplete: str) -> Iterator[str]:
+    """The sources of the storage, without those that only list members of others."""
+    seen = set()
+    for element_id in _element_ids(context):
+        source_url = element_id.source_url
+        if source_url not in seen and not source_url.is_members:
+            seen.add(source_url)
+            yield str(source_url)
+
+
+def list_element_ids(context: click.Context, incomplete: str) -> Iterator[str]:
+    """The elements of the storage, the lists of members after all others."""
+    members = []
+    for element_id in _element_ids(context):
+        if element_id.source_url.is_members:
+            members.append(str(element_id))
+        else:
+            yield str(element_id)
+    yield from members
+
+
+def list_sources_and_element_ids(context: click.Context, incomplete: str) -> Iterator[str]:
+    """The sources first."""
+    yield from list_sources(context, incomplete)
+    yield from list_element_ids(context, incomplete)
+
+
+def list_unit_names(context: click.Context, incomplete: str) -> list[str]:
+    """The units that are activated."""
+    from guerillabackup.config import UNITS_DIRECTORY
+    from guerillabackup.generator.loader import list_units
+
+    listing = list_units(os.path.join(_config_directory(context), UNITS_DIRECTORY))
+    return [unit.name for unit in listing.units]
+
+
+def list_key_names(context: click.Context, incomplete: str) -> list[str]:
+    """The names of the keys in the keyring that the command line is about."""
+    from guerillabackup.config import KEYS_DIRECTORY
+    from guerillabackup.signature import Keyring
+
+    directory = context.params.get("private_keyring")
+    with Keyring(directory or os.path.join(_config_directory(context), KEYS_DIRECTORY)) as keyring:
+        return [name for key in keyring.list_keys() for name in key.names]
+
+
+def list_configuration_keys(context: click.Context, incomplete: str) -> list[str]:
+    """The keys that are known."""
+    from guerillabackup.config_keys import KEYS
+
+    return sorted(KEYS)
+
+
+def _element_ids(context: click.Context) -> Iterator[ElementId]:
+    from guerillabackup.config import load_configuration
+    from guerillabackup.storage.registry import open_storage
+
+    directory = context.params.get("storage")
+    if directory is None:
+        directory = load_configuration(_config_directory(context))["DefaultFileSystemSinkBaseDir"]
+    with contextlib.closing(open_storage(directory)) as storage:
+        for element in islice(storage.query_backup_data_elements(), MAX_SEEN):
+            yield element.get_element_id()
+
+
+def _config_directory(context: click.Context) -> str:
+    given = context.params.get("config_dir") or os.environ.get(CONFIG_DIRECTORY_VARIABLE)
+    return os.path.abspath(given or DEFAULT_CONFIG_DIRECTORY)
+
+
+SOURCE = SourceUrlType(list_sources)
+SOURCE_PATTERN = NameType(list_sources)
+ELEMENT = ElementIdType(list_element_ids)
+SOURCE_OR_ELEMENT = SourceOrElementType(list_sources_and_element_ids)
+UNIT = NameType(list_unit_names)
+KEY = NameType(list_key_names)
+CONFIGURATION_KEY = NameType(list_configuration_keys)
+PATH = click.Path(readable=False)
+"""A file or directory, which need not be there."""
