@@ -239,6 +239,13 @@ _KEYS = (
         is_acted_on=False,
     ),
     Key(
+        "GeneralElementsMoveOn",
+        "Whether something moves elements on; None: yes where TransferSenderPolicyClass is set.",
+        optional(_flag),
+        "True",
+        default=None,
+    ),
+    Key(
         "GeneralSigningKey",
         "Name or fingerprint of the key in keys/ that signs every element's metadata; None: unsigned.",
         optional(_text),

@@ -18,6 +18,8 @@ RIGHT = [
     ("StorageGroup", 34),
     ("PipelineStallTimeout", 0.5 + 1),
     ("TransferSenderPolicyInitArgs", [False]),
+    ("GeneralElementsMoveOn", None),
+    ("GeneralElementsMoveOn", True),
 ]
 WRONG = [
     ("GeneralPersistencyBaseDir", None, "is None, not an absolute path"),

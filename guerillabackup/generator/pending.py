@@ -41,9 +41,10 @@ class Presence(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What a crash left to be remembered: the unit's own details, and what became of the first element."""
+    """What a crash left to be remembered: the unit's own details, the first element, what became of it."""
 
     details: dict[str, Any]
+    element_id: ElementId
     presence: Presence
 
 
@@ -91,7 +92,7 @@ def recover(state: StateDirectory, storage: StorageInterface) -> Recovered | Non
     if presence is not Presence.DAMAGED:
         for companion in described[1:]:
             _complete(storage, *companion)
-    return Recovered(details, presence)
+    return Recovered(details, described[0][0], presence)
 
 
 def forget_pending(state: StateDirectory) -> None:

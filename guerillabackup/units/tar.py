@@ -18,6 +18,7 @@ from guerillabackup.errors import GuerillaBackupError
 from guerillabackup.events import (
     SourceFailed,
     SourceStarted,
+    SourceWarning,
 )
 from guerillabackup.generator.interface import (
     SchedulableGeneratorUnitInterface,
@@ -31,6 +32,7 @@ from guerillabackup.osfile import storage_errors
 from guerillabackup.pipeline.interface import TransformationPipelineElementInterface
 from guerillabackup.units import tar_index
 from guerillabackup.units.tar_element import TarElementRun
+from guerillabackup.units.tar_last import why_not_to_go_on
 from guerillabackup.units.tar_memory import (
     SourceMemory,
     dump_memories,
@@ -145,17 +147,33 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
     def _back_up(self, source: TarSource, due: Due) -> SourceOutcome:
         """One element of one source; its failure is in the outcome."""
         url = source.source_url
-        log.info("source %s: %s backup, because %s", url, due.backup_type.value, due.reason)
-        self._context.listen(SourceStarted(self._unit_name, url, due.backup_type.value))
         try:
             with storage_errors("the backup failed"):
                 # Nothing is begun before what is pending, and uses the same files, was remembered.
                 self._recover()
-                element_id = self._run(source, due.backup_type)
+                backup_type = self._safe_type(source, due.backup_type)
+                log.info("source %s: %s backup, because %s", url, backup_type.value, due.reason)
+                self._context.listen(SourceStarted(self._unit_name, url, backup_type.value))
+                element_id = self._run(source, backup_type)
         except GuerillaBackupError as error:
             return self._fail(url, error)
         self._retry_at.pop(url, None)
         return SourceOutcome(url, element_id)
+
+    def _safe_type(self, source: TarSource, backup_type: BackupType) -> BackupType:
+        """A full backup in place of an incremental one that could never be restored."""
+        if backup_type is BackupType.FULL:
+            return backup_type
+        memory = self._memory.get(source.source_url, SourceMemory())
+        reason = why_not_to_go_on(memory, self._context.storage, self._context.configuration)
+        if reason is None:
+            return backup_type
+        self._warn(source.source_url, f"a full backup is made in place of an incremental one: {reason}")
+        return BackupType.FULL
+
+    def _warn(self, url: SourceUrl, message: str) -> None:
+        log.warning("source %s: %s", url, message)
+        self._context.listen(SourceWarning(self._unit_name, url, message))
 
     def _run(self, source: TarSource, backup_type: BackupType) -> ElementId | None:
         memory = self._memory.get(source.source_url, SourceMemory())
@@ -188,6 +206,7 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
             log.error("source %s: what an interrupted run had begun to store is damaged, and not stored", url)
             forget_pending(self._state)
             return
+        memory = replace(memory, last_element=recovered.element_id)
         if recovered.presence is Presence.MOVED_ON:
             # No incremental backup builds on what cannot be looked at.
             memory = replace(memory, last_full=None)

@@ -7,6 +7,7 @@ import base64
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from guerillabackup.element import (
@@ -91,7 +92,7 @@ class TarElementRun:
                 with suppress(GuerillaBackupError):
                     tar_index.discard_next_index(self._state, source.index_prefix)
             raise
-        remember(details, new_memory)
+        remember(details, replace(new_memory, last_element=element.get_element_id()))
         self._context.listen(
             ElementStored(
                 self._unit_name,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from guerillabackup.element import BackupElementMetainfo, BackupType, SourceUrl
+from guerillabackup.element import BackupElementMetainfo, BackupType, ElementId, SourceUrl
 from guerillabackup.generator.timing import ClockAnchor
 
 
@@ -19,7 +19,8 @@ from guerillabackup.generator.timing import ClockAnchor
 class SourceMemory:
     """What is remembered of a source: times in UTC seconds, the newest DataUuid, archive sizes in bytes.
 
-    `anchor` says how the clock stood at the last backup.
+    `anchor` says how the clock stood at the last backup. `last_element` is the id in the storage of the
+    element with `last_uuid`, None where it is not known.
     """
 
     last_full: int | None = None
@@ -29,6 +30,7 @@ class SourceMemory:
     full_size: int | None = None
     inc_size: int | None = None
     anchor: ClockAnchor | None = None
+    last_element: ElementId | None = None
 
     def expected_size(self, backup_type: BackupType) -> int | None:
         """Bytes tar wrote the last time for a backup of this type."""
@@ -46,7 +48,9 @@ def advanced(
     """What is remembered after an element, and its list of members if it has one."""
     timestamp = metainfo.timestamp
     size = content_size if content_size > 0 else None
-    memory = replace(memory, last_any=timestamp, last_uuid=metainfo.data_uuid, anchor=anchor)
+    memory = replace(
+        memory, last_any=timestamp, last_uuid=metainfo.data_uuid, anchor=anchor, last_element=None
+    )
     if members is not None:
         memory = replace(memory, members_uuid=members.data_uuid)
     if backup_type is BackupType.FULL:
@@ -83,6 +87,9 @@ def dump_extras(memory: SourceMemory) -> dict[str, Any]:
         "MembersUuid": base64.b64encode(memory.members_uuid or b"").decode("ascii"),
         "FullSize": memory.full_size,
         "IncSize": memory.inc_size,
+        "LastElement": None
+        if memory.last_element is None
+        else [str(memory.last_element), base64.b64encode(memory.last_uuid or b"").decode("ascii")],
     }
 
 
@@ -90,14 +97,16 @@ def parse_memory(state: Any, extras: Any) -> SourceMemory:
     """From the two forms it is kept in; raises TypeError or ValueError."""
     extras = _mapping(extras)
     last_full, last_any, last_uuid = state
+    uuid = _decode(last_uuid) or None
     return SourceMemory(
         _optional_number(last_full),
         _optional_number(last_any),
-        _decode(last_uuid) or None,
+        uuid,
         _decode(extras.get("MembersUuid", "")) or None,
         _optional_number(extras.get("FullSize")),
         _optional_number(extras.get("IncSize")),
         _optional_anchor(extras.get("Clock")),
+        _optional_element(extras.get("LastElement"), uuid),
     )
 
 
@@ -114,6 +123,17 @@ def _optional_anchor(value: Any) -> ClockAnchor | None:
     if not isinstance(boot_id, str) or not isinstance(offset, int | float):
         raise TypeError(f"{value!r} is not a list of boot id and seconds")
     return ClockAnchor(boot_id, offset)
+
+
+def _optional_element(value: Any, last_uuid: bytes | None) -> ElementId | None:
+    """The id of the last element; None when it is that of another one, as after a run of the original."""
+    if value is None:
+        return None
+    text, uuid = value
+    if not isinstance(text, str):
+        raise TypeError(f"{value!r} is not a list of element id and DataUuid")
+    element_id = ElementId.parse(text)
+    return element_id if _decode(uuid) == last_uuid else None
 
 
 def _optional_number(value: object) -> int | None:

@@ -1,0 +1,115 @@
+"""An incremental backup needs the element before it: what happens when that is gone from the storage."""
+
+import json
+
+import pytest
+
+from guerillabackup.element import SourceUrl
+from guerillabackup.events import SourceWarning
+from guerillabackup.generator.state import StateDirectory
+
+SETTING = "GeneralElementsMoveOn"
+
+
+def lose_newest(bench):
+    *_, newest = bench.storage.query_backup_data_elements(source_url=SourceUrl("/host/tree"))
+    newest.delete()
+
+
+def stored_types(bench):
+    elements = bench.storage.query_backup_data_elements(source_url=SourceUrl("/host/tree"))
+    return [element.get_metadata().backup_type.value for element in elements]
+
+
+def warnings(bench):
+    return [event.message for event in bench.events if isinstance(event, SourceWarning)]
+
+
+def test_after_the_newest_element_is_gone_a_full_backup_is_made_with_a_warning(bench):
+    for _ in range(3):
+        bench.run()
+    lose_newest(bench)
+    assert bench.run().error is None
+    assert bench.run().error is None
+    assert stored_types(bench) == ["full", "inc", "full", "inc"]
+    (warning,) = warnings(bench)
+    assert "is not in the storage any more" in warning
+    assert f"{SETTING} = True" in warning
+
+
+def test_after_the_whole_storage_is_gone_a_full_backup_is_made(bench):
+    bench.run()
+    bench.run()
+    for element in list(bench.storage.query_backup_data_elements()):
+        element.delete()
+    bench.run()
+    assert stored_types(bench) == ["full"]
+
+
+def test_another_element_under_the_name_of_the_last_one_is_not_gone_on_from(bench):
+    bench.run()
+    path = bench.state / "state.current"
+    (values,) = json.loads(path.read_text()).values()
+    path.write_text(json.dumps({"/host/tree": [*values[:2], "b3RoZXI="]}))
+    extras = bench.state / "extras.current"
+    remembered = json.loads(extras.read_text())
+    remembered["/host/tree"]["LastElement"][1] = "b3RoZXI="
+    extras.write_text(json.dumps(remembered))
+    bench.run()
+    assert stored_types(bench) == ["full", "full"]
+
+
+@pytest.mark.parametrize(
+    "settings", [{SETTING: True}, {"TransferSenderPolicyClass": dict}, {SETTING: True, "x": 1}]
+)
+def test_where_elements_move_on_incrementals_go_on(bench, settings):
+    bench.configuration.update(settings)
+    bench.run()
+    lose_newest(bench)
+    bench.run()
+    assert stored_types(bench) == ["inc"]
+    assert warnings(bench) == []
+
+
+def test_that_elements_do_not_move_on_can_be_said_beside_a_sender_policy(bench):
+    bench.configuration.update({SETTING: False, "TransferSenderPolicyClass": dict})
+    bench.run()
+    lose_newest(bench)
+    bench.run()
+    assert stored_types(bench) == ["full"]
+
+
+def test_a_last_element_that_is_not_known_is_no_reason_for_a_full_backup(bench):
+    """The original goes on with the state, and knows nothing of the extras."""
+    bench.run()
+    bench.run()
+    path = bench.state / "state.current"
+    (values,) = json.loads(path.read_text()).values()
+    path.write_text(json.dumps({"/host/tree": [*values[:2], "b3RoZXI="]}))
+    assert bench.run().error is None
+    assert stored_types(bench) == ["full", "inc", "inc"]
+
+
+def test_an_element_that_a_crash_left_to_be_finished_is_known_too(bench, monkeypatch):
+    bench.run()
+    with monkeypatch.context() as patched:
+        patched.setattr(StateDirectory, "save", dying_save(StateDirectory.save))
+        with pytest.raises(SystemExit):
+            bench.run()
+    bench.open().close()
+    bench.run()
+    assert stored_types(bench) == ["full", "inc", "inc"]
+    lose_newest(bench)
+    bench.run()
+    assert stored_types(bench) == ["full", "inc", "full"]
+
+
+def dying_save(save):
+    """The elements are visible when the extras are about to be written."""
+
+    def die(self, name, value, **options):
+        if name == "extras.current":
+            raise SystemExit(1)
+        save(self, name, value, **options)
+
+    return die
