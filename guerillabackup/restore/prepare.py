@@ -3,11 +3,12 @@
 tar would follow links that earlier elements left; here none is followed. And what GNU tar records is not
 always what happened: renames nested in one another come in an order that cannot be replayed, and a circle of
 them comes again in later incrementals. So what is unchanged according to the archive has to be found on disk,
-and a rename is done only where that speaks for it; what stays in doubt is told. Touches: os, shutil.
+and a rename is done only where that speaks for it; what stays in doubt is told. Touches: os, secrets, shutil.
 """
 
 import contextlib
 import os
+import secrets
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -17,10 +18,9 @@ from guerillabackup.osfile import storage_errors
 from guerillabackup.restore.below import exists, is_directory, last_step, list_all, open_parent
 from guerillabackup.restore.directory_record import TEMPORARY, Rename, group_renames
 
-RENAMING_NAME = b".guerillabackup-renaming"
+_PASSING_PREFIX = b".guerillabackup-"
 MAX_COMPARED = 64
 """Renames of one incremental that are compared with one another at a time."""
-_CIRCLE_NAME = b".guerillabackup-circle"
 
 
 def apply_renames(
@@ -32,6 +32,7 @@ def apply_renames(
     that was not possible or that could mean two directories. A link on the way is never followed.
     """
     pending = group_renames(renames)
+    circle = _free_name(root_fd) if pending else b""
     doubts: list[str] = []
     while pending:
         possible = [group for group in pending if _is_there(root_fd, group[0].source)]
@@ -45,7 +46,7 @@ def apply_renames(
         if weight.misses_when_done == weight.misses_when_not and weight.names > 0:
             doubts.append(f"whether directory {group[0].source!r} was renamed cannot be told for sure")
         for rename in group:
-            if not _rename(root_fd, rename.source or _CIRCLE_NAME, rename.target or _CIRCLE_NAME):
+            if not _rename(root_fd, rename.source or circle, rename.target or circle):
                 doubts.append(f"directory {rename.source!r} cannot be renamed to {rename.target!r}")
     doubts += [
         f"directory {group[0].source!r} is not there to be renamed to {group[0].target!r}"
@@ -87,11 +88,20 @@ def _rename(root_fd: int, source: bytes, target: bytes) -> bool:
         with open_parent(root_fd, source) as source_fd:
             if not exists(source_fd, last_step(source)):
                 return False
-            os.rename(last_step(source), RENAMING_NAME, src_dir_fd=source_fd, dst_dir_fd=root_fd)
+            passing = _free_name(root_fd)
+            os.rename(last_step(source), passing, src_dir_fd=source_fd, dst_dir_fd=root_fd)
         with open_parent(root_fd, target, make=True) as target_fd:
             _remove(target_fd, last_step(target))
-            os.rename(RENAMING_NAME, last_step(target), src_dir_fd=root_fd, dst_dir_fd=target_fd)
+            os.rename(passing, last_step(target), src_dir_fd=root_fd, dst_dir_fd=target_fd)
     return True
+
+
+def _free_name(root_fd: int) -> bytes:
+    """A name that nothing has; what is restored may hold any name that is fixed."""
+    while True:
+        name = _PASSING_PREFIX + secrets.token_hex(16).encode("ascii")
+        if not exists(root_fd, name):
+            return name
 
 
 class _Weight(NamedTuple):

@@ -68,6 +68,15 @@ def test_directories_that_change_places_do(root):
     assert root.contents() == {"b/one": "a/one", "a/two": "b/two"}
 
 
+def test_no_file_is_in_the_way_of_a_rename_or_lost_by_it(root):
+    kept = {f".guerillabackup-{name}": "kept" for name in ("renaming", "circle")}
+    for name in kept:
+        (root.path / name).write_text("kept")
+    root.make("a/one", "b/two")
+    assert root.rename((b"b", TEMPORARY), (b"a", b"b"), (TEMPORARY, b"a"), a={b"two"}, b={b"one"}) == []
+    assert root.contents() == {"b/one": "a/one", "a/two": "b/two", **kept}
+
+
 def test_a_circle_that_tar_recorded_once_more_is_not_done_again(root):
     root.make("b/one", "a/two")
     circle = [(b"b", TEMPORARY), (b"a", b"b"), (TEMPORARY, b"a")]
