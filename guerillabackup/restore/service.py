@@ -38,7 +38,13 @@ from guerillabackup.restore.replay import ArchiveReplay
 from guerillabackup.restore.tar_stream import TarMember, TarStream
 from guerillabackup.restore.target import RestoreTarget, check_free
 from guerillabackup.restore.unpack import Unpacker, leaves_files_whole
-from guerillabackup.restore.verify import Verification, VerifyRules, verify_element
+from guerillabackup.restore.verify import (
+    Verification,
+    VerifyRules,
+    verify_data,
+    verify_element,
+    verify_metadata,
+)
 from guerillabackup.signature import Keyring, read_passphrase, verify_metainfo
 from guerillabackup.signature_home import GpgHome
 from guerillabackup.storage.interface import StorageBackupDataElementInterface
@@ -161,8 +167,7 @@ class RestoreService:
         with contextlib.ExitStack() as held:
             for element in elements[:MAX_HELD]:
                 held.enter_context(element.get_data_stream())
-            verifications = [verify_element(element, self.rules, self._listen) for element in elements]
-            warnings += _summarize(verifications)
+            warnings += self._verify_needed(elements)
             contents = self._find_contents(elements)
             if contents[-1].is_archive:
                 return self._restore_archives(request, patterns, elements, contents, warnings)
@@ -196,6 +201,21 @@ class RestoreService:
         element = self.elements.get(element_id)
         content = Content((), False) if raw else self._find_content(element)
         Unpacker(self._tools, self.decoder).write_stream(element, content, descriptor)
+
+    def _verify_needed(self, elements: Sequence[StorageBackupDataElementInterface]) -> list[str]:
+        """Warnings of all elements; raises IntegrityError for the first violation, before more is read.
+
+        All metadata is judged before any data is read: that is what takes time.
+        """
+        judged: list[Verification] = []
+        for element in elements:
+            judged.append(verify_metadata(element, self.rules))
+            judged[-1].require_ok()
+        verifications: list[Verification] = []
+        for element, before in zip(elements, judged, strict=True):
+            verifications.append(verify_data(element, before, self.rules, self._listen))
+            verifications[-1].require_ok()
+        return _summarize(verifications)
 
     def _get(self, chain: RestoreChain) -> list[StorageBackupDataElementInterface]:
         return [self.storage.get_backup_data_element(link.element_id) for link in chain.links]
@@ -333,10 +353,9 @@ def _shorten(texts: list[str]) -> list[str]:
 
 
 def _summarize(verifications: Sequence[Verification]) -> list[str]:
-    """The warnings, equal ones once; raises IntegrityError for the first violation."""
+    """The warnings, equal ones once."""
     by_text: dict[str, list[ElementId]] = {}
     for verification in verifications:
-        verification.require_ok()
         for text in verification.warnings:
             by_text.setdefault(text, []).append(verification.element_id)
     return [

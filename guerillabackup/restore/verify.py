@@ -4,9 +4,10 @@ How a signature is judged comes in as functions: this module knows no keyring an
 Touches: os.
 """
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -69,12 +70,29 @@ def verify_element(
 
     What cannot be read is a violation as well. Raises ElementNotFoundError when it is gone.
     """
-    element_id = element.get_element_id()
+    return verify_data(element, verify_metadata(element, rules), rules, listen)
+
+
+def verify_metadata(element: StorageBackupDataElementInterface, rules: VerifyRules) -> Verification:
+    """What `verify_element` finds without the data, which is cheap."""
     findings = _Findings(rules)
+    with findings.of_reading():
+        findings.check_signature(element.get_metadata(), element.get_source_url())
+    return findings.result(element.get_element_id(), 0)
+
+
+def verify_data(
+    element: StorageBackupDataElementInterface,
+    before: Verification,
+    rules: VerifyRules,
+    listen: EventListener = ignore_events,
+) -> Verification:
+    """What `verify_element` finds, `before` being what `verify_metadata` did."""
+    element_id = element.get_element_id()
+    findings = _Findings(rules, before)
     size = 0
-    try:
+    with findings.of_reading():
         metainfo = element.get_metadata()
-        findings.check_signature(metainfo, element.get_source_url())
         with element.get_data_stream() as stream:
             descriptor = stream.fileno()
             total = os.fstat(descriptor).st_size
@@ -85,12 +103,7 @@ def verify_element(
             listen(VerifyProgress(element_id, size, size))
             findings.check_digest(metainfo, digest)
             findings.check_data_signature(metainfo, descriptor)
-    except ElementNotFoundError:
-        raise
-    except (MetainfoError, StorageError) as error:
-        findings.violations.append(f"cannot be read: {error}")
-    warnings, violations = tuple(findings.warnings), tuple(findings.violations)
-    return Verification(element_id, size, findings.signed_by, warnings, violations)
+    return findings.result(element_id, size)
 
 
 def digest_data(descriptor: int, on_progress: Callable[[int], None] = lambda done: None) -> tuple[bytes, int]:
@@ -122,11 +135,26 @@ def digest_data(descriptor: int, on_progress: Callable[[int], None] = lambda don
 class _Findings:
     """Collects what is wrong with one element."""
 
-    def __init__(self, rules: VerifyRules) -> None:
+    def __init__(self, rules: VerifyRules, before: Verification | None = None) -> None:
         self._rules = rules
-        self.signed_by: str | None = None
-        self.warnings: list[str] = []
-        self.violations: list[str] = []
+        self.signed_by = None if before is None else before.signed_by
+        self.warnings: list[str] = [] if before is None else list(before.warnings)
+        self.violations: list[str] = [] if before is None else list(before.violations)
+
+    @contextlib.contextmanager
+    def of_reading(self) -> Iterator[None]:
+        """What cannot be read is a violation, told once; what is gone is an ElementNotFoundError."""
+        try:
+            yield
+        except ElementNotFoundError:
+            raise
+        except (MetainfoError, StorageError) as error:
+            text = f"cannot be read: {error}"
+            if text not in self.violations:
+                self.violations.append(text)
+
+    def result(self, element_id: ElementId, size: int) -> Verification:
+        return Verification(element_id, size, self.signed_by, tuple(self.warnings), tuple(self.violations))
 
     def check_digest(self, metainfo: BackupElementMetainfo, digest: bytes) -> None:
         if metainfo.checksum is None:

@@ -23,6 +23,7 @@ from guerillabackup.errors import (
     StorageFullError,
 )
 from guerillabackup.restore.member_patterns import MemberPatterns
+from guerillabackup.restore.service import RestoreRequest
 from guerillabackup.restore.target import STAGING_PREFIX
 from guerillabackup.signature import KeyPurpose, Keyring
 
@@ -298,6 +299,19 @@ def test_unsigned_elements_prevent_the_restore_where_signatures_are_required(hou
         house.restore()
     report = house.restore(accept_unsigned=True)
     assert any("not signed" in text for text in report.warnings)
+
+
+def test_metadata_of_all_elements_is_judged_before_any_data_is_read(house, signer, signing_home):
+    source = house.source(sign=signer("signing"))
+    source.back_up("full")
+    source.sign = None
+    source.back_up("inc")
+    os.symlink(signing_home, house.path / "etc" / "keys")
+    house.configure("GeneralRequireSignatures = True\n")
+    events = []
+    with house.service(listen=events.append) as service, pytest.raises(IntegrityError, match="not signed"):
+        service.restore(RestoreRequest(source.source_url, str(house.path / "out")))
+    assert events == []
 
 
 def test_an_element_signed_by_a_key_that_may_not_prevents_the_restore(house, signer, signing_home):

@@ -8,7 +8,14 @@ from sample_source import SampleSource
 
 from guerillabackup.errors import ElementNotFoundError, IntegrityError
 from guerillabackup.events import VerifyProgress
-from guerillabackup.restore.verify import BUFFER_SIZE, VerifyRules, digest_data, verify_element
+from guerillabackup.restore.verify import (
+    BUFFER_SIZE,
+    VerifyRules,
+    digest_data,
+    verify_data,
+    verify_element,
+    verify_metadata,
+)
 from guerillabackup.signature_values import SignatureResult, SignatureStatus
 from guerillabackup.storage.memory import MemoryStorage
 from guerillabackup.storage.registry import open_storage
@@ -136,3 +143,16 @@ def test_metadata_that_cannot_be_read_is_a_violation(files):
     path(element, "info").write_bytes(b"no JSON")
     fresh = source.storage.get_backup_data_element(element.get_element_id())
     assert "cannot be read" in verify_element(fresh, VerifyRules()).violations[0]
+
+
+def test_metadata_is_judged_without_the_data(source):
+    element = signed(source)
+    events = []
+    bad = SignatureResult(SignatureStatus.BAD, "bad")
+    rules = VerifyRules(lambda metainfo, url: events.append("signature") or bad)
+    before = verify_metadata(element, rules)
+    assert (before.size, before.is_ok) == (0, False)
+    result = verify_data(element, before, rules, events.append)
+    assert result.violations == before.violations
+    assert events[0] == "signature"
+    assert events.count("signature") == 1
