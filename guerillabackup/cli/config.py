@@ -110,8 +110,8 @@ def init(
 ) -> None:
     """Make a configuration directory with a commented configuration.
 
-    Nothing that is there is changed: with a configuration in place it only says so. A key that signs every
-    element is made in the directory's keyring.
+    Nothing that is there is changed: with a configuration in place it says so and ends with 1. A key that
+    signs every element is made in the directory's keyring.
     """
     from guerillabackup.cli.config_init import make_configuration, plan
 

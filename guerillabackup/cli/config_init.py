@@ -7,24 +7,34 @@ import os
 import re
 import shlex
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from guerillabackup.cli.common import DEFAULT_CONFIG_DIRECTORY
 from guerillabackup.config import KEYS_DIRECTORY, LIBRARY_DIRECTORY, MAIN_FILE, UNITS_DIRECTORY
 from guerillabackup.errors import ConfigError
 from guerillabackup.signature import KeyPurpose, Keyring
 
 TEMPLATE = "config.template"
+UNIT_TEMPLATES = ("Readme.txt", "TarBackupUnit.config.template")
+UNIT = "TarBackupUnit"
+UNIT_LINE = "from guerillabackup.units.tar import TarBackupUnit as backupGeneratorUnitClass"
+DOCUMENTED_DEFINITION = "/usr/share/guerillabackup/units/TarBackupUnit.py"
+"""Where the Readme of the units says the definition file is."""
 
 
 @dataclass(frozen=True, slots=True)
 class InitPlan:
-    """What will be made: directories from the top down, the main file's path and its settings."""
+    """What will be made: directories from the top down, the main file's path and its settings.
+
+    `next_commands` are lines for a shell; those that only say something are comments.
+    """
 
     directories: tuple[str, ...]
     path: str
     keys_directory: str
+    units_directory: str
     settings: Mapping[str, str]
     signing_key: bool
     next_commands: tuple[str, ...]
@@ -42,6 +52,18 @@ def find_template(name: str = TEMPLATE) -> str:
         if os.path.isfile(path):
             return path
     raise ConfigError(f"{name} is not installed: it is neither in {' nor in '.join(places)}")
+
+
+def find_definition() -> str | None:
+    """The tar unit's definition file: of the package, of the system, or of the checkout; None without any."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    name = f"{UNIT}.py"
+    places = (
+        os.path.join(package, "templates", "units", name),
+        os.path.join(os.path.dirname(package), "units", name),
+        DOCUMENTED_DEFINITION,
+    )
+    return next((path for path in places if os.path.isfile(path)), None)
 
 
 def plan(
@@ -77,9 +99,10 @@ def plan(
         directories=(config_directory, *own, data, state, run),
         path=path,
         keys_directory=own[0],
+        units_directory=own[2],
         settings=settings,
         signing_key=signing_key,
-        next_commands=_next_commands(config_directory, encryption_keys, private_keyring),
+        next_commands=tuple(_next_commands(config_directory, encryption_keys, private_keyring, signing_key)),
     )
 
 
@@ -88,13 +111,19 @@ def make_configuration(steps: InitPlan) -> str | None:
 
     Raises ConfigError; what was made until then stays, and the next try goes on with it.
     """
-    with open(find_template(), encoding="utf-8") as stream:
-        text = stream.read()
+    text = _read_template(TEMPLATE)
+    unit_files = {name: _read_template(os.path.join("units", name)) for name in UNIT_TEMPLATES}
     try:
         for directory in steps.directories:
             os.makedirs(directory, mode=0o700, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{error.filename} cannot be made: {error.strerror}") from error
+    for name, content in unit_files.items():
+        path = os.path.join(steps.units_directory, name)
+        if not os.path.lexists(path):
+            _write_new(
+                path, content.replace(DOCUMENTED_DEFINITION, find_definition() or DOCUMENTED_DEFINITION)
+            )
     settings = dict(steps.settings)
     fingerprint = None
     if steps.signing_key:
@@ -115,8 +144,18 @@ def fill_template(text: str, settings: Mapping[str, str]) -> str:
     return text
 
 
+def signing_key_name() -> str:
+    """What the key is called that signs this host's elements."""
+    return f"{socket.gethostname()} signing"
+
+
+def _read_template(name: str) -> str:
+    with open(find_template(name), encoding="utf-8") as stream:
+        return stream.read()
+
+
 def _make_signing_key(keys_directory: str) -> str:
-    name = f"{socket.gethostname()} signing"
+    name = signing_key_name()
     with Keyring(keys_directory) as keyring:
         for key in keyring.list_keys(secret=True):
             if name in key.names and key.unusable_reason(KeyPurpose.SIGN, key.created) is None:
@@ -142,20 +181,33 @@ def _write_new(path: str, text: str) -> None:
 
 
 def _next_commands(
-    config_directory: str, encryption_keys: tuple[str, ...], private_keyring: str | None
-) -> tuple[str, ...]:
-    option = f" --config-dir {shlex.quote(config_directory)}"
-    private = shlex.quote(private_keyring or "/root/guerillabackup-private")
-    commands = [
-        f"guerillabackup key create {shlex.quote(name)} --purpose encrypt --private-keyring {private}{option}"
-        f"  (or: key import FILE)"
-        for name in encryption_keys or ("backup",)
-    ]
-    if not encryption_keys:
-        commands.append(f"set GeneralDefaultEncryptionElement in {config_directory}/{MAIN_FILE}")
-    return (
-        *commands,
-        f"enable a unit in {config_directory}/{UNITS_DIRECTORY}",
-        f"guerillabackup config check{option}",
-        f"guerillabackup generator run --once{option}",
+    config_directory: str, encryption_keys: tuple[str, ...], private_keyring: str | None, signing_key: bool
+) -> Iterator[str]:
+    option = (
+        ""
+        if config_directory == DEFAULT_CONFIG_DIRECTORY
+        else f" --config-dir {shlex.quote(config_directory)}"
     )
+    private = private_keyring or os.path.join(os.path.expanduser("~"), "guerillabackup-private")
+    for name in encryption_keys or ("backup",):
+        yield (
+            f"guerillabackup key create {shlex.quote(name)} --purpose encrypt"
+            f" --private-keyring {shlex.quote(private)}{option}  # or: key import FILE"
+        )
+    if not encryption_keys:
+        yield f"# in {os.path.join(config_directory, MAIN_FILE)} set:"
+        yield "#   GeneralDefaultEncryptionElement = guerillabackup.GpgEncryptionPipelineElement('backup')"
+    unit = os.path.join(config_directory, UNITS_DIRECTORY, UNIT)
+    definition, quoted = find_definition(), shlex.quote(unit)
+    if definition is None:
+        yield f"echo {shlex.quote(UNIT_LINE)} > {quoted}"
+    else:
+        yield f"ln -s {shlex.quote(definition)} {quoted}"
+    yield f"cp {shlex.quote(unit + '.config.template')} {shlex.quote(unit + '.config')}"
+    yield f'"${{EDITOR:-vi}}" {shlex.quote(unit + ".config")}  # what to back up, and when'
+    yield f"guerillabackup config check{option}"
+    yield f"guerillabackup generator run --once{option}"
+    yield f"# keep elsewhere, off this host: PRIVATE KEYRING {private}: without it nothing can be restored"
+    if signing_key:
+        name = shlex.quote(signing_key_name())
+        yield f"# and the key that verifies: guerillabackup key export {name}{option}"

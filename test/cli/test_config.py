@@ -2,15 +2,19 @@
 
 import os
 import pty
+import shlex
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from guerillabackup.cli.config_init import find_definition
 from guerillabackup.config import load_configuration
 from guerillabackup.config_keys import KEYS
 
+ROOT = Path(__file__).parents[2]
 PROGRAM = (sys.executable, "-c", "from guerillabackup.cli.main import main; main()")
 
 
@@ -175,6 +179,39 @@ def test_init_makes_the_directories_a_signing_key_and_says_what_is_next(command,
     assert [key["fingerprint"] for key in keys] == [configuration["GeneralSigningKey"]]
     assert (keys[0]["purpose"], keys[0]["secret"]) == (["sign"], True)
     assert configuration["DefaultFileSystemSinkBaseDir"] == str(tmp_path / "var" / "data")
+
+
+def test_what_init_says_is_next_can_be_typed_as_it_is_and_makes_a_backup(command, tmp_path, monkeypatch):
+    etc, home = tmp_path / "etc", tmp_path / "a home"
+    (home / "docs").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    made = command("config", "init", "--yes", "--base", tmp_path, "--config-dir", etc, "--json").document
+    *lines, keep, verify = made["next"]
+    assert f"{home}/guerillabackup-private" in keep
+    assert "key export '" in verify
+    (tmp_path / "editor").write_text(f"""#!/bin/sh
+cat >"$1" <<END
+TarBackupUnitConfigList = {{'/host/docs': {{'Root': '{home}/docs', 'FullBackupTiming': [9, 9, None, 0]}}}}
+END
+""")
+    (tmp_path / "editor").chmod(0o700)
+    program = shlex.join(str(part) for part in PROGRAM)
+    script = "\n".join(["set -eu", f'guerillabackup() {{ {program} "$@"; }}', *lines])
+    environment = {**os.environ, "EDITOR": str(tmp_path / "editor"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["sh", "-c", script], env=environment, capture_output=True, text=True, umask=0o077, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "stored /host/" in done.stdout
+
+
+def test_init_puts_the_units_readme_and_template_into_the_units_folder(command, tmp_path):
+    units = tmp_path / "etc" / "units"
+    units.mkdir(parents=True, mode=0o700)
+    (units / "TarBackupUnit.config.template").write_text("mine")
+    command("config", "init", "--yes", "--base", tmp_path, "--config-dir", tmp_path / "etc")
+    assert find_definition() in (units / "Readme.txt").read_text()
+    assert (units / "TarBackupUnit.config.template").read_text() == "mine"
 
 
 def test_init_changes_nothing_that_is_there(command, made):
