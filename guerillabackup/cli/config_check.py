@@ -15,6 +15,7 @@ from guerillabackup.config_keys import Key
 from guerillabackup.errors import ConfigError, KeyUnusableError
 from guerillabackup.generator.loader import list_units, load_unit_class
 from guerillabackup.signature import KeyInfo, KeyPurpose, Keyring
+from guerillabackup.storage.registry import make_ownership
 from guerillabackup.units.tar_source import parse_sources
 
 EXPIRY_WARNING = 30 * 86400
@@ -64,6 +65,7 @@ def check_configuration(config_directory: str) -> CheckOutcome:
     except ConfigError as error:
         outcome.problems += error.problems
     outcome.warnings += configuration.unused_keys()
+    outcome.problems += _missing_owners(configuration)
     overlays = _check_units(configuration, outcome)
     for effective in (configuration, *overlays):
         outcome.problems += _missing_programs(effective)
@@ -133,6 +135,17 @@ def _shared_sources(overlays: Mapping[str, Configuration]) -> list[str]:
                 problems.append(
                     f"source {source} is one of unit {other} and one of unit {unit}: take it from one of them"
                 )
+    return problems
+
+
+def _missing_owners(configuration: Configuration) -> list[str]:
+    """Files of the storage can only be given to users and groups that this host has."""
+    problems: list[str] = []
+    for key, argument in (("StorageOwner", "owner"), ("StorageGroup", "group")):
+        try:
+            make_ownership(**{argument: configuration.get(key)})
+        except ConfigError as error:
+            problems += [f"{configuration.origin(key)}: {key}: {problem}" for problem in error.problems]
     return problems
 
 

@@ -60,6 +60,14 @@ def test_all_problems_of_main_file_units_and_overlays_are_said_at_once(command, 
     assert f"{made}/units/Tar.config:2: GeneralSignData is 5" in problems
 
 
+def test_an_owner_that_this_host_does_not_have_is_a_problem(command, made):
+    append(made, "StorageOwner = 'no such user'\nStorageGroup = 'no such group'\n")
+    outcome = command("config", "check", "--config-dir", made)
+    assert outcome.status == 1
+    assert "StorageOwner: there is no user 'no such user'" in outcome.err
+    assert "StorageGroup: there is no group 'no such group'" in outcome.err
+
+
 def test_a_unit_with_sources_is_in_order(command, made):
     enable_tar_unit(
         made,
