@@ -2,7 +2,7 @@
 
 A command's function is decorated with `shared(example=…)` below its click decorator and gets an `Invocation`
 as its first argument; it returns None or an ExitStatus, and raises the errors of errors.py.
-Touches: os, sys.
+Touches: os, resource, sys.
 """
 
 import enum
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from guerillabackup.errors import GuerillaBackupError, IntegrityError, KeyUnusableError
+from guerillabackup.errors import ConfigError, GuerillaBackupError, IntegrityError, KeyUnusableError
 
 if TYPE_CHECKING:
     from guerillabackup.config import Configuration
@@ -27,6 +27,8 @@ DEFAULT_CONFIG_DIRECTORY = "/etc/guerillabackup"
 CONFIG_DIRECTORY_VARIABLE = "GUERILLABACKUP_CONFIG_DIR"
 
 
+MIN_OPEN_FILES = 256
+"""Open files that a process may have at least: pipelines, their pipes and what they wait on."""
 _DONE = "what the command had to do before it wrote this is done"
 _STOPPED = "the command was stopped there"
 
@@ -146,6 +148,7 @@ def shared(*, example: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
         @functools.wraps(function)
         def invoke(*positional: Any, config_dir: str, as_json: bool, debug: bool, **arguments: Any) -> Any:
             _set_up_logging(debug)
+            _require_open_files()
             invocation = Invocation(os.path.abspath(config_dir), as_json, debug)
             return function(invocation, *positional, **arguments)
 
@@ -236,6 +239,21 @@ def _json_value(value: object) -> object:
     if isinstance(value, set | frozenset):
         return sorted(value, key=str)
     return str(value)
+
+
+def _require_open_files() -> None:
+    """Raise a limit that is too low for pipelines; raises ConfigError where that may not be."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= MIN_OPEN_FILES:
+        return
+    if hard != resource.RLIM_INFINITY and hard < MIN_OPEN_FILES:
+        raise ConfigError(
+            f"only {hard} files can be open at a time, limit of this process (ulimit -n), "
+            f"and at least {MIN_OPEN_FILES} are needed"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (MIN_OPEN_FILES, hard))
 
 
 def _set_up_logging(debug: bool) -> None:

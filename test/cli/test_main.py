@@ -254,3 +254,15 @@ def test_work_is_done_whatever_becomes_of_the_words_about_it(tmp_path, redirecti
     if "2>" not in redirection:
         (line,) = [line for line in done.stderr.splitlines() if ": error: " in line]
         assert "is done" in line
+
+
+def test_too_few_open_files_are_told_with_their_limit(made):
+    done = run_redirected("", "config", "show", "--config-dir", made, before="ulimit -n 24;")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "only 24 files can be open at a time" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_soft_limit_of_open_files_is_raised(made):
+    done = run_redirected("", "config", "check", "--config-dir", made, before="ulimit -S -n 12;")
+    assert done.returncode == 0
