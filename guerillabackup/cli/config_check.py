@@ -141,9 +141,13 @@ def _shared_sources(overlays: Mapping[str, Configuration]) -> list[str]:
 def _missing_owners(configuration: Configuration) -> list[str]:
     """Files of the storage can only be given to users and groups that this host has."""
     problems: list[str] = []
-    for key, argument in (("StorageOwner", "owner"), ("StorageGroup", "group")):
+    for key in ("StorageOwner", "StorageGroup"):
+        value = configuration.get(key)
         try:
-            make_ownership(**{argument: configuration.get(key)})
+            if key == "StorageOwner":
+                make_ownership(owner=value)
+            else:
+                make_ownership(group=value)
         except ConfigError as error:
             problems += [f"{configuration.origin(key)}: {key}: {problem}" for problem in error.problems]
     return problems
