@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from guerillabackup.element import MEMBERS_SUFFIX, BackupElementMetainfo, SourceUrl
 from guerillabackup.errors import ConfigError, KeyUnusableError
-from guerillabackup.signature_home import GpgHome
+from guerillabackup.signature_home import GpgHome, read_passphrase
 from guerillabackup.signature_values import (
     MAX_SIGNATURE_SIZE,
     KeyInfo,
@@ -82,6 +82,7 @@ class Keyring:
         self._clock = clock
         self._passphrase = None if passphrase_file is None else read_passphrase(passphrase_file)
         self._signers: dict[str, KeyInfo] = {}
+        self._listed: list[KeyInfo] | None = None
         self._home = GpgHome(directory)
         try:
             self._gpg = gnupg.GPG(
@@ -89,7 +90,7 @@ class Keyring:
             )
         except (OSError, ValueError) as error:
             self._home.close()
-            raise ConfigError(f"gpg cannot be used: {error}; is gnupg installed") from error
+            raise ConfigError(f"gpg cannot be used: {_root_reason(error)}") from error
         # Any byte is a character of it, so that no user id of a foreign key can break the reading.
         self._gpg.encoding = "latin-1"
 
@@ -113,17 +114,13 @@ class Keyring:
         )
 
     def list_keys(self, secret: bool = False) -> list[KeyInfo]:
-        """All keys, sorted by name; only those with their secret half here when `secret`."""
-        if not os.path.exists(self._home.keyring_path):
-            return []
-        secrets: set[str] = set()
-        if os.path.isdir(os.path.join(self._home.path, "private-keys-v1.d")):
-            self._home.start_agent()
-            secrets = {item["fingerprint"] for item in self._gpg.list_keys(True)}
-        keys = [_key_info(item, secrets) for item in self._gpg.list_keys()]
-        return sorted(
-            (key for key in keys if key.has_secret or not secret), key=lambda key: (key.names, key.created)
-        )
+        """All keys, sorted by name; only those with their secret half here when `secret`.
+
+        They are as they were at the first look, or when a key was created or imported here.
+        """
+        if self._listed is None:
+            self._listed = self._read_keys()
+        return [key for key in self._listed if key.has_secret or not secret]
 
     def check_usable(self, name: str, purpose: KeyPurpose, now: float | None = None) -> KeyInfo:
         """The key that a name means, when it can serve the purpose; raises KeyUnusableError.
@@ -252,13 +249,22 @@ class Keyring:
         reasons = []
         for purpose in KeyPurpose:
             try:
-                return choose_key(keys, name, purpose, 0.0, self._directory)
+                return choose_key(keys, name, purpose, None, self._directory)
             except KeyUnusableError as error:
                 reasons.append(error)
         raise reasons[0]
 
+    def _read_keys(self) -> list[KeyInfo]:
+        if not os.path.exists(self._home.keyring_path):
+            return []
+        # gpg-agent keeps each secret key in a file of this name: to ask it takes an agent, and longer.
+        secrets = {name.removesuffix(".key") for name in self._home.list_secret_keys()}
+        keys = [_key_info(item, secrets) for item in self._gpg.list_keys()]
+        return sorted(keys, key=lambda key: (key.names, key.created))
+
     def _use_keyring_file(self) -> None:
-        """The first key makes the file: tell gnupg which it is."""
+        """The first key makes the file: tell gnupg which it is, and forget what was there."""
+        self._listed = None
         self._gpg.keyring = [self._home.keyring_path]
 
 
@@ -331,7 +337,17 @@ def _generation_text(
     return "\n".join([*lines, "%commit", ""])
 
 
+def _root_reason(error: BaseException) -> str:
+    """What gnupg's error came from: it says itself that gpg may not be available, whatever it was."""
+    while error.__context__ is not None:
+        error = error.__context__
+    if isinstance(error, FileNotFoundError):
+        return "there is no program gpg; is gnupg installed"
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
 def _key_info(item: Mapping[str, Any], secrets: set[str]) -> KeyInfo:
+    """One key of gpg's list; `secrets` are the keygrips of all secret halves that are here."""
     fingerprint = str(item["fingerprint"])
     subkey_fields = item.get("subkey_info") or {}
     parts = [_key_part(fingerprint, item)]
@@ -345,7 +361,7 @@ def _key_info(item: Mapping[str, Any], secrets: set[str]) -> KeyInfo:
         is_revoked=item.get("trust") == "r",
         is_disabled="D" in str(item.get("cap", "")),
         parts=tuple(parts),
-        has_secret=fingerprint in secrets,
+        has_secret=any(fields.get("keygrip") in secrets for fields in (item, *subkey_fields.values())),
     )
 
 
@@ -378,21 +394,3 @@ def _last_message(stderr: object) -> str:
     """The last line gpg wrote for people."""
     lines = [line for line in str(stderr).splitlines() if line.startswith("gpg: ")]
     return lines[-1].removeprefix("gpg: ") if lines else "gpg does not say why"
-
-
-def read_passphrase(path: str) -> str:
-    """The first line of a file that only its owner may read; raises ConfigError."""
-    try:
-        with open(path, "rb") as stream:
-            status = os.fstat(stream.fileno())
-            if status.st_mode & 0o077 or status.st_uid not in (0, os.geteuid()):
-                raise ConfigError(
-                    f"passphrase file {path}: others can read it; forbid that with: chmod 0600 {path}"
-                )
-            line = stream.read(4096).split(b"\n", 1)[0]
-        text = line.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"passphrase file {path}: cannot be read: {error}") from error
-    if not text or not text.isprintable():
-        raise ConfigError(f"passphrase file {path}: its first line is no passphrase of printable characters")
-    return text

@@ -2,14 +2,17 @@
 
 The socket of an agent lives in its home, and its path may have 107 bytes: the home is a new short directory
 whose links lead to the keys. So a keyring's path may be of any length, other programs' agents are neither
-used nor ended, and nothing is written into a keyring that is only read. Touches: os, select, shutil,
-subprocess, tempfile.
+used nor ended, and nothing is written into a keyring that is only read. Touches: fcntl, os, select,
+shutil, socket, subprocess, tempfile.
 """
 
 import contextlib
+import fcntl
 import os
+import re
 import select
 import shutil
+import socket
 import stat
 import subprocess
 import tempfile
@@ -19,7 +22,9 @@ from guerillabackup.errors import ConfigError
 
 AGENT_TIMEOUT = 30.0
 """Seconds for an agent to start or to end."""
-MAX_TEMPORARY_PATH = 60
+MAX_TEMPORARY_PATH = 50
+_PREFIX = "guerillabackup-gpg-"
+_HOME_NAME = re.compile(_PREFIX + "[a-z0-9_]{8}")
 _SECRET_KEYS = "private-keys-v1.d"
 _REVOCATIONS = "openpgp-revocs.d"
 
@@ -34,9 +39,10 @@ class GpgHome:
         _check_keyring_directory(keyring_directory)
         self._directory = os.path.realpath(keyring_directory)
         base = tempfile.gettempdir()
-        self._path = tempfile.mkdtemp(
-            prefix="guerillabackup-", dir=base if len(base) <= MAX_TEMPORARY_PATH else "/tmp"
-        )
+        if len(base) > MAX_TEMPORARY_PATH:
+            base = "/tmp"
+        _remove_left_homes(base)
+        self._path, self._descriptor = _make_home(base)
         self._lock = threading.Lock()  # guards the start and the end of the agent
         self._agent: subprocess.Popen[bytes] | None = None
         self._link(_SECRET_KEYS)
@@ -63,21 +69,52 @@ class GpgHome:
                 os.mkdir(os.path.join(self._directory, name), 0o700)
             self._link(name)
 
+    def list_secret_keys(self) -> list[str]:
+        """Names of the files with the secret keys, as the agent keeps them; raises ConfigError."""
+        path = os.path.join(self._directory, _SECRET_KEYS)
+        try:
+            return os.listdir(path)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be listed: {error.strerror}") from error
+
     def start_agent(self) -> None:
         """Have an agent for what needs secret keys; does nothing when it runs. Raises ConfigError."""
         with self._lock:
             if self._agent is None or self._agent.poll() is not None:
-                self._agent = self._run_agent()
+                self._agent = self._run_agent() or self._run_agent()
+                if self._agent is None:
+                    raise ConfigError("gpg-agent ended twice before it was ready: was it killed")
 
     def close(self) -> None:
         """End the agent and remove the home; called again it does nothing. Never raises."""
         with self._lock:
             if self._agent is not None:
-                self._run_gpgconf("--kill", "gpg-agent")
+                if not self._end_agent():
+                    # Its socket is in a directory of the user's session, whose name gpgconf knows.
+                    self._run_gpgconf("--kill", "gpg-agent")
+                    self._run_gpgconf("--remove-socketdir")
                 _end(self._agent)
-                self._run_gpgconf("--remove-socketdir")
                 self._agent = None
             shutil.rmtree(self._path, ignore_errors=True)
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
+
+    def _end_agent(self) -> bool:
+        """Tell the agent to end, over its socket; False when that is not in the home, or nobody answers."""
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                connection.settimeout(AGENT_TIMEOUT)
+                connection.connect(os.path.join(self._path, "S.gpg-agent"))
+                connection.sendall(b"KILLAGENT\n")
+                # Its greeting, its answer, and the end of the connection.
+                while connection.recv(4096):
+                    pass
+        except OSError:
+            return False
+        return True
 
     def _link(self, name: str) -> None:
         target, link = os.path.join(self._directory, name), os.path.join(self._path, name)
@@ -87,7 +124,8 @@ class GpgHome:
             os.rmdir(link)  # an agent that was started before there were keys made it
         os.symlink(target, link)
 
-    def _run_agent(self) -> subprocess.Popen[bytes]:
+    def _run_agent(self) -> subprocess.Popen[bytes] | None:
+        """An agent that is ready; None when it ended before it was. Raises ConfigError."""
         # gpg-agent listens, forks, and turns into the program it is given; it ends when that one has ended.
         # cat ends with its standard input, which the kernel closes whatever becomes of us.
         arguments = ["gpg-agent", "--homedir", self._path, "--quiet", "--disable-scdaemon"]
@@ -110,9 +148,13 @@ class GpgHome:
             agent.stdin.write(b"\n")
             agent.stdin.flush()
         readable, _, _ = select.select([agent.stdout], [], [], AGENT_TIMEOUT)
-        if not readable or not os.read(agent.stdout.fileno(), 1):
+        if not readable:
+            agent.kill()
             _end(agent)
             raise ConfigError(f"gpg-agent did not start within {AGENT_TIMEOUT:.0f} seconds")
+        if not os.read(agent.stdout.fileno(), 1):
+            _end(agent)
+            return None
         return agent
 
     def _run_gpgconf(self, *arguments: str) -> None:
@@ -126,6 +168,63 @@ class GpgHome:
                 timeout=AGENT_TIMEOUT,
                 check=False,
             )
+
+
+def read_passphrase(path: str) -> str:
+    """The first line of a file that only its owner may read; raises ConfigError."""
+    try:
+        with open(path, "rb") as stream:
+            status = os.fstat(stream.fileno())
+            if status.st_mode & 0o077 or status.st_uid not in (0, os.geteuid()):
+                raise ConfigError(
+                    f"passphrase file {path}: others can read it; forbid that with: chmod 0600 {path}"
+                )
+            line = stream.read(4096).split(b"\n", 1)[0]
+        text = line.decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"passphrase file {path}: cannot be read: {error}") from error
+    if not text or not text.isprintable():
+        raise ConfigError(f"passphrase file {path}: its first line is no passphrase of printable characters")
+    return text
+
+
+def _make_home(base: str) -> tuple[str, int]:
+    """A new directory, and a descriptor that locks it for as long as it is open."""
+    while True:
+        path = tempfile.mkdtemp(prefix=_PREFIX, dir=base)
+        descriptor = _lock(path, fcntl.LOCK_EX)
+        if descriptor is not None:
+            return path, descriptor
+
+
+def _remove_left_homes(base: str) -> None:
+    """Remove homes of ours whose process was killed: nobody locks them any more. Never raises."""
+    with contextlib.suppress(OSError), os.scandir(base) as entries:
+        for entry in entries:
+            if not _HOME_NAME.fullmatch(entry.name) or not entry.is_dir(follow_symlinks=False):
+                continue
+            if entry.stat(follow_symlinks=False).st_uid != os.geteuid():
+                continue
+            descriptor = _lock(entry.path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if descriptor is not None:
+                shutil.rmtree(entry.path, ignore_errors=True)
+                os.close(descriptor)
+
+
+def _lock(path: str, operation: int) -> int | None:
+    """A descriptor of a directory, locked; None when it is locked already, or was removed meanwhile."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, operation)
+        if os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False)):
+            return descriptor
+    except OSError:
+        pass
+    os.close(descriptor)
+    return None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

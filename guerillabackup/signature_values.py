@@ -101,17 +101,26 @@ class KeyInfo:
         limits = [end for end in (self.expires, _latest(ends)) if end is not None]
         return min(limits, default=None)
 
-    def unusable_reason(self, purpose: KeyPurpose, now: float) -> str | None:
-        """Why it cannot serve a purpose at a time; None when it can. Secret halves are not looked at."""
+    def unusable_reason(self, purpose: KeyPurpose, now: float | None) -> str | None:
+        """Why it cannot serve a purpose at a time, or whenever; None when it can.
+
+        Secret halves are not looked at.
+        """
         if self.is_revoked:
             return "is revoked"
         if self.is_disabled:
             return "is disabled"
+        if now is not None and now < self.created:
+            # gpg leaves out what such a key can do.
+            return (
+                f"is not valid before {moment(self.created)}, when it was made; "
+                f"the clock of this host says {moment(now)}"
+            )
         if purpose not in self.purposes:
             can = " and ".join(item.value for item in self.purposes) or "certify"
             return f"cannot {purpose.value}, only {can}"
         end = self.expiry(purpose)
-        if end is not None and end <= now:
+        if now is not None and end is not None and end <= now:
             return f"expired on {day(end)}"
         return None
 
@@ -121,7 +130,14 @@ def day(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
 
 
-def choose_key(keys: Sequence[KeyInfo], name: str, purpose: KeyPurpose, now: float, where: str) -> KeyInfo:
+def moment(seconds: float) -> str:
+    """UTC seconds as a date and a time."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
+def choose_key(
+    keys: Sequence[KeyInfo], name: str, purpose: KeyPurpose, now: float | None, where: str
+) -> KeyInfo:
     """The key a name means: fingerprint, long key id, user name, mail address, or else a part of a name.
 
     A part means keys with this purpose only. Among several the usable one is meant. Raises KeyUnusableError:

@@ -411,3 +411,18 @@ def test_secret_keys_and_their_directories_are_their_owners_alone(directory):
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o700
         for entry in os.scandir(path):
             assert stat.S_IMODE(entry.stat().st_mode) & 0o077 == 0
+
+
+def test_a_key_of_the_future_is_told_from_one_that_cannot_sign(directory):
+    message = r"is not valid before 20.*clock of this host says 2001-09-09"
+    with (
+        Keyring(directory, clock=lambda: 1_000_000_000.0) as keyring,
+        pytest.raises(KeyUnusableError, match=message),
+    ):
+        keyring.check_usable("other", KeyPurpose.SIGN)
+
+
+def test_gpg_that_cannot_be_run_is_told_with_the_reason(empty, monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(ConfigError, match="gpg cannot be used: there is no program gpg; is gnupg installed"):
+        Keyring(empty)

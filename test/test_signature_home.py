@@ -5,6 +5,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -83,3 +84,53 @@ def test_without_the_agent_program_the_error_says_so(directory, monkeypatch):
         with pytest.raises(ConfigError, match="gpg-agent cannot be started"):
             home.start_agent()
     home.close()
+
+
+@pytest.fixture
+def temporary(monkeypatch):
+    """A short directory for temporary files alone."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as path:
+        monkeypatch.setattr(tempfile, "tempdir", path)
+        yield path
+
+
+def test_what_a_killed_process_left_is_removed_and_what_is_in_use_is_not(directory, temporary):
+    os.mkdir(os.path.join(directory, "private-keys-v1.d"))
+    program = (
+        "import os, sys, signal, tempfile; tempfile.tempdir = sys.argv[2]\n"
+        "from guerillabackup.signature_home import GpgHome\n"
+        "home = GpgHome(sys.argv[1]); home.start_agent(); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, directory, temporary], check=False)
+    (left,) = os.listdir(temporary)
+    others = ["guerillabackup-notes", "guerillabackup-gpg-mine"]
+    for name in others:
+        os.mkdir(os.path.join(temporary, name))
+    homes = [GpgHome(directory) for _ in range(3)]
+    names = [os.path.basename(home.path) for home in homes]
+    assert sorted(os.listdir(temporary)) == sorted([*names, *others])
+    assert left not in names
+    for home in homes:
+        home.close()
+    assert sorted(os.listdir(temporary)) == sorted(others)
+    assert os.listdir(directory) == ["private-keys-v1.d"]
+
+
+def test_an_agent_that_is_killed_at_its_start_is_started_again_once(directory, tmp_path, monkeypatch):
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "gpg-agent").write_text(
+        '#!/bin/sh\necho >> "$0.runs"\n'
+        '[ -e "$0.fails" ] || [ $(wc -l < "$0.runs") = 1 ] && kill -9 $$\nexec cat\n'
+    )
+    (programs / "gpg-agent").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    home = GpgHome(directory)
+    home.start_agent()
+    home.close()
+    (programs / "gpg-agent.fails").touch()
+    home = GpgHome(directory)
+    with pytest.raises(ConfigError, match="gpg-agent ended twice before it was ready"):
+        home.start_agent()
+    home.close()
+    assert (programs / "gpg-agent.runs").read_text().count("\n") == 4
