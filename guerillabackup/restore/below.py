@@ -1,9 +1,15 @@
-"""Paths of bytes below a directory descriptor, no step of them a link. Touches: os."""
+"""Paths of bytes below a directory descriptor, no step of them a link.
+
+A tree may be deeper than calls can be nested, than a path can be long and than descriptors can be open.
+Touches: os.
+"""
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterator
+from typing import Self
 
 from guerillabackup.osfile import DIRECTORY_FLAGS
 
@@ -29,6 +35,58 @@ def open_parent(root_fd: int, name: bytes, *, make: bool = False) -> Iterator[in
         os.close(current)
 
 
+class Cursor:
+    """A place in a tree of directories, one descriptor at any depth; a context manager. Raises OSError."""
+
+    def __init__(self, root_fd: int) -> None:
+        self.descriptor = os.open(".", DIRECTORY_FLAGS, dir_fd=root_fd)
+        self._above: list[os.stat_result] = []
+
+    def enter(self, name: bytes) -> None:
+        """Go down into a directory."""
+        below = os.open(name, DIRECTORY_FLAGS, dir_fd=self.descriptor)
+        self._above.append(os.fstat(self.descriptor))
+        self._move(below)
+
+    def leave(self) -> None:
+        """Go up again; raises OSError, ESTALE when the directory was moved meanwhile."""
+        self._move(os.open("..", DIRECTORY_FLAGS, dir_fd=self.descriptor))
+        if not os.path.samestat(os.fstat(self.descriptor), self._above.pop()):
+            raise OSError(errno.ESTALE, "a directory was moved meanwhile")
+
+    def _move(self, descriptor: int) -> None:
+        os.close(self.descriptor)
+        self.descriptor = descriptor
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        os.close(self.descriptor)
+
+
+def remove(directory_fd: int, name: bytes) -> None:
+    """Remove what has that name, a directory with all that is in it; does nothing where nothing has."""
+    if not is_directory(directory_fd, name):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=directory_fd)
+        return
+    with Cursor(directory_fd) as cursor:
+        cursor.enter(name)
+        levels = [(name, list_all(cursor.descriptor))]
+        while levels:
+            directory, names = levels[-1]
+            if not names:
+                levels.pop()
+                cursor.leave()
+                os.rmdir(directory, dir_fd=cursor.descriptor)
+            elif is_directory(cursor.descriptor, entry := names.pop()):
+                cursor.enter(entry)
+                levels.append((entry, list_all(cursor.descriptor)))
+            else:
+                os.unlink(entry, dir_fd=cursor.descriptor)
+
+
 def last_step(name: bytes) -> bytes:
     """The name itself, without the directory it is in."""
     return name.rpartition(b"/")[2]
@@ -41,6 +99,15 @@ def exists(directory_fd: int, name: bytes) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def is_there(root_fd: int, name: bytes) -> bool:
+    """Whether there is something of that normal name, not over a link; raises OSError."""
+    try:
+        with open_parent(root_fd, name) as parent_fd:
+            return exists(parent_fd, last_step(name))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def is_directory(directory_fd: int, name: bytes) -> bool:

@@ -3,19 +3,18 @@
 tar would follow links that earlier elements left; here none is followed. And what GNU tar records is not
 always what happened: renames nested in one another come in an order that cannot be replayed, and a circle of
 them comes again in later incrementals. So what is unchanged according to the archive has to be found on disk,
-and a rename is done only where that speaks for it; what stays in doubt is told. Touches: os, secrets, shutil.
+and a rename is done only where that speaks for it; what stays in doubt is told. Touches: os, secrets.
 """
 
 import contextlib
 import os
 import secrets
-import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from guerillabackup.errors import IntegrityError, StorageError
 from guerillabackup.osfile import storage_errors
-from guerillabackup.restore.below import exists, is_directory, last_step, list_all, open_parent
+from guerillabackup.restore.below import exists, is_directory, last_step, list_all, open_parent, remove
 from guerillabackup.restore.directory_record import TEMPORARY, Rename, group_renames
 
 _PASSING_PREFIX = b".guerillabackup-"
@@ -91,7 +90,7 @@ def _rename(root_fd: int, source: bytes, target: bytes) -> bool:
             passing = _free_name(root_fd)
             os.rename(last_step(source), passing, src_dir_fd=source_fd, dst_dir_fd=root_fd)
         with open_parent(root_fd, target, make=True) as target_fd:
-            _remove(target_fd, last_step(target))
+            remove(target_fd, last_step(target))
             os.rename(passing, last_step(target), src_dir_fd=root_fd, dst_dir_fd=target_fd)
     return True
 
@@ -172,13 +171,6 @@ def _is_there(root_fd: int, name: bytes) -> bool:
                 return is_directory(parent_fd, last_step(name))
         except (FileNotFoundError, NotADirectoryError):
             return False
-
-
-def _remove(directory_fd: int, name: bytes) -> None:
-    if is_directory(directory_fd, name):
-        shutil.rmtree(name, dir_fd=directory_fd)
-    elif exists(directory_fd, name):
-        os.unlink(name, dir_fd=directory_fd)
 
 
 @contextlib.contextmanager

@@ -1,21 +1,21 @@
 """The directory that is restored into: made or refused, and changed only inside of itself.
 
 Everything is done below a directory descriptor and never through a link, because what an element left there
-may be a link to anywhere. Touches: os, shutil, subprocess, tempfile.
+may be a link to anywhere. Touches: os, subprocess, tempfile.
 """
 
 import contextlib
 import errno
 import os
-import shutil
 import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from guerillabackup.errors import ElementExistsError, StorageError
-from guerillabackup.osfile import DIRECTORY_FLAGS, open_directory, storage_errors
-from guerillabackup.restore.below import exists, list_all
+from guerillabackup.osfile import open_directory, storage_errors
+from guerillabackup.restore.below import Cursor, exists, is_directory, list_all, remove
 
 STAGING_PREFIX = ".guerillabackup-restore-"
 MAX_NAMED = 5
@@ -65,7 +65,7 @@ class RestoreTarget:
         """
         if not self.is_staged:
             return
-        conflicts = list(_find_conflicts(self.unpack_fd, self._target_fd, b""))
+        conflicts = list(_find_conflicts(self.unpack_fd, self._target_fd))
         if conflicts:
             listed = ", ".join(repr(os.fsdecode(name)) for name in conflicts[:MAX_NAMED])
             raise StorageError(
@@ -80,7 +80,7 @@ class RestoreTarget:
         """Remove the staging directory with whatever is in it."""
         if self.is_staged:
             with storage_errors(f"cannot remove {self.unpack_path}"):
-                shutil.rmtree(os.path.basename(self.unpack_path), dir_fd=self._target_fd)
+                remove(self._target_fd, os.fsencode(os.path.basename(self.unpack_path)))
             os.close(self.unpack_fd)
             self.unpack_fd = self._target_fd
             self.unpack_path = self.path
@@ -136,57 +136,84 @@ def keep_only(root_fd: int, is_wanted: Callable[[bytes], bool]) -> int:
 
     Returns how many members are left. The times of directories that stay are kept.
     """
-    with storage_errors("cannot remove what was not asked for"):
-        return _prune(root_fd, b"", is_wanted)
+    with storage_errors("cannot remove what was not asked for"), Cursor(root_fd) as cursor:
+        levels = [_Level(b"", b"", False, os.fstat(root_fd), list_all(root_fd))]
+        while True:
+            level = levels[-1]
+            if level.names:
+                name = level.names.pop()
+                path = level.path + b"/" + name if level.path else name
+                wanted = is_wanted(path)
+                if is_directory(cursor.descriptor, name):
+                    cursor.enter(name)
+                    status = os.fstat(cursor.descriptor)
+                    levels.append(_Level(name, path, wanted, status, list_all(cursor.descriptor)))
+                elif wanted:
+                    level.kept += 1
+                else:
+                    os.unlink(name, dir_fd=cursor.descriptor)
+                continue
+            os.utime(cursor.descriptor, ns=(level.before.st_atime_ns, level.before.st_mtime_ns))
+            levels.pop()
+            if not levels:
+                return level.kept
+            cursor.leave()
+            if not level.wanted and not level.kept:
+                os.rmdir(level.name, dir_fd=cursor.descriptor)
+            levels[-1].kept += level.kept + level.wanted
 
 
-def _prune(directory_fd: int, path: bytes, is_wanted: Callable[[bytes], bool]) -> int:
-    before = os.fstat(directory_fd)
-    kept = 0
-    for name in list_all(directory_fd):
-        below = path + b"/" + name if path else name
-        wanted = is_wanted(below)
-        if stat.S_ISDIR(os.stat(name, dir_fd=directory_fd, follow_symlinks=False).st_mode):
-            child_fd = os.open(name, DIRECTORY_FLAGS, dir_fd=directory_fd)
-            try:
-                inside = _prune(child_fd, below, is_wanted)
-            finally:
-                os.close(child_fd)
-            if not wanted and not inside:
-                os.rmdir(name, dir_fd=directory_fd)
-            kept += inside + wanted
-        elif wanted:
-            kept += 1
-        else:
-            os.unlink(name, dir_fd=directory_fd)
-    os.utime(directory_fd, ns=(before.st_atime_ns, before.st_mtime_ns))
-    return kept
+@dataclass(slots=True)
+class _Level:
+    """A directory on the way to where a walk is: what is still to be looked at in it, and what was kept."""
+
+    name: bytes
+    path: bytes
+    wanted: bool
+    before: os.stat_result
+    names: list[bytes]
+    kept: int = 0
 
 
-def _find_conflicts(source_fd: int, target_fd: int, path: bytes) -> Iterator[bytes]:
-    for name in list_all(source_fd):
-        try:
-            present = os.stat(name, dir_fd=target_fd, follow_symlinks=False).st_mode
-        except FileNotFoundError:
-            continue
-        is_directory = stat.S_ISDIR(os.stat(name, dir_fd=source_fd, follow_symlinks=False).st_mode)
-        if is_directory != stat.S_ISDIR(present):
-            yield path + name
-        elif is_directory:
-            with _open_both(source_fd, target_fd, name) as (source, target):
-                yield from _find_conflicts(source, target, path + name + b"/")
+def _find_conflicts(source_fd: int, target_fd: int) -> Iterator[bytes]:
+    with Cursor(source_fd) as source, Cursor(target_fd) as target:
+        levels = [(b"", list_all(source_fd)[::-1])]
+        while levels:
+            path, names = levels[-1]
+            if not names:
+                levels.pop()
+                if levels:
+                    source.leave()
+                    target.leave()
+            elif exists(target.descriptor, name := names.pop()):
+                both = [is_directory(cursor.descriptor, name) for cursor in (source, target)]
+                if both[0] != both[1]:
+                    yield path + name
+                elif both[0]:
+                    source.enter(name)
+                    target.enter(name)
+                    levels.append((path + name + b"/", list_all(source.descriptor)[::-1]))
 
 
 def _merge_directory(source_fd: int, target_fd: int) -> None:
-    for name in list_all(source_fd):
-        is_directory = stat.S_ISDIR(os.stat(name, dir_fd=source_fd, follow_symlinks=False).st_mode)
-        if is_directory and exists(target_fd, name):
-            with _open_both(source_fd, target_fd, name) as (source, target):
-                status = os.fstat(source)
-                _merge_directory(source, target)
-                _copy_attributes(source, status, target)
-        else:
-            _move(source_fd, target_fd, name)
+    with Cursor(source_fd) as source, Cursor(target_fd) as target:
+        levels = [(os.fstat(source_fd), list_all(source_fd))]
+        while levels:
+            status, names = levels[-1]
+            if not names:
+                levels.pop()
+                if levels:
+                    _copy_attributes(source.descriptor, status, target.descriptor)
+                    source.leave()
+                    target.leave()
+                continue
+            name = names.pop()
+            if is_directory(source.descriptor, name) and exists(target.descriptor, name):
+                source.enter(name)
+                target.enter(name)
+                levels.append((os.fstat(source.descriptor), list_all(source.descriptor)))
+            else:
+                _move(source.descriptor, target.descriptor, name)
 
 
 def _move(source_fd: int, target_fd: int, name: bytes) -> None:
@@ -222,13 +249,3 @@ def _copy_attributes(source_fd: int, status: os.stat_result, target_fd: int) -> 
         with contextlib.suppress(PermissionError):
             os.setxattr(target_fd, name, os.getxattr(source_fd, name))
     os.utime(target_fd, ns=(status.st_atime_ns, status.st_mtime_ns))
-
-
-@contextlib.contextmanager
-def _open_both(source_fd: int, target_fd: int, name: bytes) -> Iterator[tuple[int, int]]:
-    with contextlib.ExitStack() as stack:
-        descriptors = []
-        for directory_fd in (source_fd, target_fd):
-            descriptors.append(os.open(name, DIRECTORY_FLAGS, dir_fd=directory_fd))
-            stack.callback(os.close, descriptors[-1])
-        yield descriptors[0], descriptors[1]

@@ -193,3 +193,28 @@ class ChangingTree:
                 return path
             if self.random.random() < 0.3:
                 return parent / f"n{self.random.randrange(10**9)}"
+
+
+def make_deep(root, depth, leaf="leaf"):
+    """A directory in a directory, and so on, and a file in the last."""
+    descriptor = os.open(root, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=descriptor)
+        below = os.open("d", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = below
+    os.close(os.open(leaf, os.O_WRONLY | os.O_CREAT, dir_fd=descriptor))
+    os.close(descriptor)
+
+
+def leaves_of_deep(root):
+    """How deep the directories go, and what is in the last."""
+    descriptor = os.open(root, os.O_RDONLY)
+    depth = 0
+    while "d" in (names := os.listdir(descriptor)):
+        below = os.open("d", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = below
+        depth += 1
+    os.close(descriptor)
+    return depth, sorted(names)
