@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from guerillabackup.errors import ElementNotFoundError, IntegrityError
+from guerillabackup.restore.below import is_there
 from guerillabackup.restore.decode import ElementDecoder
 from guerillabackup.restore.directory_record import FinalNames, normal_name
 from guerillabackup.restore.interface import Content
 from guerillabackup.restore.member_patterns import MemberPatterns
 from guerillabackup.restore.prepare import apply_renames, check_plain, make_way
-from guerillabackup.restore.state_check import StateCheck
+from guerillabackup.restore.problems import OpenProblems
+from guerillabackup.restore.state_check import MAX_REMEMBERED, StateCheck
 from guerillabackup.restore.survey import ArchiveSurvey, Selection
 from guerillabackup.restore.tar_stream import TarMember
 from guerillabackup.restore.target import RestoreTarget, keep_only
@@ -60,6 +62,7 @@ class ArchiveReplay:
 
     def run(self, target: RestoreTarget) -> None:
         """Unpack one element after the other; raises IntegrityError, StorageError, PipelineError."""
+        troubles = OpenProblems(FinalNames([survey.renames for survey in self._surveys]))
         for index, (element, content) in enumerate(zip(self._elements, self._contents, strict=True)):
             survey = self._surveys[index]
             if index > 0:
@@ -73,11 +76,13 @@ class ArchiveReplay:
                 incremental=index > 0,
                 is_wanted=None if self._selection is None else self._selection.is_wanted(index),
             )
-            prefix = f"element {element.get_element_id()}: "
-            self.warnings += [prefix + text for text in outcome.warnings]
-            self.problems += [prefix + text for text in outcome.problems]
+            self.warnings += [self._about(index, text) for text in outcome.warnings]
+            for text in outcome.problems:
+                troubles.add(index, text)
+        missing: set[bytes] | None = set()
         if len(self._elements) > 1:
-            self._check(target)
+            missing = self._check(target)
+        self._settle(target, troubles, missing)
         if self._patterns and keep_only(target.unpack_fd, self._patterns.match) == 0:
             self.warnings.append("nothing of what was asked for is left at the end of the chain")
 
@@ -97,13 +102,36 @@ class ArchiveReplay:
             raise ElementNotFoundError(f"no member matches {listed}")
         self._selection = selection
 
-    def _check(self, target: RestoreTarget) -> None:
-        """Compare the result with what the last element lists; what lacks was lost, or never archived."""
+    def _settle(self, target: RestoreTarget, troubles: OpenProblems, missing: set[bytes] | None) -> None:
+        """Tell problems that the result still has from those that a later element put right."""
+        if troubles.texts:
+            for index in range(1 + min(index for index, _ in troubles.texts), len(self._elements)):
+                self._scan(index, partial(troubles.take, index))
+        last = len(self._elements) - 1
+
+        def is_gone(name: bytes) -> bool:
+            return missing is not None and name not in missing and not is_there(target.unpack_fd, name)
+
+        for index, text in troubles.texts:
+            if index < last and troubles.is_settled(index, text, is_gone):
+                self.warnings.append(self._about(index, f"{text} (a later element put it right)"))
+            else:
+                self.problems.append(self._about(index, text))
+
+    def _about(self, index: int, text: str) -> str:
+        return f"element {self._elements[index].get_element_id()}: {text}"
+
+    def _check(self, target: RestoreTarget) -> set[bytes] | None:
+        """Compare the result with what the last element lists; what lacks was lost, or never archived.
+
+        Hands back the names that are listed and not there, None when they are too many to know all.
+        """
         check = StateCheck(target.unpack_fd)
         self._scan(len(self._elements) - 1, check.take)
         missing = {name for name in check.missing if self._patterns.match(name)}
+        listed = check.missing if len(check.missing) < MAX_REMEMBERED else None
         if not missing:
-            return
+            return listed
         names = FinalNames([survey.renames for survey in self._surveys])
         archived: set[bytes] = set(missing) if self._is_in_doubt else set()
 
@@ -117,8 +145,9 @@ class ArchiveReplay:
         if archived:
             self.problems.append(f"{len(archived)} members are missing: {_name(archived)}")
         if rest := missing - archived:
-            text = "are listed but were never archived (sockets, or gone while the backup ran)"
+            text = "are listed but were never archived (excluded, sockets, or gone while the backup ran)"
             self.warnings.append(f"{len(rest)} names {text}: {_name(rest)}")
+        return listed
 
     def _scan(self, index: int, take: Callable[[TarMember], None]) -> None:
         self._decoder.scan(self._elements[index], self._contents[index], take)

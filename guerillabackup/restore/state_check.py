@@ -1,8 +1,9 @@
-"""Whether what was restored has every member that the last element lists. Touches: os."""
+"""Whether what was restored has every member that the last element lists.
 
-import os
+Joins the records of an archive with the directories that it was unpacked to.
+"""
 
-from guerillabackup.osfile import DIRECTORY_FLAGS
+from guerillabackup.restore.below import list_all, open_parent
 from guerillabackup.restore.directory_record import normal_name
 from guerillabackup.restore.tar_stream import TarMember
 
@@ -31,10 +32,7 @@ class StateCheck:
 
     def _list(self, directory: bytes) -> set[bytes]:
         try:
-            descriptor = os.open(directory, DIRECTORY_FLAGS, dir_fd=self._root_fd)
+            with open_parent(self._root_fd, directory + b"/.") as descriptor:
+                return set(list_all(descriptor))
         except OSError:
             return set()
-        try:
-            return {os.fsencode(name) for name in os.listdir(descriptor)}
-        finally:
-            os.close(descriptor)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from guerillabackup.errors import IntegrityError
 from guerillabackup.restore.directory_record import (
+    DIRECTORY,
     UNCHANGED,
     DirectoryRecord,
     FinalNames,
@@ -24,8 +25,9 @@ from guerillabackup.restore.tar_stream import MemberType, TarMember
 class ArchiveSurvey:
     """Collects, member by member, what one incremental archive will do to the directories it is unpacked to.
 
-    `roots` are directories whose parents are not in the archive, `outside` the directories that members are
-    put into and that are not in the archive themselves. `unchanged` holds, for each directory that renames
+    `roots` are directories that the record of their parent does not call so, or whose parent is not in the
+    archive: something else may be in their place. `outside` are the directories that members are put
+    into and that are not in the archive themselves. `unchanged` holds, for each directory that renames
     concern, the names in it that are not in the archive because they are as they were.
     """
 
@@ -34,6 +36,7 @@ class ArchiveSurvey:
     outside: set[bytes] = field(default_factory=set)
     unchanged: dict[bytes, frozenset[bytes]] = field(default_factory=dict)
     _directories: set[bytes] = field(default_factory=set)
+    _announced: set[bytes] = field(default_factory=set)
     _links: set[bytes] = field(default_factory=set)
 
     def take(self, member: TarMember) -> None:
@@ -43,11 +46,16 @@ class ArchiveSurvey:
         if member.type is MemberType.HARD_LINK:
             self._enter(_parent(normal_name(member.link_target)))
         if member.type is MemberType.DIRECTORY:
-            if _parent(name) not in self._directories:
+            if name not in self._announced:
                 self.roots.add(name)
+            self._announced.discard(name)
             self._directories.add(name)
             if member.record is not None:
                 self.renames += member.record.renames
+                prefix = b"" if name == b"." else name + b"/"
+                self._announced.update(
+                    prefix + entry for code, entry in member.record.entries if code == DIRECTORY
+                )
                 self._remember_unchanged(name, member.record)
         elif member.type is MemberType.SYMBOLIC_LINK:
             self._links.add(name)
@@ -61,6 +69,7 @@ class ArchiveSurvey:
                     raise IntegrityError(f"an archive holds {name!r} as a link and as a directory")
                 name = _parent(name)
         self._directories.clear()
+        self._announced.clear()
         self._links.clear()
 
     def _remember_unchanged(self, name: bytes, record: DirectoryRecord) -> None:

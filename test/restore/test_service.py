@@ -4,13 +4,14 @@ import os
 import random
 import shutil
 import stat
+import subprocess
 import tarfile
 
 import pytest
 from failing_tar import failing_tar
 from hand_made import make_incremental
 from sample_source import gpg_home
-from trees import ChangingTree, describe_tree, make_nasty_tree
+from trees import ChangingTree, describe_tree, leaves_of_deep, make_deep, make_nasty_tree
 
 from guerillabackup.element import ElementId, SourceUrl
 from guerillabackup.errors import (
@@ -26,6 +27,9 @@ from guerillabackup.restore.member_patterns import MemberPatterns
 from guerillabackup.restore.service import RestoreRequest
 from guerillabackup.restore.target import STAGING_PREFIX
 from guerillabackup.signature import KeyPurpose, Keyring
+
+DEPTH = 1500
+FILE, LINK, HARD = tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
 
 
 @pytest.fixture
@@ -199,6 +203,33 @@ def test_a_choice_of_nothing_is_refused_before_anything_is_written(house, chain)
     with pytest.raises(ElementNotFoundError, match="'nowhere'"):
         house.restore(includes=("etc", "nowhere"))
     assert not (house.path / "out").exists()
+
+
+@pytest.fixture
+def deep(house):
+    """A source with a tree that no path reaches the end of, `d/d/…/leaf`; and a file `z`."""
+    source = house.source()
+    (source.tree / "z").write_text("z")
+    make_deep(source.tree, DEPTH)
+    source.back_up("full")
+    source.back_up("inc")
+    yield source
+    for name in ("tree", "out"):
+        subprocess.run(["rm", "-rf", str(house.path / name)], check=True)
+
+
+def test_a_tree_deeper_than_calls_can_nest_is_chosen_from(house, deep):
+    house.restore(includes=("z",))
+    assert [path.name for path in (house.path / "out").iterdir()] == ["z"]
+
+
+def test_a_tree_deeper_than_calls_can_nest_is_merged(house, deep):
+    (house.path / "out").mkdir()
+    make_deep(house.path / "out", DEPTH, leaf="mine")
+    report = house.restore(into_existing=True)
+    assert report.problems == ()
+    assert leaves_of_deep(house.path / "out") == (DEPTH, ["leaf", "mine"])
+    assert sorted(path.name for path in (house.path / "out").iterdir()) == ["d", "z"]
 
 
 def test_an_unknown_source_is_not_found_and_close_names_are_told(house, chain):
@@ -424,6 +455,43 @@ def test_members_that_were_archived_and_are_lost_are_a_problem(house):
     assert any("'never'" in text for text in report.warnings)
 
 
+RACED = [
+    ({b"./": b"Da\0Db\0\0"}, [("./a", LINK, "b")]),
+    ({b"./": b"Ya\0Yb\0\0", b"./b/": b"Yx\0\0"}, [("./a", LINK, "b"), ("./b/x", FILE, b"raced")]),
+    ({b"./": b"Na\0Db\0\0", b"./b/": b"Yx\0\0"}, [("./b/x", FILE, b"raced"), ("./a", LINK, "b")]),
+    ({b"./": b"Yb\0Da\0\0", b"./a/": b"Yx\0\0"}, [("./a", FILE, b"f"), ("./a/x", FILE, b"raced")]),
+]
+BEFORE_RACE = ({b"./": b"Da\0Yb\0\0", b"./a/": b"Yx\0\0"}, [("./a/x", FILE, b"x"), ("./b", LINK, "a")])
+
+
+@pytest.mark.parametrize("raced", RACED)
+@pytest.mark.parametrize("is_written", [True, False])
+def test_what_a_later_element_puts_right_after_a_race_is_no_problem(house, raced, is_written):
+    source = house.source()
+    source.store("full", make_incremental(*BEFORE_RACE))
+    source.store("inc", make_incremental(*raced))
+    if is_written:
+        source.store("inc", make_incremental(*BEFORE_RACE))
+    else:
+        source.store("inc", make_incremental({b"./": b"\0"}))
+    report = house.restore()
+    assert report.problems == ()
+    left = {str(path.relative_to(house.path / "out")) for path in (house.path / "out").rglob("*")}
+    assert left == ({"a", "a/x", "b"} if is_written else set())
+    assert not is_written or (house.path / "out" / "b").is_symlink()
+
+
+@pytest.mark.parametrize("follower", [None, ({b"./": b"Na\0Db\0\0", b"./b/": b"Nx\0\0"}, [])])
+def test_what_no_later_element_puts_right_is_a_problem(house, follower):
+    source = house.source()
+    source.store("full", make_incremental(*BEFORE_RACE))
+    source.store("inc", make_incremental(*RACED[2]))
+    if follower is not None:
+        source.store("inc", make_incremental(*follower))
+    (problem,) = house.restore().problems
+    assert "./a: Cannot create symlink" in problem
+
+
 def test_the_members_of_the_last_state_are_listed(house, chain):
     with house.service() as service:
         listed = {each.name: each for each in service.list_members(service.find_chain(chain.source_url))}
@@ -484,9 +552,6 @@ def restore_hostile(house, *archives):
         return house.restore()
     except (IntegrityError, StorageError):
         return None
-
-
-FILE, LINK, HARD = tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
 
 
 @pytest.mark.parametrize("name", ["../escaped", "a/../../escaped", "./../escaped"])

@@ -26,9 +26,17 @@ def survey(*members):
     return result
 
 
+def test_a_directory_that_its_parent_does_not_list_as_one_is_a_root():
+    found = survey(directory(b"./", b"Da\0Yb\0\0"), directory(b"./a/"), directory(b"./b/"))
+    assert found.roots == {b".", b"b"}
+
+
 def test_an_archive_as_tar_makes_it_needs_no_look_at_anything_but_its_roots():
     found = survey(
-        directory(b"./"), directory(b"./a/"), member(b"./a/f"), member(b"./l", MemberType.SYMBOLIC_LINK)
+        directory(b"./", b"Da\0Yl\0\0"),
+        directory(b"./a/"),
+        member(b"./a/f"),
+        member(b"./l", MemberType.SYMBOLIC_LINK),
     )
     assert (found.roots, found.outside, found.renames) == ({b"."}, set(), [])
 
