@@ -1,6 +1,11 @@
-"""The commands `element list|show|verify|cat|delete`: arguments, output, exit status. Touches: stdout."""
+"""The commands `element list|show|verify|cat|delete`: arguments, output, exit status.
 
+Touches: fcntl, os, stdout.
+"""
+
+import fcntl
 import itertools
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
@@ -150,7 +155,8 @@ def cat(
         private_keyring=private_keyring,
         passphrase_file=passphrase_file,
     ) as service:
-        if sys.stdout is None:
+        if fcntl.fcntl(sys.stdout.fileno(), fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            # It was closed when the program started: main.py put something else in its place.
             raise StorageError("cannot write the data: standard output is closed")
         sys.stdout.flush()
         try:

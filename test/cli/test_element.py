@@ -1,6 +1,8 @@
 """The commands `element list|show|verify|cat|delete`: what they write and how they end."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from cli_host import configured_host
@@ -114,11 +116,12 @@ def test_an_element_with_damaged_metadata_is_shown_with_what_is_wrong_and_can_be
     assert host("element", "delete", INC, "--yes")[:2] == (0, f"deleted {INC}\n")
 
 
-def test_data_for_a_standard_output_that_is_closed_ends_with_1(host, source, monkeypatch):
-    monkeypatch.setattr("sys.stdout", None)
-    status, _, errors = host("element", "cat", FULL)
-    assert status == 1
-    assert "standard output is closed" in errors
+def test_data_for_a_standard_output_that_is_closed_ends_with_1(host, source):
+    program = "from guerillabackup.cli.main import main; main()"
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-c", program, "element", "cat", FULL]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "guerillabackup: error: cannot write the data: standard output is closed\n"
 
 
 def test_deleting_takes_exactly_what_was_named(host, source):
