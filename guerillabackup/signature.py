@@ -23,6 +23,7 @@ from guerillabackup.signature_values import (
     SignatureResult,
     SignatureStatus,
     check_packet,
+    choose_for_export,
     choose_key,
     judge,
 )
@@ -132,7 +133,8 @@ class Keyring:
         key = choose_key(keys, name, purpose, moment, self._directory)
         if purpose is KeyPurpose.SIGN and not key.has_secret:
             raise KeyUnusableError(
-                f"key {name!r} ({key.fingerprint}) has no secret half in keyring {self._directory}"
+                f"key {name!r} ({key.fingerprint}) has no secret half in keyring {self._directory}; a key "
+                "signs where it was made: make one here with guerillabackup key create NAME --purpose sign"
             )
         return key
 
@@ -245,14 +247,7 @@ class Keyring:
 
     def _find(self, name: str, secret: bool) -> KeyInfo:
         """The key a name means for export, whatever it can do still."""
-        keys = self.list_keys(secret=secret)
-        reasons = []
-        for purpose in KeyPurpose:
-            try:
-                return choose_key(keys, name, purpose, None, self._directory)
-            except KeyUnusableError as error:
-                reasons.append(error)
-        raise reasons[0]
+        return choose_for_export(self.list_keys(), name, secret, self._directory)
 
     def _read_keys(self) -> list[KeyInfo]:
         if not os.path.exists(self._home.keyring_path):

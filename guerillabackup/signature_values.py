@@ -135,6 +135,16 @@ def moment(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
+def time_left(end: float, now: float) -> str:
+    """How long it is until UTC seconds: `730 days`, `36 hours`, `less than an hour`, `nothing`."""
+    seconds = end - now
+    if seconds <= 0:
+        return "nothing"
+    if seconds < 3600:
+        return "less than an hour"
+    return f"{seconds // 3600:.0f} hours" if seconds < 2 * 86400 else f"{seconds / 86400:.0f} days"
+
+
 def choose_key(
     keys: Sequence[KeyInfo], name: str, purpose: KeyPurpose, now: float | None, where: str
 ) -> KeyInfo:
@@ -149,7 +159,10 @@ def choose_key(
         if purpose in key.purposes and any(name.casefold() in text.casefold() for text in key.names)
     ]
     if not found or not name:
-        raise KeyUnusableError(f"key {name!r} is not in keyring {where}")
+        raise KeyUnusableError(
+            f"key {name!r} is not in keyring {where}; make it with guerillabackup key create, or add it with "
+            "guerillabackup key import"
+        )
     usable = [key for key in found if key.unusable_reason(purpose, now) is None]
     if not usable:
         reason = found[0].unusable_reason(purpose, now)
@@ -158,6 +171,25 @@ def choose_key(
         fingerprints = ", ".join(key.fingerprint for key in usable)
         raise KeyUnusableError(f"key {name!r} is ambiguous in keyring {where}: {fingerprints}")
     return usable[0]
+
+
+def choose_for_export(keys: Sequence[KeyInfo], name: str, secret: bool, where: str) -> KeyInfo:
+    """The key a name means, whatever it can do still, with its secret half if told; KeyUnusableError."""
+    reasons: list[KeyUnusableError] = []
+    for candidates in ([key for key in keys if key.has_secret or not secret], keys):
+        for purpose in KeyPurpose:
+            try:
+                found = choose_key(candidates, name, purpose, None, where)
+            except KeyUnusableError as error:
+                reasons.append(error)
+                continue
+            if secret and not found.has_secret:
+                raise KeyUnusableError(
+                    f"key {name!r} ({found.fingerprint}) has no secret half in keyring {where}; name the "
+                    "keyring it was made in with --private-keyring"
+                )
+            return found
+    raise reasons[0]
 
 
 def check_packet(signature: bytes) -> str | None:

@@ -14,6 +14,7 @@ from guerillabackup.signature_values import (
     check_packet,
     choose_key,
     judge,
+    time_left,
 )
 
 PRIMARY, SUBKEY = "A" * 40, "B" * 40
@@ -156,3 +157,18 @@ def test_a_part_of_a_name_does_not_mean_a_key_for_something_else():
 def test_a_name_without_one_usable_key_is_refused(keys, message):
     with pytest.raises(KeyUnusableError, match=message):
         choose(keys, "backup")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-1, "nothing"),
+        (0, "nothing"),
+        (60, "less than an hour"),
+        (86399, "23 hours"),
+        (36 * 3600, "36 hours"),
+        (730 * 86400 - 5, "730 days"),
+    ],
+)
+def test_what_is_left_of_a_key_is_told_in_days_and_at_the_end_in_hours(seconds, text):
+    assert time_left(NOW + seconds, NOW) == text

@@ -4,6 +4,7 @@ It joins the configuration, the units' own checks and the keyrings.
 """
 
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from guerillabackup.config_keys import Key
 from guerillabackup.errors import ConfigError, KeyUnusableError
 from guerillabackup.generator.loader import list_units, load_unit_class
 from guerillabackup.signature import KeyInfo, KeyPurpose, Keyring
+from guerillabackup.signature_values import day, time_left
 from guerillabackup.storage.registry import make_ownership
 from guerillabackup.units.tar_source import parse_sources
 
@@ -186,7 +188,7 @@ def _check_keys(
     if wanted or fingerprints:
         try:
             with Keyring(configuration.keys_directory) as keyring:
-                _check_wanted(keyring, wanted, outcome)
+                _check_wanted(keyring, configuration.keys_directory, wanted, outcome)
                 known = {part.fingerprint for key in keyring.list_keys() for part in key.parts}
         except ConfigError as error:
             outcome.key_problems += error.problems
@@ -200,7 +202,9 @@ def _check_keys(
         _check_private_keyring(configuration["GeneralPrivateKeyringDir"], outcome)
 
 
-def _check_wanted(keyring: Keyring, wanted: Iterable[tuple[str, KeyPurpose]], outcome: CheckOutcome) -> None:
+def _check_wanted(
+    keyring: Keyring, where: str, wanted: Iterable[tuple[str, KeyPurpose]], outcome: CheckOutcome
+) -> None:
     now = time.time()
     for name, purpose in wanted:
         try:
@@ -208,14 +212,23 @@ def _check_wanted(keyring: Keyring, wanted: Iterable[tuple[str, KeyPurpose]], ou
         except KeyUnusableError as error:
             outcome.key_problems += error.problems
         else:
-            outcome.warnings += _expiry_warning(name, key, purpose, now)
+            outcome.warnings += _expiry_warning(name, key, purpose, now, where)
 
 
-def _expiry_warning(name: str, key: KeyInfo, purpose: KeyPurpose, now: float) -> list[str]:
+def _expiry_warning(name: str, key: KeyInfo, purpose: KeyPurpose, now: float, home: str) -> list[str]:
     end = key.expiry(purpose)
     if end is None or end - now > EXPIRY_WARNING:
         return []
-    return [f"key {name!r} ({key.fingerprint}) expires in {int((end - now) // 86400)} days"]
+    if purpose is KeyPurpose.SIGN:
+        remedy = f"prolong it with: gpg --homedir {shlex.quote(home)} --quick-set-expire {key.fingerprint} 2y"
+    else:
+        remedy = (
+            "make another with guerillabackup key create and encrypt for that one, but keep the private "
+            "keyring of this one for what is encrypted already"
+        )
+    return [
+        f"key {name!r} ({key.fingerprint}) expires on {day(end)}, {time_left(end, now)} are left; {remedy}"
+    ]
 
 
 def _check_private_keyring(directory: str, outcome: CheckOutcome) -> None:

@@ -24,7 +24,10 @@ MAX_EXPIRY_DAYS = 100 * 365
 MAX_KEY_FILE_SIZE = 1 << 20
 
 _private_keyring = click.option(
-    "--private-keyring", metavar="DIR", type=PATH, help="The keyring with the halves that decrypt."
+    "--private-keyring",
+    metavar="DIR",
+    type=PATH,
+    help="The keyring with the halves that decrypt; where needed, the default is GeneralPrivateKeyringDir.",
 )
 _passphrase_file = click.option(
     "--passphrase-file",
@@ -80,11 +83,17 @@ def create(
 
     A key that signs lives in the configuration's keyring. A pair for encryption is made in a private keyring,
     and only the half that encrypts gets into the configuration's: who takes over this host reads no backup.
+    The private keyring gets the public halves of the configuration's keys that sign, to verify with.
     """
     from guerillabackup.signature import KeyPurpose, Keyring
 
     if purpose == "encrypt" and private_keyring is None:
-        raise click.UsageError("a pair for encryption needs --private-keyring DIR for the half that decrypts")
+        private_keyring = _default_private_keyring(invocation)
+        if private_keyring is None:
+            raise click.UsageError(
+                "a pair for encryption needs --private-keyring DIR for the half that decrypts, "
+                "or GeneralPrivateKeyringDir in the configuration"
+            )
     if purpose == "sign" and private_keyring is not None:
         raise click.UsageError("a key that signs lives in the configuration's keyring, not in a private one")
     keys_directory = _keys_directory(invocation)
@@ -94,12 +103,33 @@ def create(
     with Keyring(home, passphrase_file=passphrase_file) as keyring:
         made = keyring.create_key(name, KeyPurpose(purpose), algorithm=algorithm, expires_in=expires)
         public = keyring.export_key(made.fingerprint)
+    signing: dict[str, str] = {}
     if home != keys_directory:
         with Keyring(keys_directory) as keyring:
             keyring.import_key(public)
+            for each in keyring.list_keys():
+                if KeyPurpose.SIGN in each.purposes:
+                    signing[", ".join(each.names)] = keyring.export_key(each.fingerprint)
+        with Keyring(home) as keyring:
+            for text in signing.values():
+                keyring.import_key(text)
     invocation.write_record(
-        {**_record(made, time.time()), "keyring": keys_directory, "private_keyring": private_keyring}
+        {
+            **_record(made, time.time()),
+            "keyring": keys_directory,
+            "private_keyring": private_keyring,
+            "passphrase": passphrase_file is not None,
+            "verifies_with": list(signing),
+        }
     )
+    if signing:
+        names = ", ".join(signing)
+        invocation.say(f"{home} also has the public halves of the keys that sign, to verify with: {names}")
+    if home != keys_directory and passphrase_file is None:
+        invocation.say(
+            f"the key has no passphrase: who can read {home} can read all backups; "
+            "--passphrase-file FILE gives it one"
+        )
 
 
 @key.command("list")
@@ -112,7 +142,7 @@ def list_(invocation: Invocation, private_keyring: str | None) -> None:
     with Keyring(private_keyring or _keys_directory(invocation)) as keyring:
         keys = keyring.list_keys()
     now = time.time()
-    columns = ["name", "purpose", "expires", "days_left", "state", "secret", "fingerprint"]
+    columns = ["name", "purpose", "expires", "left", "state", "secret", "fingerprint"]
     invocation.write_records([_record(item, now) for item in keys], columns)
 
 
@@ -138,7 +168,9 @@ def export(
     from guerillabackup.signature import Keyring
 
     if secret and private_keyring is None:
-        raise click.UsageError("--secret needs --private-keyring DIR")
+        private_keyring = _default_private_keyring(invocation)
+        if private_keyring is None:
+            raise click.UsageError("--secret needs --private-keyring DIR, or GeneralPrivateKeyringDir")
     with Keyring(private_keyring or _keys_directory(invocation), passphrase_file=passphrase_file) as keyring:
         text = keyring.export_key(name, secret=secret)
     if output is None:
@@ -186,6 +218,15 @@ def _keys_directory(invocation: Invocation) -> str:
     return os.path.join(invocation.config_directory, "keys")
 
 
+def _default_private_keyring(invocation: Invocation) -> str | None:
+    """What the configuration says, if it is there; raises ConfigError for one that is broken."""
+    from guerillabackup.config import load_configuration_if_any
+
+    configuration = load_configuration_if_any(invocation.config_directory)
+    directory: str | None = configuration.get("GeneralPrivateKeyringDir")
+    return directory
+
+
 def _private_directory(path: str, keys_directory: str) -> str:
     """The private keyring's directory; the configuration's own keyring is none."""
     directory = os.path.abspath(path)
@@ -204,7 +245,7 @@ def _make_private_directory(path: str) -> None:
 
 
 def _record(key_info: "KeyInfo", now: float) -> dict[str, Any]:
-    from guerillabackup.signature_values import day
+    from guerillabackup.signature_values import day, time_left
 
     reasons = [key_info.unusable_reason(purpose, now) for purpose in key_info.purposes]
     ends = [key_info.expiry(purpose) for purpose in key_info.purposes] or [key_info.expires]
@@ -218,7 +259,8 @@ def _record(key_info: "KeyInfo", now: float) -> dict[str, Any]:
         "algorithm": key_info.algorithm,
         "created": day(key_info.created),
         "expires": None if end is None else day(end),
-        "days_left": None if end is None else int((end - now) // 86400),
+        "days_left": None if end is None else round((end - now) / 86400),
+        "left": None if end is None else time_left(end, now),
         "usable": usable,
         "state": "usable" if usable else next(iter(reasons), "has no purpose"),
         "secret": key_info.has_secret,

@@ -134,7 +134,7 @@ def test_a_key_that_ends_soon_is_warned_of(command, made, tmp_path):
     append(made, "GeneralSigningKey = 'soon'\n")
     outcome = command("config", "check", "--config-dir", made)
     assert outcome.status == 0
-    assert "expires in 4 days" in outcome.err
+    assert "5 days are left; prolong it with: gpg --homedir" in outcome.err
 
 
 def test_show_has_every_key_with_value_and_origin(command, made):

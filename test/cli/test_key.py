@@ -27,7 +27,7 @@ def test_a_pair_for_encryption_leaves_only_its_public_half_with_the_configuratio
         "2y",
         *options,
     ).document
-    assert (made["purpose"], made["days_left"]) == (["encrypt"], 729)
+    assert (made["purpose"], made["days_left"]) == (["encrypt"], 730)
     (public,) = command("key", "list", *options).document
     (secret,) = command("key", "list", "--private-keyring", private, *options).document
     assert (public["secret"], secret["secret"]) == (False, True)
@@ -79,12 +79,58 @@ def test_a_key_that_is_not_there_ends_with_5(command, made):
     outcome = command("key", "export", "nobody", "--config-dir", made)
     assert outcome.status == 5
     assert "key 'nobody' is not in keyring" in outcome.err
+    assert "guerillabackup key import" in outcome.err
 
 
 def test_a_keyring_that_is_not_there_is_an_error_that_says_what_to_do(command, tmp_path):
     outcome = command("key", "list", "--config-dir", tmp_path)
     assert outcome.status == 1
     assert "make one with: guerillabackup key create" in outcome.err
+
+
+def test_the_private_keyring_of_the_configuration_is_the_default(command, made, tmp_path):
+    options = ("--config-dir", made)
+    assert command("key", "create", "second", "--purpose", "encrypt", *options).status == 0
+    listed = command("key", "list", "--private-keyring", tmp_path / "private", *options, "--json").document
+    assert {key["name"] for key in listed if key["secret"]} == {"backup", "second"}
+    assert "PRIVATE KEY" in command("key", "export", "backup", "--secret", *options).out
+    elsewhere = ("--config-dir", tmp_path / "elsewhere")
+    outcome = command("key", "export", "backup", "--secret", *elsewhere)
+    assert outcome.status == 2
+    assert "GeneralPrivateKeyringDir" in outcome.err
+
+
+def test_a_new_private_keyring_can_verify_what_this_host_signs(command, made, tmp_path):
+    new = ("--private-keyring", tmp_path / "new", "--config-dir", made)
+    outcome = command("key", "create", "second", "--purpose", "encrypt", *new)
+    (signing,) = [
+        key for key in command("key", "list", "--config-dir", made, "--json").document if key["secret"]
+    ]
+    assert f"public halves of the keys that sign, to verify with: {signing['name']}" in outcome.out
+    there = {key["fingerprint"]: key["secret"] for key in command("key", "list", *new, "--json").document}
+    assert there[signing["fingerprint"]] is False
+
+
+def test_a_key_without_a_passphrase_is_told_of(command, made, tmp_path):
+    (tmp_path / "passphrase").write_text("correct horse")
+    (tmp_path / "passphrase").chmod(0o600)
+    create = ("key", "create", "--purpose", "encrypt", "--config-dir", made)
+    assert "the key has no passphrase" in command(*create, "second").out
+    outcome = command(*create, "third", "--passphrase-file", tmp_path / "passphrase")
+    assert (outcome.status, "no passphrase" in outcome.out) == (0, False)
+
+
+def test_a_secret_half_that_is_elsewhere_is_looked_for_elsewhere(command, made, tmp_path):
+    outcome = command("key", "export", "backup", "--secret", "--private-keyring", made / "keys")
+    assert outcome.status == 5
+    assert "has no secret half" in outcome.err
+    assert "--private-keyring" in outcome.err
+
+
+def test_the_last_day_of_a_key_is_told_in_hours(command, tmp_path):
+    options = ("--config-dir", tmp_path / "etc")
+    command("key", "create", "short", "--purpose", "sign", "--expires", "1d", *options)
+    assert "23 hours" in command("key", "list", *options).out
 
 
 def test_the_table_says_what_a_key_is_for_and_how_long_it_lasts(command, made):
@@ -115,7 +161,6 @@ def test_a_secret_key_is_exported_to_a_file_of_its_owners_alone_and_imported_int
     secret = tmp_path / "secret.asc"
     private = ("--private-keyring", tmp_path / "private")
     arguments = ("key", "export", "backup", "--secret", "--output", secret, "--config-dir", made)
-    assert command(*arguments).status == 2
     assert command(*arguments, *private).status == 0
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     assert command(*arguments, *private).status == 1
