@@ -220,7 +220,8 @@ class ElementOperations:
                 continue
             except (ElementIdError, ElementNotFoundError) as error:
                 source_url = _source_of(name, error)
-            if next(self._storage.query_backup_data_elements(source_url=source_url), None) is None:
+            has_elements = next(self._storage.query_backup_data_elements(source_url=source_url), None)
+            if has_elements is None and next(self._storage.find_leftovers(source_url), None) is None:
                 raise ElementNotFoundError(f"{name!r} is neither an element nor a source in the storage")
             sources.append(source_url)
         return sources, single

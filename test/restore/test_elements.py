@@ -138,6 +138,13 @@ def test_what_belongs_to_no_element_of_a_source_is_told_of_with_the_source(opera
     assert "info without data; it is less than an hour old" in found[0].text
 
 
+def test_a_source_of_which_only_such_files_are_left_is_verified_too(operations, make, tmp_path):
+    (element,) = make("/a/b")
+    info_path(element, tmp_path).unlink()
+    (finding,) = operations.verify(["/a/b"])
+    assert (finding.subject, finding.severity) == (f"{ids([element])[0][1:]}.data", Severity.WARNING)
+
+
 def test_files_that_belong_to_no_element_are_told_of(operations, make, tmp_path):
     make("/a/b")
     (tmp_path / "data" / "a" / "20200101000000-b-full.data").write_bytes(b"x")
