@@ -128,11 +128,18 @@ def load_configuration(config_directory: str) -> Configuration:
     directory = os.path.abspath(config_directory)
     problems = _enable_library(os.path.join(directory, LIBRARY_DIRECTORY))
     path = os.path.join(directory, MAIN_FILE)
-    if not os.path.lexists(path):
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ConfigError(
             f"{path}: is not there; make a configuration with: "
             f"guerillabackup config init --config-dir {directory}"
-        )
+        ) from error
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read: {error.strerror}; run it as the user whose configuration that is, or "
+            "name another one with --config-dir"
+        ) from error
     namespace: dict[str, Any] = {_PACKAGE_NAME: guerillabackup}
     try:
         configuration = _execute(directory, path, namespace, {}, KEYS)
@@ -144,11 +151,15 @@ def load_configuration(config_directory: str) -> Configuration:
 
 
 def load_configuration_if_any(config_directory: str) -> Configuration:
-    """The same, or the defaults alone where there is no main file; for what needs no more than an argument."""
+    """The same, or the defaults alone where there is no main file; for what arguments are enough for."""
     directory = os.path.abspath(config_directory)
-    if os.path.lexists(os.path.join(directory, MAIN_FILE)):
-        return load_configuration(directory)
-    return Configuration(directory, {}, {}, {})
+    try:
+        os.lstat(os.path.join(directory, MAIN_FILE))
+    except (FileNotFoundError, NotADirectoryError):
+        return Configuration(directory, {}, {}, {})
+    except OSError:
+        pass  # load_configuration says what it is
+    return load_configuration(directory)
 
 
 def execute_definition(path: str) -> dict[str, Any]:

@@ -65,6 +65,14 @@ class Invocation(NamedTuple):
 
         return load_configuration(self.config_directory)
 
+    def configuration_for(self, storage: str | None) -> "Configuration":
+        """The main configuration; only defaults where there is none and a storage is named."""
+        if storage is None:
+            return self.configuration()
+        from guerillabackup.config import load_configuration_if_any
+
+        return load_configuration_if_any(self.config_directory)
+
     def write_record(self, record: Mapping[str, Any]) -> None:
         """One record: a JSON object, or a line for each of its values."""
         if self.as_json:

@@ -56,7 +56,7 @@ def list_elements(
     The lists of members, which are elements of their own, are left out unless --members, --json or the name
     of their source asks for them. Ends with 1 when nothing matches.
     """
-    with RestoreService(invocation.configuration(), storage_directory=storage) as service:
+    with RestoreService(invocation.configuration_for(storage), storage_directory=storage) as service:
         found = service.elements.find(source_pattern)
         if not (with_members or invocation.as_json or (source_pattern or "").endswith(MEMBERS_SUFFIX)):
             found = (each for each in found if not each.get_source_url().is_members)
@@ -75,7 +75,7 @@ def list_elements(
 @_STORAGE
 def show(invocation: Invocation, element_id: ElementId, storage: str | None) -> ExitStatus | None:
     """Show all that is known of one element; ends with 4 when its metadata cannot be read."""
-    with RestoreService(invocation.configuration(), storage_directory=storage) as service:
+    with RestoreService(invocation.configuration_for(storage), storage_directory=storage) as service:
         found = service.elements.get(str(element_id))
         record = service.elements.describe_fully(found)
         invocation.write_record(record)
@@ -89,38 +89,46 @@ def show(invocation: Invocation, element_id: ElementId, storage: str | None) -> 
 )
 @click.argument("names", metavar="[SOURCE|ID]...", type=SOURCE_OR_ELEMENT, nargs=-1)
 @click.option("--all", "is_all", is_flag=True, help="Every element, and files that belong to none.")
-@click.option("--accept-unsigned", is_flag=True, help="Only warn of elements that are not signed.")
+@click.option(
+    "--accept-unverified",
+    is_flag=True,
+    help="Only warn of elements that are not signed, or by a key that is not known here.",
+)
 @_STORAGE
 def verify(
-    invocation: Invocation, names: tuple[str, ...], is_all: bool, accept_unsigned: bool, storage: str | None
+    invocation: Invocation, names: tuple[str, ...], is_all: bool, accept_unverified: bool, storage: str | None
 ) -> ExitStatus | None:
     """Verify digest, signature and chain of elements or of whole sources.
 
-    A line for each finding; ends with 4 when there was a violation.
+    A line for each finding; ends with 4 when there was a violation, with 5 when nothing was found but that
+    keys to check signatures with are not known here.
     """
     if is_all == bool(names):
         raise click.UsageError("name elements or sources, or say --all")
-    violations = 0
+    violations = lacking = 0
     with (
         invocation.progress() as listen,
         RestoreService(
-            invocation.configuration(),
+            invocation.configuration_for(storage),
             storage_directory=storage,
-            accept_unsigned=accept_unsigned,
+            accept_unverified=accept_unverified,
             listen=listen,
         ) as service,
     ):
 
         def records() -> Iterator[Mapping[str, Any]]:
-            nonlocal violations
+            nonlocal violations, lacking
             for finding in service.elements.verify(names):
                 violations += finding.severity is Severity.VIOLATION
+                lacking += finding.lacks_key
                 severity = "ok" if finding.severity is None else finding.severity.value
                 yield {"subject": finding.subject, "severity": severity, "text": finding.text}
 
         count = invocation.stream_records(records(), _render_finding)
     invocation.say(f"{count} findings, {violations} violations")
-    return ExitStatus.INTEGRITY if violations else None
+    if not violations:
+        return None
+    return ExitStatus.KEY_UNUSABLE if lacking == violations else ExitStatus.INTEGRITY
 
 
 @element.command()
@@ -150,7 +158,7 @@ def cat(
     if invocation.as_json:
         raise ConfigError("the data of an element is no JSON document: leave --json out")
     with RestoreService(
-        invocation.configuration(),
+        invocation.configuration_for(storage),
         storage_directory=storage,
         private_keyring=private_keyring,
         passphrase_file=passphrase_file,
@@ -181,7 +189,7 @@ def delete(
     storage: str | None,
 ) -> None:
     """Delete elements of exactly these ids, and the lists of their members."""
-    with RestoreService(invocation.configuration(), storage_directory=storage) as service:
+    with RestoreService(invocation.configuration_for(storage), storage_directory=storage) as service:
         plan = service.elements.plan_deletion([str(each) for each in element_ids])
         if plan.dependents and not is_forced:
             needed = "; ".join(dependents_text(plan.dependents))

@@ -44,7 +44,11 @@ guerillabackup restore /myhost/system/root --list
 @click.option(
     "--into-existing", is_flag=True, help="Merge into a directory that is not empty; files are replaced."
 )
-@click.option("--accept-unsigned", is_flag=True, help="Only warn of elements that are not signed.")
+@click.option(
+    "--accept-unverified",
+    is_flag=True,
+    help="Only warn of elements that are not signed, or by a key that is not known here.",
+)
 @click.option(
     "--private-keyring",
     metavar="DIR",
@@ -65,7 +69,7 @@ def restore(
     is_list: bool,
     element_id: ElementId | None,
     into_existing: bool,
-    accept_unsigned: bool,
+    accept_unverified: bool,
     private_keyring: str | None,
     passphrase_file: str | None,
     storage: str | None,
@@ -90,11 +94,11 @@ def restore(
     with (
         invocation.progress() as listen,
         RestoreService(
-            invocation.configuration(),
+            invocation.configuration_for(storage),
             storage_directory=storage,
             private_keyring=private_keyring,
             passphrase_file=passphrase_file,
-            accept_unsigned=accept_unsigned,
+            accept_unverified=accept_unverified,
             listen=listen,
         ) as service,
     ):

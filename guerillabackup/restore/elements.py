@@ -29,11 +29,15 @@ MAY_BE_COMING = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing about an element, or about a file that is none; no severity: it was found in order."""
+    """One thing about an element, or about a file that is none; no severity: it was found in order.
+
+    `lacks_key`: the violation is no more than that a key to check with is not known here.
+    """
 
     subject: str
     severity: Severity | None
     text: str
+    lacks_key: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +250,8 @@ class ElementOperations:
     def _verify_element(self, element: StorageBackupDataElementInterface) -> Iterator[Finding]:
         result = verify_element(element, self._rules, self._listen)
         subject = str(result.element_id)
-        yield from (Finding(subject, Severity.VIOLATION, text) for text in result.violations)
+        lacks_key = result.only_lacks_keys
+        yield from (Finding(subject, Severity.VIOLATION, text, lacks_key) for text in result.violations)
         yield from (Finding(subject, Severity.WARNING, text) for text in result.warnings)
         if not result.violations and not result.warnings:
             yield Finding(subject, None, f"{result.size} bytes as they were signed")

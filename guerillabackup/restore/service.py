@@ -35,6 +35,7 @@ from guerillabackup.restore.interface import Content, ListedMember, PipelineTool
 from guerillabackup.restore.listing import StateListing
 from guerillabackup.restore.member_patterns import MemberPatterns
 from guerillabackup.restore.replay import ArchiveReplay
+from guerillabackup.restore.rules import knows_signers, make_rules
 from guerillabackup.restore.tar_stream import TarMember, TarStream
 from guerillabackup.restore.target import RestoreTarget, check_free
 from guerillabackup.restore.unpack import Unpacker, leaves_files_whole
@@ -45,7 +46,7 @@ from guerillabackup.restore.verify import (
     verify_element,
     verify_metadata,
 )
-from guerillabackup.signature import Keyring, read_passphrase, verify_metainfo
+from guerillabackup.signature import Keyring, read_passphrase
 from guerillabackup.signature_home import GpgHome
 from guerillabackup.storage.interface import StorageBackupDataElementInterface
 from guerillabackup.storage.registry import make_ownership, open_storage
@@ -73,8 +74,8 @@ class RestoreService:
     """One storage, its keyrings, and what is done with its elements; a context manager.
 
     `storage_directory` and `private_keyring` stand for what the configuration says; `passphrase_file` is for
-    private keys that have a passphrase. With `accept_unsigned` an
-    element without a signature is only warned of.
+    private keys that have a passphrase. With `accept_unverified` an
+    element without a signature, or with one by an unknown key, is only warned of.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class RestoreService:
         storage_directory: str | None = None,
         private_keyring: str | None = None,
         passphrase_file: str | None = None,
-        accept_unsigned: bool = False,
+        accept_unverified: bool = False,
         listen: EventListener = ignore_events,
     ) -> None:
         if storage_directory is None:
@@ -106,7 +107,7 @@ class RestoreService:
         with contextlib.ExitStack() as stack:
             self.storage = open_storage(storage_directory, ownership)
             stack.callback(self.storage.close)
-            self.rules = _make_rules(configuration, accept_unsigned, stack)
+            self.rules = _make_rules(configuration, self._private_keyring, accept_unverified, stack)
             self._tools = self._make_tools()
             self.decoder = ElementDecoder(self._tools, listen)
             self.elements = ElementOperations(self.storage, self.rules, listen)
@@ -143,7 +144,11 @@ class RestoreService:
         return replace(chain, warnings=(*chain.warnings, *_shorten(doubts)))
 
     def _not_found(self, source_url: SourceUrl) -> ElementNotFoundError:
-        names = [str(source) for source in self.elements.sources()]
+        names = [
+            str(source)
+            for source in self.elements.sources()
+            if source_url.is_members or not source.is_members
+        ]
         close = difflib.get_close_matches(str(source_url), names, n=5, cutoff=0.4)
         close = [name for name in close if name != str(source_url)]
         hint = f"; did you mean {', '.join(close)}" if close else ""
@@ -312,6 +317,11 @@ class RestoreService:
         """A gpg home with the keys that decrypt; raises KeyUnusableError where there are none."""
         if self._private_keyring is None:
             raise KeyUnusableError("it is encrypted, and no private keyring is known")
+        if not os.path.lexists(self._private_keyring):
+            raise KeyUnusableError(
+                f"the private keyring {self._private_keyring} is not there, and only the one with the key that "
+                "it was encrypted for can help, no new one"
+            )
         if self._home is None:
             try:
                 home = GpgHome(self._private_keyring)
@@ -326,23 +336,24 @@ class RestoreService:
 
 
 def _make_rules(
-    configuration: Configuration, accept_unsigned: bool, stack: contextlib.ExitStack
+    configuration: Configuration,
+    private_keyring: str | None,
+    accept_unverified: bool,
+    stack: contextlib.ExitStack,
 ) -> VerifyRules:
-    """How signatures are judged on this host, by the keyring that the stack closes."""
-    trusted = configuration.get("GeneralTrustedSigningKeys")
-    required = configuration.get("GeneralRequireSignatures")
-    if required is None:
-        required = bool(configuration.get("GeneralSigningKey") or trusted)
-    unsigned, unverifiable = bool(required) and not accept_unsigned, bool(required)
-    if not os.path.isdir(configuration.keys_directory):
-        return VerifyRules(None, None, unsigned, unverifiable)
-    keyring = stack.enter_context(Keyring(configuration.keys_directory))
-    return VerifyRules(
-        lambda metainfo, source_url: verify_metainfo(keyring, metainfo, source_url, trusted),
-        keyring.verify_file,
-        unsigned,
-        unverifiable,
+    """How signatures are judged on this host, by the keyrings that the stack closes.
+
+    Who restores may have nothing but the private keyring, which has the public signing keys as well.
+    """
+    own, private = (
+        [stack.enter_context(Keyring(directory))] if directory and os.path.isdir(directory) else []
+        for directory in (configuration.keys_directory, private_keyring)
     )
+    trusted = configuration.get("GeneralTrustedSigningKeys")
+    is_required = configuration.get("GeneralRequireSignatures")
+    if is_required is None:
+        is_required = bool(configuration.get("GeneralSigningKey") or trusted) or knows_signers(private)
+    return make_rules([*own, *private], trusted, is_required=is_required, accept_unverified=accept_unverified)
 
 
 def _shorten(texts: list[str]) -> list[str]:

@@ -12,7 +12,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from guerillabackup.element import BackupElementMetainfo, ElementId, SourceUrl
-from guerillabackup.errors import ElementNotFoundError, IntegrityError, MetainfoError, StorageError
+from guerillabackup.errors import (
+    ElementNotFoundError,
+    IntegrityError,
+    KeyUnusableError,
+    MetainfoError,
+    StorageError,
+)
 from guerillabackup.events import EventListener, VerifyProgress, ignore_events
 from guerillabackup.osfile import storage_errors
 from guerillabackup.signature_values import SignatureResult, SignatureStatus
@@ -45,20 +51,31 @@ class VerifyRules:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was found about one element; `signed_by` is the fingerprint of who signed its metadata."""
+    """What was found about one element; `signed_by` is the fingerprint of who signed its metadata.
+
+    `unknown_keys` counts those violations that say no more than that a key to check with is not known here.
+    """
 
     element_id: ElementId
     size: int
     signed_by: str | None
     warnings: tuple[str, ...]
     violations: tuple[str, ...]
+    unknown_keys: int = 0
+
+    @property
+    def only_lacks_keys(self) -> bool:
+        """Whether it is not in order, and nothing but keys to check with is what it lacks."""
+        return bool(self.violations) and self.unknown_keys == len(self.violations)
 
     @property
     def is_ok(self) -> bool:
         return not self.violations
 
     def require_ok(self) -> None:
-        """Raises IntegrityError with the violations, if there are any."""
+        """Raises IntegrityError with the violations, if there are any; KeyUnusableError for unknown keys."""
+        if self.only_lacks_keys:
+            raise KeyUnusableError(f"element {self.element_id}: {'; '.join(self.violations)}")
         if self.violations:
             raise IntegrityError(f"element {self.element_id}: {'; '.join(self.violations)}")
 
@@ -140,6 +157,7 @@ class _Findings:
         self.signed_by = None if before is None else before.signed_by
         self.warnings: list[str] = [] if before is None else list(before.warnings)
         self.violations: list[str] = [] if before is None else list(before.violations)
+        self.unknown_keys = 0 if before is None else before.unknown_keys
 
     @contextlib.contextmanager
     def of_reading(self) -> Iterator[None]:
@@ -154,7 +172,8 @@ class _Findings:
                 self.violations.append(text)
 
     def result(self, element_id: ElementId, size: int) -> Verification:
-        return Verification(element_id, size, self.signed_by, tuple(self.warnings), tuple(self.violations))
+        warnings, violations = tuple(self.warnings), tuple(self.violations)
+        return Verification(element_id, size, self.signed_by, warnings, violations, self.unknown_keys)
 
     def check_digest(self, metainfo: BackupElementMetainfo, digest: bytes) -> None:
         if metainfo.checksum is None:
@@ -184,7 +203,12 @@ class _Findings:
     def _judge(self, what: str, result: SignatureResult) -> None:
         if not result.is_valid:
             is_violation = result.status in _ALWAYS_VIOLATED or self._rules.unverifiable_is_violation
-            self._add(f"{what} is not valid: {result.text}", is_violation)
+            if result.status is SignatureStatus.UNKNOWN_KEY:
+                self.unknown_keys += is_violation
+                hint = "import the source's public signing key with: guerillabackup key import FILE"
+                self._add(f"{what} cannot be checked: {result.text}; {hint}", is_violation)
+            else:
+                self._add(f"{what} is not valid: {result.text}", is_violation)
 
     def _add(self, text: str, is_violation: bool) -> None:
         (self.violations if is_violation else self.warnings).append(text)

@@ -38,13 +38,13 @@ class House:
         source="/host/tree",
         private_keyring=None,
         passphrase_file=None,
-        accept_unsigned=False,
+        accept_unverified=False,
         **request,
     ):
         options = {
             "private_keyring": private_keyring,
             "passphrase_file": passphrase_file,
-            "accept_unsigned": accept_unsigned,
+            "accept_unverified": accept_unverified,
         }
         with self.service(**options) as service:
             return service.restore(RestoreRequest(SourceUrl(source), str(self.path / target), **request))

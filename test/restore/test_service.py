@@ -328,7 +328,7 @@ def test_unsigned_elements_prevent_the_restore_where_signatures_are_required(hou
     house.configure("GeneralRequireSignatures = True\n")
     with pytest.raises(IntegrityError, match="not signed"):
         house.restore()
-    report = house.restore(accept_unsigned=True)
+    report = house.restore(accept_unverified=True)
     assert any("not signed" in text for text in report.warnings)
 
 
@@ -352,7 +352,7 @@ def test_an_element_signed_by_a_key_that_may_not_prevents_the_restore(house, sig
     os.symlink(signing_home, house.path / "etc" / "keys")
     house.configure("GeneralTrustedSigningKeys = {'/host/.*': ['" + "A" * 40 + "']}\n")
     with pytest.raises(IntegrityError, match="not trusted"):
-        house.restore(accept_unsigned=True)
+        house.restore(accept_unverified=True)
 
 
 def test_an_element_of_another_source_prevents_the_restore(house, signer, signing_home):

@@ -1,0 +1,60 @@
+"""How signatures are judged when elements are verified: which keyrings are asked, and what a gap means.
+
+It joins the keyrings with the rules that verify.py applies.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from guerillabackup.element import BackupElementMetainfo, SourceUrl
+from guerillabackup.restore.verify import VerifyRules
+from guerillabackup.signature import (
+    KeyPurpose,
+    Keyring,
+    SignatureResult,
+    SignatureStatus,
+    verify_metainfo,
+)
+
+
+def make_rules(
+    keyrings: Sequence[Keyring],
+    trusted: Mapping[str, Sequence[str]] | None,
+    *,
+    is_required: bool,
+    accept_unverified: bool,
+) -> VerifyRules:
+    """Rules by the keyrings, asked in their order; `trusted` as `verify_metainfo` takes it.
+
+    Where signatures are required, elements without one, or by a key that none of the keyrings has, are
+    violations, unless they are to be accepted all the same.
+    """
+    is_violation = is_required and not accept_unverified
+    if not keyrings:
+        return VerifyRules(None, None, is_violation, is_violation)
+
+    def check_metadata(metainfo: BackupElementMetainfo, source_url: SourceUrl) -> SignatureResult:
+        return _ask(keyrings, lambda keyring: verify_metainfo(keyring, metainfo, source_url, trusted))
+
+    def check_data(descriptor: int, signature: bytes) -> SignatureResult:
+        return _ask(keyrings, lambda keyring: keyring.verify_file(descriptor, signature))
+
+    return VerifyRules(check_metadata, check_data, is_violation, is_violation)
+
+
+def knows_signers(keyrings: Iterable[Keyring]) -> bool:
+    """Whether keys of others that sign were put there, so that genuine elements are expected to be signed."""
+    return any(
+        KeyPurpose.SIGN in key.purposes and not key.has_secret
+        for keyring in keyrings
+        for key in keyring.list_keys()
+    )
+
+
+def _ask(keyrings: Sequence[Keyring], check: Callable[[Keyring], SignatureResult]) -> SignatureResult:
+    """The answer of the first keyring that knows the key, else that of the first one."""
+    results = []
+    for keyring in keyrings:
+        results.append(check(keyring))
+        if results[-1].status is not SignatureStatus.UNKNOWN_KEY:
+            return results[-1]
+    return results[0]

@@ -1,0 +1,69 @@
+"""A restore where nothing is left but the storage and the private keyring."""
+
+import shutil
+
+import pytest
+from sample_source import SampleSource, gpg_home
+from trees import describe_tree
+
+from guerillabackup.cli.main import run
+from guerillabackup.signature import Keyring, sign_metainfo
+from guerillabackup.storage.default_file import DefaultFileStorage
+
+
+@pytest.fixture
+def lost(tmp_path):
+    """A storage with a signed and encrypted source, its private keyring, and the signer's public key."""
+    with gpg_home(("signer", "sign")) as signing_home, gpg_home(("backup", "default")) as private_home:
+        (tmp_path / "data").mkdir(mode=0o700)
+        with DefaultFileStorage(str(tmp_path / "data")) as storage, Keyring(signing_home) as keyring:
+            source = SampleSource(
+                storage,
+                tmp_path,
+                recipient=(private_home, "backup"),
+                sign=lambda metainfo, url: sign_metainfo(keyring, "signer", metainfo, url),
+            )
+            source.tree.mkdir(exist_ok=True)
+            (source.tree / "file").write_text("content")
+            source.back_up("full")
+            source.public_key = keyring.export_key("signer")
+            source.private_home = private_home
+            yield source
+
+
+def restore(tmp_path, source, *options):
+    shutil.rmtree(tmp_path / "out", ignore_errors=True)
+    arguments = ["restore", str(source.source_url), "--to", str(tmp_path / "out")]
+    places = ["--storage", str(tmp_path / "data"), "--private-keyring", source.private_home]
+    return run([*arguments, *places, "--config-dir", str(tmp_path / "nowhere"), *options])
+
+
+def test_no_configuration_is_needed_and_what_cannot_be_checked_is_warned_of(tmp_path, lost, capsys):
+    assert restore(tmp_path, lost) == 0
+    assert "cannot be checked" in capsys.readouterr().err
+    assert describe_tree(tmp_path / "out") == describe_tree(lost.tree)
+
+
+def test_with_the_signing_key_in_the_private_keyring_signatures_are_checked(tmp_path, lost, capsys):
+    with Keyring(lost.private_home) as keyring:
+        keyring.import_key(lost.public_key)
+    assert restore(tmp_path, lost) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_where_signers_are_known_another_one_is_status_5_and_no_signature_is_status_4(tmp_path, lost, capsys):
+    with (
+        gpg_home(("other", "sign")) as other_home,
+        Keyring(other_home) as other,
+        Keyring(lost.private_home) as keyring,
+    ):
+        keyring.import_key(other.export_key("other"))
+    assert restore(tmp_path, lost) == 5
+    assert "key import" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    elsewhere = ["--config-dir", str(tmp_path / "nowhere"), "--storage", str(tmp_path / "data")]
+    assert run(["element", "verify", "--all", *elsewhere]) == 0
+    assert restore(tmp_path, lost, "--accept-unverified") == 0
+    lost.sign = None
+    lost.back_up("full")
+    assert restore(tmp_path, lost) == 4
