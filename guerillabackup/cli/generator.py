@@ -5,11 +5,18 @@ Arguments, output and exit status; it joins the generator's service to the termi
 
 import signal
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
 from guerillabackup.cli.common import ExitStatus, Invocation, shared
-from guerillabackup.cli.parameters import UNIT
+from guerillabackup.cli.parameters import SOURCE, UNIT
+from guerillabackup.element import SourceUrl
+from guerillabackup.errors import ConfigError
+from guerillabackup.events import Event, SourceWarning
+
+if TYPE_CHECKING:
+    from guerillabackup.generator.service import RunOutcome
 
 
 @click.group()
@@ -25,27 +32,68 @@ def generator() -> None:
 @generator.command()
 @click.option("--once", is_flag=True, required=True, help="Run what is due now, then end.")
 @click.option("--unit", "unit_names", metavar="NAME", type=UNIT, multiple=True, help="Only this unit.")
+@click.option(
+    "--source",
+    "source_urls",
+    metavar="URL",
+    type=SOURCE,
+    multiple=True,
+    help="Only this source, and now, even if it is not due; repeatable.",
+)
+@click.option("--full", is_flag=True, help="Make full backups now, even if nothing is due.")
+@click.option("--quiet", is_flag=True, help="Write nothing to stdout when all is well; for cron.")
 @shared(
     example="""guerillabackup generator run --once
+guerillabackup generator run --once --full --source /myhost/system/root
 guerillabackup generator run --once --unit TarBackupUnit --json"""
 )
-def run(invocation: Invocation, once: bool, unit_names: tuple[str, ...]) -> ExitStatus:
+def run(
+    invocation: Invocation,
+    once: bool,
+    unit_names: tuple[str, ...],
+    source_urls: tuple[SourceUrl, ...],
+    full: bool,
+    quiet: bool,
+) -> ExitStatus:
     """Make the elements that are due, of all units or of those named.
 
-    Ends with 0 when all went well, also when nothing was due; with 3 when some sources have no new element,
-    while those of the others are stored; with 5 when the reason was a key each time. What failed is tried
-    again by the next run.
+    Ends with 0 when all went well, also when nothing was due; with 1 when no unit is activated or none has a
+    source; with 3 when some sources have no new element, while those of the others are stored; with 5 when
+    the reason was a key each time. What failed is tried again by the next run.
+
+    Something has to start it regularly: cron, for example each hour with `17 * * * * root guerillabackup
+    generator run --once --quiet` in a file of /etc/cron.d, or a systemd timer for a service of type oneshot.
+    Warnings and errors go to stderr; cron sends them by mail, systemd writes them to the journal.
     """
+    from guerillabackup.generator.selection import NothingToRunError
     from guerillabackup.generator.service import run_once
 
     configuration = invocation.configuration()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup wants it to go on
             signal.signal(number, _interrupt)
-    with invocation.progress() as listen:
-        outcome = run_once(configuration, unit_names=unit_names, listen=listen)
+    warnings: list[str] = []
+    try:
+        with invocation.progress() as show:
+
+            def listen(event: Event) -> None:
+                if isinstance(event, SourceWarning):
+                    warnings.append(f"source {event.source_url}: {event.message}")
+                show(event)
+
+            outcome = run_once(
+                configuration, unit_names=unit_names, source_urls=source_urls, full=full, listen=listen
+            )
+    except NothingToRunError as error:
+        from guerillabackup.cli.unit_hint import what_to_do
+
+        raise ConfigError(*error.problems, what_to_do(invocation.config_directory)) from error
     for warning in outcome.warnings:
         invocation.warn(warning)
+    warnings = [*outcome.warnings, *warnings]
+    for unit in outcome.units:
+        for source in unit.sources:
+            warnings += [f"source {source.source_url}: {remark}" for remark in source.remarks]
     records = [
         {
             "unit": unit.unit_name,
@@ -53,6 +101,7 @@ def run(invocation: Invocation, once: bool, unit_names: tuple[str, ...]) -> Exit
             "element": None if source.element_id is None else str(source.element_id),
             "error": None if source.error is None else str(source.error),
             "retry_after": source.retry_after,
+            "remarks": list(source.remarks),
         }
         for unit in outcome.units
         for source in unit.sources
@@ -61,19 +110,25 @@ def run(invocation: Invocation, once: bool, unit_names: tuple[str, ...]) -> Exit
         {"unit": unit.unit_name, "error": str(unit.error)} for unit in outcome.units if unit.error is not None
     ]
     if invocation.as_json:
-        invocation.write_record(
-            {"sources": records, "failed_units": failed_units, "warnings": list(outcome.warnings)}
-        )
-    for record in records:
-        if record["element"] is not None:
-            invocation.say(f"stored {record['element']}")
-        elif record["error"] is None:
-            invocation.say(f"ran for {record['source']} and stored nothing: this is the test mode")
-    if not records and not failed_units:
-        invocation.say("nothing was due")
+        invocation.write_record({"sources": records, "failed_units": failed_units, "warnings": warnings})
+    if not quiet:
+        _tell(invocation, outcome)
     if not outcome.errors:
         return ExitStatus.OK
     return ExitStatus.KEY_UNUSABLE if outcome.only_keys_failed else ExitStatus.SOME_FAILED
+
+
+def _tell(invocation: Invocation, outcome: "RunOutcome") -> None:
+    """What was done, for a reader."""
+    sources = [source for unit in outcome.units for source in unit.sources]
+    for source in sources:
+        if source.element_id is not None:
+            remarks = f" ({', '.join(source.remarks)})" if source.remarks else ""
+            invocation.say(f"stored {source.element_id}{remarks}")
+        elif source.error is None:
+            invocation.say(f"ran for {source.source_url} and stored nothing: this is the test mode")
+    if not sources and not outcome.errors:
+        invocation.say("nothing was due")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

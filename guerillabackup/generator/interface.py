@@ -4,8 +4,9 @@ A unit makes the elements of one or more sources. Its definition file in `units/
 `backupGeneratorUnitClass`.
 """
 
+import enum
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,15 @@ MetainfoSigner = Callable[[BackupElementMetainfo, SourceUrl], BackupElementMetai
 """Hands back the metadata with its source and the signature over both."""
 
 
+class SourceRequest(enum.Enum):
+    """What this run is to do for a source."""
+
+    WHEN_DUE = "what is due"
+    NOW = "a backup now, due or not"
+    FULL = "a full backup now"
+    NOT_NOW = "nothing, also when it is due"
+
+
 @dataclass(frozen=True, slots=True)
 class UnitContext:
     """All that a unit gets from the generator that runs it.
@@ -28,7 +38,8 @@ class UnitContext:
     makes a detached signature over a stored file's data, None when it is not wanted. `read_anchor` says how
     the clock stands to the start of the machine, so that a unit notices when it was set back; None: unknown.
     `find_encryption_key` hands back the fingerprint of the usable key that a name means, or raises
-    KeyUnusableError; None: names are left to gpg.
+    KeyUnusableError; None: names are left to gpg. `get_request` says what was asked for a source;
+    `foreign_sources` are those that another unit has, with its name: this one refuses them.
     """
 
     unit_name: str
@@ -43,19 +54,23 @@ class UnitContext:
     test_mode: bool = False
     read_anchor: Callable[[], ClockAnchor | None] = field(default=lambda: None)
     find_encryption_key: Callable[[str], str] | None = None
+    get_request: Callable[[SourceUrl], SourceRequest] = field(default=lambda url: SourceRequest.WHEN_DUE)
+    foreign_sources: Mapping[SourceUrl, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class SourceOutcome:
     """What one invocation did for one source: an element, or an error and in how many seconds to try again.
 
-    Neither of them in test mode, where everything runs and nothing is stored.
+    Neither of them in test mode, where everything runs and nothing is stored. `remarks` are what is worth
+    saying of an element, but no reason to look today.
     """
 
     source_url: SourceUrl
     element_id: ElementId | None
     error: GuerillaBackupError | None = None
     retry_after: int = 0
+    remarks: tuple[str, ...] = ()
 
 
 class SchedulableGeneratorUnitInterface(ABC):
@@ -67,6 +82,14 @@ class SchedulableGeneratorUnitInterface(ABC):
 
     @abstractmethod
     def __init__(self, unit_name: str, context: UnitContext) -> None: ...
+
+    @classmethod
+    def list_sources(cls, configuration: Mapping[str, Any]) -> Sequence[SourceUrl] | None:
+        """The sources that a unit of this configuration would have, refused ones too; changes nothing.
+
+        None, as here: it cannot be said beforehand. Raises ConfigError where the unit could not be made.
+        """
+        return None
 
     @abstractmethod
     def get_next_invocation_time(self) -> float:

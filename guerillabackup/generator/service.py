@@ -20,15 +20,26 @@ from guerillabackup.generator.interface import (
     MetainfoSigner,
     SchedulableGeneratorUnitInterface,
     SourceOutcome,
+    SourceRequest,
     UnitContext,
 )
 from guerillabackup.generator.loader import UnitFile, list_units, load_unit_class
+from guerillabackup.generator.selection import (
+    LoadedUnit,
+    NothingToRunError,
+    choose_units,
+    find_foreign_sources,
+    make_request,
+)
 from guerillabackup.generator.timing import ClockAnchor
 from guerillabackup.signature import KeyPurpose, Keyring, sign_metainfo
 from guerillabackup.storage.default_file import DefaultFileStorage
 from guerillabackup.storage.registry import make_ownership, open_storage
 
 REQUIRED = ("GeneralPersistencyBaseDir", "DefaultFileSystemSinkBaseDir")
+
+GetRequest = Callable[[SourceUrl], SourceRequest]
+ForeignSources = Mapping[SourceUrl, str]
 
 log = logging.getLogger(__name__)
 
@@ -69,29 +80,47 @@ def run_once(
     configuration: Configuration,
     *,
     unit_names: tuple[str, ...] = (),
+    source_urls: tuple[SourceUrl, ...] = (),
+    full: bool = False,
     listen: EventListener = ignore_events,
     clock: Callable[[], float] | None = None,
 ) -> RunOutcome:
     """Invoke every unit that is due, once, one after the other; all units, or those named.
 
-    `clock` gives UTC seconds in place of the system's. Raises ConfigError for what concerns all of them; what
-    fails for one unit or source is in the outcome.
+    With `source_urls` only these sources, due or not; with `full` a full backup of each. `clock` gives UTC
+    seconds in place of the system's. Raises ConfigError for what concerns all of them, NothingToRunError when
+    no unit has a source; what fails for one unit or source is in the outcome.
     """
     configuration.require(*REQUIRED)
     listing = list_units(configuration.units_directory)
-    known = {unit.name for unit in listing.units}
-    for name in unit_names:
-        if name not in known:
-            raise ConfigError(f"there is no unit {name!r}; there are: {', '.join(sorted(known)) or 'none'}")
-    chosen = [unit for unit in listing.units if not unit_names or unit.name in unit_names]
+    if not listing.units:
+        raise NothingToRunError(f"no unit is enabled in {configuration.units_directory}", *listing.warnings)
+    loaded = [_load(configuration, unit) for unit in listing.units]
+    foreign = find_foreign_sources(loaded)
+    chosen = choose_units(loaded, unit_names, source_urls)
+    get_request = make_request(source_urls, full=full)
     with ExitStack() as stack:
         workshop = (
             _Workshop(configuration, listen, time.time, read_anchor, stack)
             if clock is None
             else _Workshop(configuration, listen, clock, lambda: None, stack)
         )
-        outcomes = [workshop.run_unit(unit) for unit in chosen]
+        outcomes = [workshop.run_unit(unit, get_request, foreign[unit.name]) for unit in chosen]
     return RunOutcome(tuple(outcomes), listing.warnings)
+
+
+def _load(configuration: Configuration, unit: UnitFile) -> LoadedUnit:
+    """Read a unit's files; nothing is raised, because what is wrong with one must not stop the others."""
+    try:
+        own = configuration if unit.overlay is None else configuration.overlay(unit.overlay)
+        unit_class = load_unit_class(unit, execute_definition)
+        listed = unit_class.list_sources(own)
+    except GuerillaBackupError as error:
+        return LoadedUnit(unit.name, error=error)
+    except (Exception, SystemExit) as error:  # a unit's own code may raise anything, and the others go on
+        log.debug("unit %s", unit.name, exc_info=True)
+        return LoadedUnit(unit.name, error=GuerillaBackupError(f"{type(error).__name__}: {error}"))
+    return LoadedUnit(unit.name, unit_class, own, None if listed is None else tuple(listed))
 
 
 class _Workshop:
@@ -121,22 +150,21 @@ class _Workshop:
         self._storage = _open_storage(configuration)
         stack.callback(self._storage.close)
 
-    def run_unit(self, unit: UnitFile) -> UnitOutcome:
-        """Load one unit and invoke it if it is due."""
+    def run_unit(self, unit: LoadedUnit, get_request: GetRequest, foreign: ForeignSources) -> UnitOutcome:
+        """Make one unit and invoke it if it is due."""
+        name = unit.name
+        if unit.error is not None or unit.unit_class is None:
+            return self._failed(name, unit.error or ConfigError("it was not loaded"))
         try:
-            return UnitOutcome(unit.name, tuple(self._run_unit(unit)))
+            context = self._make_context(name, unit.configuration, get_request, foreign)
+            return UnitOutcome(name, tuple(self._run_unit(unit.unit_class(name, context))))
         except GuerillaBackupError as error:
-            return self._failed(unit, error)
+            return self._failed(name, error)
         except (Exception, SystemExit) as error:  # a unit's own code may raise anything, and the others go on
-            log.debug("unit %s", unit.name, exc_info=True)
-            return self._failed(unit, GuerillaBackupError(f"{type(error).__name__}: {error}"))
+            log.debug("unit %s", name, exc_info=True)
+            return self._failed(name, GuerillaBackupError(f"{type(error).__name__}: {error}"))
 
-    def _run_unit(self, unit: UnitFile) -> list[SourceOutcome]:
-        configuration = self._configuration
-        if unit.overlay is not None:
-            configuration = configuration.overlay(unit.overlay)
-        unit_class = load_unit_class(unit, execute_definition)
-        instance = unit_class(unit.name, self._make_context(unit, configuration))
+    def _run_unit(self, instance: SchedulableGeneratorUnitInterface) -> list[SourceOutcome]:
         try:
             return self._invoke(instance)
         finally:
@@ -147,18 +175,24 @@ class _Workshop:
             return []
         return instance.invoke_unit()
 
-    def _failed(self, unit: UnitFile, error: GuerillaBackupError) -> UnitOutcome:
-        log.error("unit %s: %s", unit.name, error)
-        self._listen(UnitFailed(unit.name, str(error)))
-        return UnitOutcome(unit.name, error=error)
+    def _failed(self, unit_name: str, error: GuerillaBackupError) -> UnitOutcome:
+        log.error("unit %s: %s", unit_name, error)
+        self._listen(UnitFailed(unit_name, str(error)))
+        return UnitOutcome(unit_name, error=error)
 
-    def _make_context(self, unit: UnitFile, configuration: Mapping[str, Any]) -> UnitContext:
+    def _make_context(
+        self,
+        unit_name: str,
+        configuration: Mapping[str, Any],
+        get_request: GetRequest,
+        foreign: ForeignSources,
+    ) -> UnitContext:
         signing_key = self._usable_signing_key(configuration)
         return UnitContext(
-            unit_name=unit.name,
+            unit_name=unit_name,
             configuration=configuration,
             config_directory=self._configuration.directory,
-            state_directory=os.path.join(configuration["GeneralPersistencyBaseDir"], "generators", unit.name),
+            state_directory=os.path.join(configuration["GeneralPersistencyBaseDir"], "generators", unit_name),
             storage=self._storage,
             clock=self._clock,
             sign=self._make_signer(signing_key),
@@ -167,6 +201,8 @@ class _Workshop:
             test_mode=bool(configuration.get("GeneralDebugTestModeFlag")),
             read_anchor=self._read_anchor,
             find_encryption_key=self._find_encryption_key,
+            get_request=get_request,
+            foreign_sources=foreign,
         )
 
     def _find_encryption_key(self, name: str) -> str:

@@ -6,6 +6,7 @@ stand in `tar_memory.py`. It joins the pipelines, the storage and the unit's mem
 
 import logging
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from guerillabackup.element import (
     ElementId,
     SourceUrl,
 )
-from guerillabackup.errors import GuerillaBackupError
+from guerillabackup.errors import ConfigError, GuerillaBackupError
 from guerillabackup.events import (
     SourceFailed,
     SourceStarted,
@@ -23,9 +24,11 @@ from guerillabackup.events import (
 from guerillabackup.generator.interface import (
     SchedulableGeneratorUnitInterface,
     SourceOutcome,
+    SourceRequest,
     UnitContext,
 )
 from guerillabackup.generator.pending import Presence, forget_pending, recover
+from guerillabackup.generator.selection import describe_foreign
 from guerillabackup.generator.state import OLD_STATE, PENDING, STATE, DamagedStateError, StateDirectory
 from guerillabackup.generator.timing import Due, next_backup
 from guerillabackup.osfile import storage_errors
@@ -67,7 +70,10 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
         self._sources: list[TarSource] = []
         self._downstream: dict[SourceUrl, list[TransformationPipelineElementInterface]] = {}
         for source in listed.sources:
-            self._add(source)
+            if source.source_url not in context.foreign_sources:
+                self._add(source)
+        for url, owner in context.foreign_sources.items():
+            self._refused[url] = ConfigError(describe_foreign(url, owner, unit_name))
         self._stall_timeout = float(context.configuration.get("PipelineStallTimeout") or 3600)
         self._retry_at: dict[SourceUrl, float] = {}
         self._state = StateDirectory(context.state_directory)
@@ -78,6 +84,11 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
             self._state.close()
             raise
 
+    @classmethod
+    def list_sources(cls, configuration: Mapping[str, Any]) -> Sequence[SourceUrl]:
+        listed = split_sources(configuration.get(CONFIG_KEY))
+        return [*(source.source_url for source in listed.sources), *listed.refused]
+
     def close(self) -> None:
         self._state.close()
 
@@ -86,17 +97,20 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
         waits = [
             max(self._due(source, now).seconds, self._pause(source.source_url, now))
             for source in self._sources
+            if self._is_wanted(source.source_url)
         ]
-        waits += [self._pause(url, now) for url in self._refused]
+        waits += [self._pause(url, now) for url in self._refused if self._is_wanted(url)]
         return max(0.0, min(waits, default=IDLE_SECONDS))
 
     def invoke_unit(self) -> list[SourceOutcome]:
         outcomes = [
             self._fail(url, error)
             for url, error in self._refused.items()
-            if self._pause(url, self._context.clock()) <= 0
+            if self._is_wanted(url) and self._pause(url, self._context.clock()) <= 0
         ]
         for source in self._sources:
+            if not self._is_wanted(source.source_url):
+                continue
             now = self._context.clock()
             due = self._due(source, now)
             if due.seconds <= 0 and self._pause(source.source_url, now) <= 0:
@@ -120,6 +134,9 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
         self._sources.append(source)
         self._downstream[source.source_url] = downstream
 
+    def _is_wanted(self, url: SourceUrl) -> bool:
+        return self._context.get_request(url) is not SourceRequest.NOT_NOW
+
     def _pause(self, url: SourceUrl, now: float) -> float:
         """Seconds until a source that failed is tried again; not more when the clock was set back."""
         return min(self._retry_at.get(url, now) - now, RETRY_SECONDS)
@@ -134,6 +151,12 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
             source.inc_timing,
             was_set_back=self._was_set_back(memory),
         )
+        request = self._context.get_request(source.source_url)
+        if request is SourceRequest.FULL:
+            return Due(0, BackupType.FULL, "a full backup was asked for")
+        if request is SourceRequest.NOW and due.seconds > 0:
+            asked_type = BackupType.FULL if source.inc_timing is None else BackupType.INC
+            due = Due(0, asked_type, "a backup was asked for")
         if due.backup_type is BackupType.FULL or source.inc_override is not None:
             return due
         if memory.last_uuid is None or not tar_index.has_index(self._state, source.index_prefix):
@@ -154,11 +177,11 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
                 backup_type = self._safe_type(source, due.backup_type)
                 log.info("source %s: %s backup, because %s", url, backup_type.value, due.reason)
                 self._context.listen(SourceStarted(self._unit_name, url, backup_type.value))
-                element_id = self._run(source, backup_type)
+                element_id, remarks = self._run(source, backup_type)
         except GuerillaBackupError as error:
             return self._fail(url, error)
         self._retry_at.pop(url, None)
-        return SourceOutcome(url, element_id)
+        return SourceOutcome(url, element_id, remarks=remarks)
 
     def _safe_type(self, source: TarSource, backup_type: BackupType) -> BackupType:
         """A full backup in place of an incremental one that could never be restored."""
@@ -175,13 +198,13 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
         log.warning("source %s: %s", url, message)
         self._context.listen(SourceWarning(self._unit_name, url, message))
 
-    def _run(self, source: TarSource, backup_type: BackupType) -> ElementId | None:
+    def _run(self, source: TarSource, backup_type: BackupType) -> tuple[ElementId | None, tuple[str, ...]]:
         memory = self._memory.get(source.source_url, SourceMemory())
         run = TarElementRun(
             self._context, self._unit_name, source, self._downstream[source.source_url], self._state
         )
         try:
-            return run.run(backup_type, memory, self._stall_timeout, self._remember)
+            return run.run(backup_type, memory, self._stall_timeout, self._remember), run.remarks
         except BadIndexError as error:
             if backup_type is BackupType.INC:
                 tar_index.drop_index(self._state, source.index_prefix)

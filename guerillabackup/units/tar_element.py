@@ -26,6 +26,7 @@ from guerillabackup.pipeline.interface import TransformationPipelineElementInter
 from guerillabackup.storage.interface import SinkHandleInterface
 from guerillabackup.units import tar_index
 from guerillabackup.units.tar_memory import SourceMemory, advanced, dump_extras, dump_state
+from guerillabackup.units.tar_messages import split_sockets
 from guerillabackup.units.tar_run import Archive, StoredStream, make_archive, surrounded
 from guerillabackup.units.tar_snapshot import forget_moved_directories
 from guerillabackup.units.tar_source import TarSource
@@ -55,6 +56,8 @@ class TarElementRun:
         self._source = source
         self._downstream = downstream
         self._state = state
+        self.remarks: tuple[str, ...] = ()
+        """What is worth saying of the element, but no warning."""
 
     def run(
         self, backup_type: BackupType, memory: SourceMemory, stall_timeout: float, remember: Remember
@@ -199,11 +202,13 @@ class TarElementRun:
         self._context.listen(PipelineProgress(self._source.source_url, seconds, stages, expected))
 
     def _report_complaints(self, archive: Archive) -> None:
-        """What tar said although it was content: sockets left out, files that changed or vanished."""
+        """What tar said although it was content: files that changed or vanished; sockets are a remark."""
         url = self._source.source_url
-        lines = archive.complaints[:MAX_COMPLAINTS]
-        if len(archive.complaints) > len(lines):
-            lines = (*lines, f"and {len(archive.complaints) - len(lines)} more lines")
+        sockets, complaints = split_sockets(archive.complaints)
+        self.remarks = () if sockets is None else (sockets,)
+        lines = complaints[:MAX_COMPLAINTS]
+        if len(complaints) > len(lines):
+            lines.append(f"and {len(complaints) - len(lines)} more lines")
         for line in lines:
             log.warning("source %s: %s", url, line)
             self._context.listen(SourceWarning(self._unit_name, url, line))

@@ -20,6 +20,7 @@ _RACES = re.compile(
     r"|implausibly old time stamp .*|time stamp .* is .* s in the future)"
     r"|tar: Removing leading .* from (?:member names|hard link targets)"
 )
+_SOCKET = re.compile(rf"tar: {_QUOTED}: socket ignored")
 _CLOSING_REMARK = "tar: Exiting with failure status due to previous errors"
 _LEFT_OUT = re.compile(r"\([0-9]+ lines left out\)")
 _BAD_INDEX = re.compile(
@@ -56,6 +57,16 @@ def _shorten(line: str) -> str:
     left_out = len(line) - MAX_SHOWN_CHARACTERS
     half = MAX_SHOWN_CHARACTERS // 2
     return line if left_out <= 0 else f"{line[:half]}…{line[-half:]}"
+
+
+def split_sockets(messages: Sequence[str]) -> tuple[str | None, list[str]]:
+    """How many sockets were left out, which nobody can change, as text; and the other lines."""
+    others = [line for line in messages if not _SOCKET.fullmatch(line)]
+    count = len(messages) - len(others)
+    if count == 0:
+        return None, others
+    least = "at least " if any(_LEFT_OUT.fullmatch(line) for line in others) else ""
+    return f"{least}{count} socket{'' if count == 1 else 's'} left out", others
 
 
 def is_bad_index(messages: Sequence[str]) -> bool:

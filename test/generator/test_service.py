@@ -11,8 +11,10 @@ import pytest
 from tar_bench import ALWAYS, follow_chain, members, read_elements
 
 from guerillabackup.config import load_configuration
+from guerillabackup.element import SourceUrl
 from guerillabackup.errors import ConfigError, KeyUnusableError, StateError
 from guerillabackup.events import UnitFailed
+from guerillabackup.generator.selection import NothingToRunError
 from guerillabackup.generator.service import run_once
 from guerillabackup.generator.state import StateBusyError, StateDirectory
 from guerillabackup.signature import KeyPurpose, Keyring
@@ -202,6 +204,7 @@ def test_a_configuration_without_directories_is_refused_with_the_lines_to_add(ho
 
 
 def test_a_sink_of_another_class_is_refused(host):
+    host.add_unit("Tar", {"/host/a": host.source()})
     host.write_config("class Sink: pass", "GeneratorSinkClass = Sink")
     with pytest.raises(ConfigError, match="GeneratorSinkClass"):
         host.run()
@@ -230,9 +233,76 @@ def test_a_damaged_state_file_does_not_stop_its_unit_for_ever(host):
     host.run()
     path = host.state / "generators" / "Tar" / "state.current"
     path.write_bytes(path.read_bytes()[:20])
-    assert [type(error) for error in host.run().errors] == [StateError]
+    assert [isinstance(error, StateError) for error in host.run().errors] == [True]
     path.unlink()
     assert host.run().errors == ()
+
+
+def test_without_any_unit_or_source_there_is_an_error(host):
+    host.write("units/Tar.config", "")
+    with pytest.raises(NothingToRunError) as error:
+        host.run()
+    assert "no unit is enabled in" in str(error.value)
+    assert "there is no unit Tar for it" in str(error.value)
+    host.add_unit("Tar", {})
+    with pytest.raises(NothingToRunError, match="unit Tar has no source"):
+        host.run()
+
+
+def test_a_source_of_two_units_is_backed_up_by_the_first_alone(host):
+    for name in ("A", "B"):
+        host.add_unit(name, {"/host/one": host.source()})
+    for names in ((), ("B",)):
+        outcome = host.run(*names)
+        assert [str(error) for error in outcome.errors] == [
+            "source /host/one is one of unit A and one of unit B: take it from one of them"
+        ]
+    assert host.stored() == ["/host/one"]
+
+
+# What is asked for.
+
+SELDOM = [10**7, 10**8, None, 0]
+
+
+def types(host, url):
+    storage = DefaultFileStorage(str(host.spool))
+    try:
+        return [each["BackupType"] for each in follow_chain(read_elements(storage, url))]
+    finally:
+        storage.close()
+
+
+def test_full_backups_are_made_when_they_are_asked_for(host):
+    settings = {"FullBackupTiming": SELDOM, "IncBackupTiming": SELDOM}
+    host.add_unit("A", {"/host/a": host.source(**settings), "/host/b": host.source(**settings)})
+    host.add_unit("B", {"/host/c": host.source(**settings)})
+    host.run()
+    assert host.run().units[0].sources == ()
+    host.run(full=True)
+    host.run("A", full=True, source_urls=(SourceUrl("/host/b"),))
+    assert [types(host, f"/host/{name}") for name in "abc"] == [["full"] * 2, ["full"] * 3, ["full"] * 2]
+
+
+def test_a_source_is_backed_up_when_it_is_asked_for_due_or_not(host):
+    settings = {"FullBackupTiming": SELDOM, "IncBackupTiming": SELDOM}
+    host.add_unit("A", {"/host/a": host.source(**settings), "/host/b": host.source(FullBackupTiming=SELDOM)})
+    host.run()
+    host.run(source_urls=(SourceUrl("/host/a"),))
+    host.run(
+        source_urls=(
+            SourceUrl("/host/a"),
+            SourceUrl("/host/b"),
+        )
+    )
+    assert types(host, "/host/a") == ["full", "inc", "inc"]
+    assert types(host, "/host/b") == ["full", "full"]
+
+
+def test_what_is_wrong_with_sources_that_were_not_asked_for_is_not_told(host):
+    host.add_unit("A", {"/host/a": host.source(), "/host/bad": {}})
+    assert host.run(source_urls=(SourceUrl("/host/a"),)).errors == ()
+    assert len(host.run(source_urls=(SourceUrl("/host/bad"),)).errors) == 1
 
 
 # Keys.
@@ -312,6 +382,7 @@ def test_a_key_name_that_means_two_keys_fails_its_source_and_nothing_is_encrypte
 
 
 def test_a_condition_that_nothing_looks_at_is_warned_of(host, caplog):
+    host.add_unit("Tar", {"/host/a": host.source()})
     host.write_config(
         "class Never:", "    def evaluate(self): return False", "DefaultUnitRunCondition = Never()"
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from guerillabackup.units.tar_messages import is_bad_index, only_races, summarize
+from guerillabackup.units.tar_messages import is_bad_index, only_races, split_sockets, summarize
 
 CLOSING = "tar: Exiting with failure status due to previous errors"
 CHANGED = 'tar: "./log": file changed as we read it'
@@ -99,3 +99,11 @@ def test_a_summary_has_failures_before_races_and_is_short():
 
 def test_a_summary_of_races_alone_shows_them():
     assert summarize([CHANGED, CLOSING]) == '"./log": file changed as we read it'
+
+
+def test_sockets_are_counted_and_the_other_lines_stay():
+    socket, other = 'tar: "./s": socket ignored', 'tar: "./f": file changed as we read it'
+    assert split_sockets([other]) == (None, [other])
+    assert split_sockets([socket, other]) == ("1 socket left out", [other])
+    left_out = "(100 lines left out)"
+    assert split_sockets([socket, left_out, socket]) == ("at least 2 sockets left out", [left_out])

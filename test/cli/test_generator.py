@@ -1,0 +1,91 @@
+"""`generator run` on a terminal and in cron: what it takes, what it says, and how it ends."""
+
+import os
+import socket
+
+import pytest
+
+DEFINITION = "from guerillabackup.units.tar import TarBackupUnit as backupGeneratorUnitClass\n"
+SELDOM = [10**7, 10**8, None, 0]
+
+
+@pytest.fixture
+def host(tmp_path):
+    """A configuration without keys, and a tree of one file."""
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "file").write_text("content")
+    (tmp_path / "conf" / "units").mkdir(parents=True, mode=0o700)
+    places = {"GeneralPersistencyBaseDir": "state", "GeneralRuntimeDataDir": "run"}
+    places["DefaultFileSystemSinkBaseDir"] = "data"
+    (tmp_path / "conf" / "config").write_text(
+        "".join(f"{key} = {str(tmp_path / name)!r}\n" for key, name in places.items())
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def generate(host, command):
+    return lambda *arguments: command("generator", "run", "--once", *arguments, "--config-dir", host / "conf")
+
+
+def add_unit(host, *names, root="tree"):
+    settings = {"Root": str(host / root), "FullBackupTiming": SELDOM, "IncBackupTiming": SELDOM}
+    (host / "conf" / "units" / "Tar").write_text(DEFINITION)
+    (host / "conf" / "units" / "Tar.config").write_text(
+        f"TarBackupUnitConfigList = {(dict.fromkeys(names, settings))!r}\n"
+    )
+
+
+def test_a_full_backup_of_one_source_is_made_when_it_is_asked_for(host, generate):
+    add_unit(host, "/host/a", "/host/b")
+    assert generate().out.count("stored") == 2
+    assert generate().out == "nothing was due\n"
+    outcome = generate("--full", "--source", "/host/b")
+    assert outcome.status == 0
+    assert outcome.out.count("\n") == 1
+    assert "-b-full" in outcome.out
+    assert "-a-inc" in generate("--source", "/host/a").out
+
+
+def test_an_unknown_source_is_an_error_that_names_the_near_one(host, generate):
+    add_unit(host, "/host/system")
+    outcome = generate("--source", "/host/sytem")
+    assert outcome.status == 1
+    assert outcome.err.endswith("there is no source '/host/sytem'; is /host/system meant?\n")
+
+
+def test_without_a_unit_it_fails_and_says_what_to_type(host, generate):
+    outcome = generate()
+    assert outcome.status == 1
+    assert "no unit is enabled" in outcome.err
+    assert "ln -s" in outcome.err
+    add_unit(host)
+    outcome = generate()
+    assert outcome.status == 1
+    assert "unit Tar has no source" in outcome.err
+    assert generate("--json").document["kind"] == "ConfigError"
+
+
+def test_quiet_writes_nothing_when_all_is_well(host, generate):
+    add_unit(host, "/host/a")
+    assert [generate("--quiet").out for _ in range(2)] == ["", ""]
+    add_unit(host, "/host/a", "/host/b", root="none")
+    outcome = generate("--quiet")
+    assert (outcome.status, outcome.out) == (3, "")
+    assert "is it mounted" in outcome.err
+
+
+def test_sockets_that_are_left_out_are_no_warning_but_said(host, generate):
+    add_unit(host, "/host/a")
+    here = os.getcwd()
+    os.chdir(host / "tree")
+    try:
+        for name in ("one", "two"):
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(name)
+    finally:
+        os.chdir(here)
+    outcome = generate()
+    assert outcome.out.endswith("-a-full (2 sockets left out)\n")
+    assert "socket ignored" not in outcome.err
+    assert generate("--full", "--json").document["warnings"] == ["source /host/a: 2 sockets left out"]
