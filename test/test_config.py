@@ -243,3 +243,23 @@ def test_with_a_main_file_nothing_of_it_is_overlooked(tmp_path):
     (tmp_path / "config").write_text("PipelineStallTimeout = 'x'\n")
     with pytest.raises(ConfigError, match="PipelineStallTimeout"):
         load_configuration_if_any(str(tmp_path))
+
+
+@pytest.mark.parametrize("load", [load_configuration, load_configuration_if_any])
+def test_a_directory_that_cannot_be_entered_is_not_one_without_a_configuration(tmp_path, load):
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    (closed / "config").write_text("")
+    closed.chmod(0)
+    is_root = os.geteuid() == 0
+    try:
+        if is_root:
+            os.seteuid(65534)  # root enters every directory
+        with pytest.raises(ConfigError) as raised:
+            load(str(closed))
+    finally:
+        if is_root:
+            os.seteuid(0)
+        closed.chmod(0o700)
+    assert "cannot be read: Permission denied" in str(raised.value)
+    assert "config init" not in str(raised.value)

@@ -20,6 +20,7 @@ from guerillabackup.errors import BrokenOutputError, ConfigError, ElementNotFoun
 from guerillabackup.restore.chain import Severity
 from guerillabackup.restore.elements import DeletionPlan, dependents_text
 from guerillabackup.restore.service import RestoreService
+from guerillabackup.restore.time_text import describe_time
 
 _STORAGE = click.option(
     "--storage", metavar="DIR", type=PATH, help="Another storage than DefaultFileSystemSinkBaseDir."
@@ -78,6 +79,12 @@ def show(invocation: Invocation, element_id: ElementId, storage: str | None) -> 
     with RestoreService(invocation.configuration_for(storage), storage_directory=storage) as service:
         found = service.elements.get(str(element_id))
         record = service.elements.describe_fully(found)
+        if not invocation.as_json:
+            record |= {
+                key: describe_time(value)
+                for key in ("timestamp", "arrival", "Timestamp")
+                if isinstance(value := record.get(key), int | float)
+            }
         invocation.write_record(record)
         return ExitStatus.INTEGRITY if "problem" in record else None
 

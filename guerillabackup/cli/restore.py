@@ -30,7 +30,10 @@ guerillabackup restore /myhost/system/root --list
     "--to", "target", metavar="DIR", type=PATH, help="Directory to restore into; made if it is not there."
 )
 @click.option(
-    "--at", "at_text", metavar="TIME", help=f"The state as of that time, local without a zone: {EXPECTED}."
+    "--at",
+    "at_text",
+    metavar="TIME",
+    help=f"The state as of that time, local where no zone is named: {EXPECTED}.",
 )
 @click.option(
     "--include",

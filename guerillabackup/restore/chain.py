@@ -6,6 +6,7 @@ possible nothing is guessed: IntegrityError, and naming the element decides. Eve
 number of elements and does not recurse: a source may have a hundred thousand.
 """
 
+import base64
 import enum
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,9 +14,13 @@ from itertools import islice
 
 from guerillabackup.element import BackupType, ElementId
 from guerillabackup.errors import ElementNotFoundError, IntegrityError
+from guerillabackup.restore.time_text import describe_time
 
 MAX_NAMED = 4
 """How many elements a message names before it only counts the rest."""
+
+MAX_SHOWN = 24
+"""Characters of a binary value in a message."""
 
 _Identity = tuple[BackupType, int, bytes | None, bytes | None, bytes | None]
 
@@ -218,7 +223,8 @@ def _choose_target(graph: _Graph, at: float | None) -> tuple[ChainLink, list[str
     if not candidates:
         earliest = min(graph.links, key=lambda link: link.timestamp)
         raise ElementNotFoundError(
-            f"no element is as old as that: the oldest, {earliest.element_id}, is of {earliest.timestamp}"
+            f"no element is as old as that: the oldest, {earliest.element_id}, is of "
+            f"{describe_time(earliest.timestamp)}"
         )
     candidates.sort(key=lambda link: (link.arrival, link.timestamp, link.element_id))
     *others, target = candidates
@@ -314,7 +320,7 @@ def _gap_text(graph: _Graph, target: ChainLink, link: ChainLink) -> str:
     lacking = "names no predecessor" if link.predecessor is None else "follows an element that is not here"
     text = f"element {target.element_id} cannot be restored: incremental {link.element_id} {lacking}"
     if link.predecessor is not None:
-        text += f" (DataUuid {link.predecessor.hex()[:16]}…)"
+        text += f" (DataUuid {_short(link.predecessor)})"
     restorable = graph.restorable()
     if restorable:
         last = max(restorable, key=lambda each: (each.arrival, each.timestamp, each.element_id))
@@ -322,11 +328,17 @@ def _gap_text(graph: _Graph, target: ChainLink, link: ChainLink) -> str:
     return text
 
 
+def _short(identity: bytes) -> str:
+    """The beginning of a binary value as metadata files have it."""
+    text = base64.b64encode(identity).decode("ascii")
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+
+
 def _why_not_restorable(graph: _Graph, link: ChainLink) -> str:
     if link.predecessor is None:
         return "an incremental that names no predecessor"
     if not graph.predecessors(link):
-        return f"it follows an element that is not here (DataUuid {link.predecessor.hex()[:16]}…)"
+        return f"it follows an element that is not here (DataUuid {_short(link.predecessor)})"
     return "no full is at the beginning of its chain"
 
 

@@ -104,7 +104,7 @@ class ElementOperations:
             metainfo = element.get_metadata()
             for key in sorted(metainfo.keys()):
                 value = metainfo.get(key)
-                record[key] = value.hex() if isinstance(value, bytes) else value
+                record[key] = base64.b64encode(value).decode("ascii") if isinstance(value, bytes) else value
         attributes = element.list_extra_data()
         members = None if companion is None else str(companion)
         return record | {"attributes": attributes, "members": members, "locked": element.is_locked()}

@@ -319,8 +319,8 @@ class RestoreService:
             raise KeyUnusableError("it is encrypted, and no private keyring is known")
         if not os.path.lexists(self._private_keyring):
             raise KeyUnusableError(
-                f"the private keyring {self._private_keyring} is not there, and only the one with the key that "
-                "it was encrypted for can help, no new one"
+                f"the private keyring {self._private_keyring} is not there, and only the one with the key "
+                "that it was encrypted for can help, no new one"
             )
         if self._home is None:
             try:

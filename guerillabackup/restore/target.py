@@ -120,7 +120,7 @@ def _refuse_occupied(path: str, names: Sequence[bytes], into_existing: bool) -> 
         abandoned = _abandoned(path, names)
         raise ElementExistsError(
             f"target directory {path} is not empty ({len(names)} entries): name another one, "
-            f"or have it restored into on purpose{'; ' + abandoned if abandoned else ''}"
+            f"or say --into-existing to have it restored into{'; ' + abandoned if abandoned else ''}"
         )
 
 

@@ -9,7 +9,10 @@ from datetime import UTC, datetime, timedelta
 from guerillabackup.element import MAX_TIMESTAMP
 from guerillabackup.errors import ConfigError
 
-EXPECTED = "YYYY-MM-DD, 'YYYY-MM-DD HH:MM[:SS]' with or without Z or +HH:MM, YYYYmmddHHMMSS, @SECONDS"
+EXPECTED = (
+    "YYYY-MM-DD (the end of that day), "
+    "'YYYY-MM-DD HH:MM[:SS]' with or without Z or +HH:MM, YYYYmmddHHMMSS, @SECONDS"
+)
 
 _TIME = re.compile(
     r"(\d{4}-\d{2}-\d{2})(?:[ T](\d{2}:\d{2})(:\d{2}(?:\.\d{1,6})?)?\s?(Z|[+-]\d{2}:?\d{2})?)?", re.ASCII
@@ -35,6 +38,20 @@ def parse_time(text: str) -> float:
     except (ValueError, OverflowError, OSError) as error:
         raise ConfigError(f"time {text!r} does not exist: {error}") from error
     raise ConfigError(f"time {text!r} is not understood: expected {EXPECTED}")
+
+
+def describe_time(seconds: float) -> str:
+    """A moment as local time, as UTC where that differs, and as the number, which `parse_time` takes too."""
+    whole = int(seconds)
+    try:
+        utc = datetime.fromtimestamp(whole, UTC)
+        local = utc.astimezone()
+    except (ValueError, OverflowError, OSError):
+        return f"@{whole}"
+    text = f"{utc:%Y-%m-%d %H:%M:%S}Z"
+    if not local.utcoffset():
+        return f"{text} (@{whole})"
+    return f"{local:%Y-%m-%d %H:%M:%S %z} ({text}, @{whole})"
 
 
 def _last_moment(day: str, minute: str | None, second: str | None, zone: str | None) -> float:

@@ -1,5 +1,6 @@
 """The commands `element list|show|verify|cat|delete`: what they write and how they end."""
 
+import base64
 import json
 import subprocess
 import sys
@@ -70,7 +71,10 @@ def test_a_list_as_json_is_one_document(host, source):
 
 def test_an_element_is_shown_with_its_metadata(host, source):
     _, output, _ = host("element", "show", INC)
-    assert f"Predecessor:                {source.elements[0].get_metadata().data_uuid.hex()}" in output
+    encoded = base64.b64encode(source.elements[0].get_metadata().data_uuid).decode()
+    assert f"Predecessor:                {encoded}" in output
+    assert "2023-11-14 23:13:20Z" in output
+    assert "@1700003600" in output
     status, _, errors = host("element", "show", "/host/20200101000000-tree-full")
     assert status == 1
     assert "is not in the storage" in errors

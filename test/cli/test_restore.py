@@ -57,6 +57,23 @@ def test_a_missing_key_ends_with_5_and_says_where_to_name_it(host):
     assert "--private-keyring" in errors
 
 
+def test_a_private_keyring_that_is_away_is_told_of_without_the_advice_to_make_one(host):
+    with gpg_home(("backup", "default")) as home:
+        host.source(recipient=(home, "backup")).back_up("full")
+    away = ("--private-keyring", host.path / "away")
+    status, _, errors = host("restore", "/host/tree", "--to", host.path / "out", *away)
+    assert status == 5
+    assert f"the private keyring {host.path / 'away'} is not there" in errors
+    assert "key create" not in errors
+
+
+def test_a_time_before_the_first_element_is_answered_with_a_time_to_read(host):
+    host.source().back_up("full")
+    status, _, errors = host("restore", "/host/tree", "--list", "--at", "@0")
+    assert status == 1
+    assert "2023-11-14 22:13:20Z" in errors
+
+
 def test_the_private_keyring_of_the_command_line_decrypts(host):
     with gpg_home(("backup", "default")) as home:
         host.source(recipient=(home, "backup")).back_up("full")
@@ -66,9 +83,10 @@ def test_the_private_keyring_of_the_command_line_decrypts(host):
 
 def test_an_unknown_source_ends_with_1_and_names_close_ones(host):
     host.source().back_up("full")
+    host.source(source="/host/tree.members").store("full", b"list")
     status, _, errors = host("restore", "/host/trie", "--to", host.path / "out")
     assert status == 1
-    assert "did you mean /host/tree" in errors
+    assert "did you mean /host/tree\n" in errors
 
 
 def test_a_target_that_is_not_empty_ends_with_1(host):
@@ -76,6 +94,7 @@ def test_a_target_that_is_not_empty_ends_with_1(host):
     status, _, errors = host("restore", "/host/tree", "--to", host.path)
     assert status == 1
     assert "is not empty" in errors
+    assert "--into-existing" in errors
 
 
 @pytest.mark.parametrize(

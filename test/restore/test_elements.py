@@ -59,7 +59,7 @@ def test_an_element_is_described_with_all_of_its_metadata(operations, make):
     element.set_extra_data("note", b"x")
     record = operations.describe_fully(element)
     assert (record["id"], record["source"], record["type"]) == (str(element.get_element_id()), "/a/b", "full")
-    assert record["DataUuid"] == element.get_metadata().data_uuid.hex()
+    assert base64.b64decode(record["DataUuid"]) == element.get_metadata().data_uuid
     assert (record["attributes"], record["members"], record["locked"]) == (["note"], None, False)
 
 

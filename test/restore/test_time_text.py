@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guerillabackup.errors import ConfigError
-from guerillabackup.restore.time_text import parse_time
+from guerillabackup.restore.time_text import describe_time, parse_time
 
 
 @pytest.fixture
@@ -77,6 +77,12 @@ def test_what_names_no_zone_is_local_time_and_a_day_is_meant_to_its_end(text, mo
 def test_what_is_no_time_is_refused(text):
     with pytest.raises(ConfigError):
         parse_time(text)
+
+
+def test_a_moment_is_told_as_local_time_as_utc_and_as_a_number_that_is_understood(in_berlin):
+    assert describe_time(1700003600.5) == "2023-11-15 00:13:20 +0100 (2023-11-14 23:13:20Z, @1700003600)"
+    assert parse_time("@1700003600") == 1700003600
+    assert describe_time(1e15) == "@1000000000000000"
 
 
 @given(st.text(max_size=30))
