@@ -2,10 +2,11 @@
 # Read by the other scripts: which Python to use.
 
 # Prints the absolute path of a Python of at least 3.11 that can make virtual environments; fails when
-# there is none. What PYTHON names comes first, then what `python3` is, then the newest. Version managers
-# put names on PATH that only fail when they are run, so each one is run and tells where it really is.
+# there is none. What PYTHON names comes first, then the system's, which every user can run: one in somebody's
+# home makes an environment that is of no use to others. Then what `python3` is, then the newest. Version
+# managers put names on PATH that only fail when they are run, so each one is run and tells where it really is.
 find_python() {
-    for candidate in ${PYTHON:+"$PYTHON"} python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3; do
+    for candidate in ${PYTHON:+"$PYTHON"} /usr/bin/python3 python3 python3.14 python3.13 python3.12 python3.11; do
         command -v "$candidate" >/dev/null 2>&1 || continue
         "$candidate" -I -c '
 import sys

@@ -65,7 +65,7 @@ if ! is_usable "$chosen"; then
 fi
 rm -f "$stamp"
 echo "Installing what pyproject.toml names into .venv" >&2
-"$venv/bin/python3" -m pip --disable-pip-version-check --no-input --quiet install --use-pep517 --editable '.[dev]' </dev/null
+"$venv/bin/python3" -m pip --disable-pip-version-check --no-input --quiet --quiet install --use-pep517 --editable '.[dev]' </dev/null
 state >"$stamp.new" || {
     echo "the environment in .venv does not work; remove it and try again" >&2
     exit 1
