@@ -54,7 +54,7 @@ def run_command(
     began = time.perf_counter()
     with subprocess.Popen(
         list(argv),
-        env={**os.environ, **(environment or {})},
+        env={**_users_environment(), **(environment or {})},
         cwd=directory,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -185,3 +185,8 @@ def _session_resident(session: int) -> int:
         if int(fields[3]) == session:
             total += int(fields[21]) * PAGE_SIZE
     return total
+
+
+def _users_environment() -> dict[str, str]:
+    """Ours, but with Python's bytecode cache, as an installed program has it."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
