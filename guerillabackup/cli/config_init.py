@@ -46,7 +46,6 @@ def find_template(name: str = TEMPLATE) -> str:
     places = (
         os.path.join(package, "templates"),
         os.path.join(os.path.dirname(package), "etc", "guerillabackup"),
-        os.path.dirname(package),
     )
     for place in places:
         path = os.path.join(place, name)
@@ -56,15 +55,11 @@ def find_template(name: str = TEMPLATE) -> str:
 
 
 def find_definition() -> str | None:
-    """The tar unit's definition file: of the package, of the system, or of the checkout; None without any."""
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    name = f"{UNIT}.py"
-    places = (
-        os.path.join(package, "templates", "units", name),
-        os.path.join(os.path.dirname(package), "units", name),
-        DOCUMENTED_DEFINITION,
-    )
-    return next((path for path in places if os.path.isfile(path)), None)
+    """The tar unit's definition file, of the package or of the checkout; None where it is not installed."""
+    try:
+        return find_template(os.path.join("units", f"{UNIT}.py"))
+    except ConfigError:
+        return None
 
 
 def plan(
