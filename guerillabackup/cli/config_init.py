@@ -46,6 +46,7 @@ def find_template(name: str = TEMPLATE) -> str:
     places = (
         os.path.join(package, "templates"),
         os.path.join(os.path.dirname(package), "etc", "guerillabackup"),
+        os.path.dirname(package),
     )
     for place in places:
         path = os.path.join(place, name)
