@@ -11,6 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from guerillabackup.cli.config_check_sources import (
+    TAR_SOURCES,
+    find_source_problems,
+    find_source_warnings,
+    warn_of_nothing,
+)
 from guerillabackup.config import Configuration, execute_definition, load_configuration
 from guerillabackup.config_keys import Key
 from guerillabackup.errors import ConfigError, KeyUnusableError
@@ -23,7 +29,6 @@ from guerillabackup.units.tar_source import parse_sources
 EXPIRY_WARNING = 30 * 86400
 """Seconds before the end of a key from which on it is warned of."""
 _REQUIRED = ("GeneralPersistencyBaseDir", "GeneralRuntimeDataDir", "DefaultFileSystemSinkBaseDir")
-TAR_SOURCES = "TarBackupUnitConfigList"
 
 
 def _check_tar_sources(value: Any) -> Sequence[str]:
@@ -122,6 +127,11 @@ def _check_units(configuration: Configuration, outcome: CheckOutcome) -> list[Co
         except ConfigError as error:
             outcome.problems += error.problems
     outcome.problems += _shared_sources(overlays)
+    for overlay in overlays.values():
+        outcome.problems += find_source_problems(overlay)
+        outcome.warnings += find_source_warnings(overlay)
+    if len(overlays) == len(listing.units):
+        outcome.warnings += warn_of_nothing(configuration.directory, overlays)
     return list(overlays.values())
 
 

@@ -1,27 +1,22 @@
 """What to type to activate a unit, with the paths of this installation.
 
-The definition files lie in units/ of a checkout, and beside the templates of an installed package.
 Touches: os, shlex.
 """
 
 import os
 import shlex
 
-from guerillabackup.cli.config_init import find_template
+from guerillabackup.cli.config_init import UNIT, find_definition, find_template
 from guerillabackup.config import UNITS_DIRECTORY
-from guerillabackup.errors import ConfigError
-
-UNIT = "TarBackupUnit"
 
 
 def activation_commands(config_directory: str) -> tuple[str, ...]:
     """The commands that activate the tar unit; none where this installation lacks its files."""
     target = os.path.join(config_directory, UNITS_DIRECTORY, UNIT)
-    try:
-        definition = find_template(f"units/{UNIT}.py")
-        template = find_template(f"units/{UNIT}.config.template")
-    except ConfigError:
+    definition = find_definition()
+    if definition is None:
         return ()
+    template = find_template(f"units/{UNIT}.config.template")
     return (
         f"ln -s {shlex.quote(definition)} {shlex.quote(target)}",
         f"cp {shlex.quote(template)} {shlex.quote(target)}.config",

@@ -61,7 +61,7 @@ def list_units(directory: str) -> UnitListing:
             if not os.path.lexists(path.removesuffix(OVERLAY_SUFFIX)):
                 warnings.append(
                     f"{path}: there is no unit {name.removesuffix(OVERLAY_SUFFIX)} for it; activate one with:"
-                    f" ln -s /usr/share/guerillabackup/units/… {path.removesuffix(OVERLAY_SUFFIX)}"
+                    f" ln -s DEFINITION-FILE {path.removesuffix(OVERLAY_SUFFIX)}"
                 )
         else:
             warnings.append(f"{path}: ignored, because a unit's name is of letters and digits only")
@@ -70,6 +70,11 @@ def list_units(directory: str) -> UnitListing:
 
 def load_unit_class(unit: UnitFile, execute: Executor) -> type[SchedulableGeneratorUnitInterface]:
     """The class its definition file binds; raises ConfigError."""
+    if os.path.islink(unit.path) and not os.path.exists(unit.path):
+        raise ConfigError(
+            f"{unit.path}: is a symbolic link to {os.readlink(unit.path)}, which is not there;"
+            " link it to a definition file of this installation"
+        )
     unit_class = execute(unit.path).get(CLASS_NAME)
     if unit_class is None:
         raise ConfigError(f"{unit.path}: does not bind {CLASS_NAME} to the class of the unit")

@@ -45,7 +45,7 @@ from guerillabackup.units.tar_memory import (
 from guerillabackup.units.tar_place import without_storage
 from guerillabackup.units.tar_run import downstream_elements
 from guerillabackup.units.tar_snapshot import BadIndexError
-from guerillabackup.units.tar_source import TarSource, split_sources
+from guerillabackup.units.tar_source import TarSource, find_idle_excludes, find_unencrypted, split_sources
 
 CONFIG_KEY = "TarBackupUnitConfigList"
 EXTRAS = "extras.current"
@@ -108,9 +108,11 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
             for url, error in self._refused.items()
             if self._is_wanted(url) and self._pause(url, self._context.clock()) <= 0
         ]
-        for source in self._sources:
-            if not self._is_wanted(source.source_url):
-                continue
+        wanted = [source for source in self._sources if self._is_wanted(source.source_url)]
+        unencrypted = find_unencrypted(wanted, self._context.configuration)
+        if unencrypted is not None:
+            log.warning("unit %s: %s", self._unit_name, unencrypted)
+        for source in wanted:
             now = self._context.clock()
             due = self._due(source, now)
             if due.seconds <= 0 and self._pause(source.source_url, now) <= 0:
@@ -170,6 +172,8 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
     def _back_up(self, source: TarSource, due: Due) -> SourceOutcome:
         """One element of one source; its failure is in the outcome."""
         url = source.source_url
+        for warning in find_idle_excludes(source):
+            self._warn(url, warning)
         try:
             with storage_errors("the backup failed"):
                 # Nothing is begun before what is pending, and uses the same files, was remembered.

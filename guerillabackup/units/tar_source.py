@@ -1,6 +1,7 @@
 """One source of a TarBackupUnit: what its configuration says, and the tar command for it. No I/O."""
 
 import difflib
+import posixpath
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ DEFAULT_EXCLUDE = ("./var/lib/guerillabackup/data",)
 """What is left out of a backup of / that names nothing to leave out."""
 MAX_INDEX_PREFIX = 230
 """Characters of an index file's name before `.index.bz2.` and a time; 255 in all."""
+MAX_NAMED = 3
+"""Sources that one message names."""
 
 _POLICY = re.compile(r"[A-Za-z0-9 ./-]+")
 
@@ -160,11 +163,69 @@ def _parse_source(source_url: SourceUrl, settings: object) -> TarSource:
         problems.append(
             "FullBackupTiming is not set; weekly: 'FullBackupTiming': [590400, 619200, 604800, 0]"
         )
+    if values.get("full_override") is None:
+        problems += _outside_root(values.get("include", ()), values.get("root", "/"))
     if problems:
         raise ConfigError(*problems)
     if "exclude" not in values and values.get("root", "/") == "/":
         values["exclude"] = DEFAULT_EXCLUDE
     return TarSource(source_url=source_url, **values)
+
+
+def _outside_root(include: Sequence[str], root: str) -> list[str]:
+    """What tar would take from elsewhere than below the root, without a word."""
+    problems = []
+    for member in include:
+        place = posixpath.normpath(posixpath.join(root, member))
+        below = posixpath.relpath(place, root)
+        if ".." in member.split("/"):
+            remedy = f"write {_member(below)!r}" if not below.startswith("..") else "choose a Root above it"
+            problems.append(f"Include: {member!r} has '..' and means {place}: {remedy}")
+        elif member.startswith("/") and posixpath.normpath(root).strip("/"):
+            inside = not below.startswith("..")
+            remedy = (
+                f"write {_member(below)!r}" if inside else "set Root to '/', or give it a source of its own"
+            )
+            problems.append(f"Include: {member!r} is not taken as below Root {root!r}: {remedy}")
+    return problems
+
+
+def _member(below: str) -> str:
+    return below if below == "." else f"./{below}"
+
+
+def find_idle_excludes(source: TarSource) -> list[str]:
+    """Why patterns of Exclude never match anything, so that what they mean is backed up."""
+    if source.full_override is not None:
+        return []
+    found = []
+    has_absolute = any(member.startswith("/") for member in source.include)
+    for pattern in source.exclude:
+        if pattern in DEFAULT_EXCLUDE:
+            continue
+        better = pattern.rstrip("/") or pattern
+        if better.startswith("/") and not has_absolute:
+            better = f".{better}" if "." in source.include else better.lstrip("/")
+        if better != pattern:
+            found.append(
+                f"Exclude: {pattern!r} never matches, because names begin as those of Include do and end"
+                f" without '/'; write {better!r}"
+            )
+    return found
+
+
+def find_unencrypted(sources: Sequence[TarSource], configuration: Mapping[str, Any]) -> str | None:
+    """Say which sources go into the storage unencrypted; None when none does."""
+    if configuration.get("GeneralDefaultEncryptionElement") is not None:
+        return None
+    names = [source.source_url.text for source in sources if source.encryption_key is None]
+    if not names:
+        return None
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return (
+        f"elements of {', '.join(names[:MAX_NAMED])}{more} are not encrypted:"
+        " GeneralDefaultEncryptionElement is not set"
+    )
 
 
 def _unknown_settings(settings: Mapping[Any, Any]) -> list[str]:

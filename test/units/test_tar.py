@@ -176,7 +176,11 @@ def test_the_spool_of_a_source_is_never_in_its_backup(tmp_path):
     touch(bench.spool / "element")
     touch(tmp_path / "deeper" / "s[p]*o\\ol" / "file")
     touch(tmp_path / "sp" / "file")
-    for settings in ({"Include": [".", "deeper"]}, {"Exclude": ["nothing"]}, {"Include": [str(tmp_path)]}):
+    for settings in (
+        {"Include": [".", "deeper"]},
+        {"Exclude": ["nothing"]},
+        {"Root": "/", "Include": [str(tmp_path)]},
+    ):
         outcome = bench.run(FullBackupTiming=ALWAYS, **settings)
         assert outcome.error is None
         names = members(bench.chain()[-1])

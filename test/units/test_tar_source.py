@@ -4,7 +4,13 @@ import pytest
 
 from guerillabackup.element import BackupType, SourceUrl
 from guerillabackup.errors import ConfigError
-from guerillabackup.units.tar_source import TarSource, parse_sources, split_sources
+from guerillabackup.units.tar_source import (
+    TarSource,
+    find_idle_excludes,
+    find_unencrypted,
+    parse_sources,
+    split_sources,
+)
 
 TIMING = [1, 2, None, None]
 
@@ -151,3 +157,61 @@ def test_what_is_included_is_never_taken_for_an_option():
 def test_the_index_is_used_only_where_there_is_one():
     assert not any("incremental" in part for part in parse().tar_command(None, 5))
     assert "--listed-incremental=/state/x" in parse().tar_command("/state/x", 5)
+
+
+def settings(**values):
+    return {"/host/a": {"FullBackupTiming": [0, 60, None, None], **values}}
+
+
+@pytest.mark.parametrize(
+    ("root", "member", "remedy"),
+    [
+        ("/srv", "/etc", "set Root to '/'"),
+        ("/srv", "/srv/www", "write './www'"),
+        ("/srv", "/srv", "write '.'"),
+        ("/srv", "../etc", "choose a Root above it"),
+        ("/srv", "a/../b", "write './b'"),
+        ("/", "./..", "write '.'"),
+    ],
+)
+def test_what_is_not_below_the_root_is_refused_with_what_to_write(root, member, remedy):
+    with pytest.raises(ConfigError) as error:
+        parse_sources(settings(Root=root, Include=[member]))
+    assert remedy in str(error.value)
+
+
+def test_an_absolute_name_below_a_root_of_all_is_allowed():
+    (source,) = parse_sources(settings(Root="/", Include=["/etc", "./..."]))
+    assert source.include == ("/etc", "./...")
+
+
+def test_a_command_of_the_sites_own_takes_no_names_from_include():
+    parse_sources(settings(Root="/srv", Include=["/etc"], FullOverrideCommand=["dump"]))
+
+
+@pytest.mark.parametrize(
+    ("include", "pattern", "better"),
+    [
+        (["."], "/proc", "./proc"),
+        (["."], "./proc/", "./proc"),
+        (["."], "/proc/", "./proc"),
+        (["etc"], "/etc/x", "etc/x"),
+        (["/etc"], "/etc/x/", "/etc/x"),
+        (["/etc"], "/etc/x", None),
+        (["."], "./proc", None),
+        (["."], "*.o", None),
+    ],
+)
+def test_a_pattern_that_never_matches_is_told_with_a_better_one(include, pattern, better):
+    (source,) = parse_sources(settings(Include=include, Exclude=[pattern]))
+    found = find_idle_excludes(source)
+    assert len(found) == (better is not None)
+    assert all(text.endswith(f"write {better!r}") for text in found)
+
+
+def test_sources_that_are_not_encrypted_are_named():
+    listed = {f"/host/{number}": settings()["/host/a"] for number in range(5)}
+    sources = parse_sources({**listed, "/host/own": {**settings()["/host/a"], "EncryptionKey": "mine"}})
+    assert "elements of /host/0, /host/1, /host/2 and 2 more are not" in find_unencrypted(sources, {})
+    assert find_unencrypted(sources, {"GeneralDefaultEncryptionElement": object()}) is None
+    assert find_unencrypted([source for source in sources if source.encryption_key], {}) is None
