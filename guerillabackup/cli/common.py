@@ -2,9 +2,10 @@
 
 A command's function is decorated with `shared(example=…)` below its click decorator and gets an `Invocation`
 as its first argument; it returns None or an ExitStatus, and raises the errors of errors.py.
-Touches: os, resource, sys.
+Touches: os, resource, signal, sys.
 """
 
+import contextlib
 import enum
 import errno
 import functools
@@ -156,6 +157,7 @@ def shared(*, example: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
         @functools.wraps(function)
         def invoke(*positional: Any, config_dir: str, as_json: bool, debug: bool, **arguments: Any) -> Any:
             _set_up_logging(debug)
+            _end_in_order()
             _require_open_files()
             invocation = Invocation(os.path.abspath(config_dir), as_json, debug)
             return function(invocation, *positional, **arguments)
@@ -262,6 +264,20 @@ def _require_open_files() -> None:
             f"and at least {MIN_OPEN_FILES} are needed"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (MIN_OPEN_FILES, hard))
+
+
+def _end_in_order() -> None:
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does: with what it began taken back."""
+    import signal
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup wants it to go on
+            # Only a main thread may ask for this; what runs in another one has no signals to answer.
+            with contextlib.suppress(ValueError):
+                signal.signal(number, interrupt)
 
 
 def _set_up_logging(debug: bool) -> None:

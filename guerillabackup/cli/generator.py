@@ -3,8 +3,6 @@
 Arguments, output and exit status; it joins the generator's service to the terminal.
 """
 
-import signal
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -69,9 +67,6 @@ def run(
     from guerillabackup.generator.service import run_once
 
     configuration = invocation.configuration()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup wants it to go on
-            signal.signal(number, _interrupt)
     warnings: list[str] = []
     try:
         with invocation.progress() as show:
@@ -129,8 +124,3 @@ def _tell(invocation: Invocation, outcome: "RunOutcome") -> None:
             invocation.say(f"ran for {source.source_url} and stored nothing: this is the test mode")
     if not sources and not outcome.errors:
         invocation.say("nothing was due")
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """End as Ctrl-C does: programs are stopped, and the commands after a backup are run."""
-    raise KeyboardInterrupt

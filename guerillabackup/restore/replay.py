@@ -84,7 +84,10 @@ class ArchiveReplay:
             missing = self._check(target)
         self._settle(target, troubles, missing)
         if self._patterns and keep_only(target.unpack_fd, self._patterns.match) == 0:
-            self.warnings.append("nothing of what was asked for is left at the end of the chain")
+            self.problems.append(
+                "nothing of what was asked for is left in this state: it was deleted before; "
+                "name an earlier one with --at or --element"
+            )
 
     def _rename(
         self, element: StorageBackupDataElementInterface, target: RestoreTarget, survey: ArchiveSurvey

@@ -2,6 +2,10 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 from cli_host import configured_host
@@ -133,9 +137,9 @@ def test_the_state_of_a_time_is_restored(host):
     source.back_up("full")
     (source.tree / "later").write_text("later")
     source.back_up("inc")
-    for time, names in (("2023-11-14T22:30Z", ["etc"]), ("@1700003600", ["etc", "later"])):
-        host("restore", "/host/tree", "--to", host.path / time, "--at", time)
-        assert sorted(os.listdir(host.path / time)) == names
+    for moment, names in (("2023-11-14T22:30Z", ["etc"]), ("@1700003600", ["etc", "later"])):
+        host("restore", "/host/tree", "--to", host.path / moment, "--at", moment)
+        assert sorted(os.listdir(host.path / moment)) == names
 
 
 def test_the_listing_has_the_chain_and_the_members(host):
@@ -195,3 +199,40 @@ def test_what_could_not_be_unpacked_whole_is_not_merged_and_the_message_says_so(
     assert (status, output) == (1, "")
     assert f"nothing was changed in {host.path / 'out'}" in errors
     assert (host.path / "out" / "etc" / "passwd").read_text() == "good"
+
+
+def test_a_choice_of_what_was_deleted_ends_with_1_and_says_where_to_look(host):
+    source = host.source()
+    source.back_up("full")
+    (source.tree / "etc" / "passwd").unlink()
+    source.back_up("inc")
+    status, _, errors = host("restore", "/host/tree", "--to", host.path / "out", "--include", "etc/passwd")
+    assert status == 1
+    assert "--at or --element" in errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_restore_that_is_told_to_end_leaves_no_homes_and_no_staging(host, tmp_path, number):
+    source = host.source()
+    (source.tree / "big").write_bytes(os.urandom(1 << 20) * 64)
+    source.back_up("full")
+    target = host.path / "out"
+    target.mkdir()
+    (target / "own").write_text("own")
+    (tmp_path / "tmp").mkdir()
+    program = "from guerillabackup.cli.main import main; main()"
+    arguments = ["restore", "/host/tree", "--to", str(target), "--into-existing"]
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments, "--config-dir", str(host.path / "etc")],
+        env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while child.poll() is None and not [name for name in os.listdir(target) if name != "own"]:
+        time.sleep(0.005)
+    child.send_signal(number)
+    _, errors = child.communicate(timeout=60)
+    assert child.returncode in (0, 130), errors
+    if child.returncode == 130:
+        assert os.listdir(target) == ["own"]
+    assert os.listdir(tmp_path / "tmp") == []
