@@ -7,18 +7,17 @@ Touches: os.
 """
 
 import os
-from collections.abc import Iterator
-from itertools import islice
 from typing import BinaryIO
 
 from guerillabackup import osfile
 from guerillabackup.errors import StateError
 
 BLOCK_SIZE = 1 << 20
-MAX_FIELD_SIZE = 1 << 20
-"""Bytes of one field of an index; a name is much shorter."""
+MAX_HELD_SIZE = 4 << 20
+"""Bytes of one directory's record that are held in memory; of a longer one only the head is looked at."""
 _HEAD_FIELDS = 6
 _INODE, _NAME = 4, 5
+_RECORD_END = b"\0\0\0"
 
 
 class BadIndexError(StateError):
@@ -41,29 +40,87 @@ def forget_moved_directories(index_path: str, root: str) -> int:
         descriptor = os.open(temporary, flags, 0o600)
         with os.fdopen(descriptor, "wb", buffering=BLOCK_SIZE) as target:
             target.write(header)
-            fields = _fields(iter(lambda: source.read(BLOCK_SIZE), b""), index_path)
-            target.write(next(fields, b"") + b"\0" + next(fields, b"") + b"\0")
-            forgotten = _copy_records(fields, target, os.fsencode(root), index_path)
+            forgotten = _IndexCopy(source, target, os.fsencode(root), index_path).run()
         os.rename(temporary, index_path)
     return forgotten
 
 
-def _copy_records(fields: Iterator[bytes], target: BinaryIO, root: bytes, index_path: str) -> int:
-    """Copy each directory that is there: its head, and its entries up to two empty fields."""
-    forgotten = 0
-    while head := list(islice(fields, _HEAD_FIELDS)):
-        is_kept = len(head) == _HEAD_FIELDS and _is_there(os.path.join(root, head[_NAME]), head[_INODE])
-        forgotten += not is_kept
-        if is_kept:
-            target.write(b"\0".join(head) + b"\0")
-        while entry := next(fields, b""):
+class _IndexCopy:
+    """Copies the records of an index behind its header, but for those of directories that moved.
+
+    A record is six fields and the directory's entries, each ended by a zero byte, then two zero bytes more.
+    Whole records are found in what is in memory; of one that is too long for that only the head is.
+    """
+
+    def __init__(self, source: BinaryIO, target: BinaryIO, root: bytes, index_path: str) -> None:
+        self._source = source
+        self._target = target
+        self._root = root
+        self._index_path = index_path
+        self._data = b""
+        self._start = 0
+
+    def run(self) -> int:
+        """How many records were left out; raises BadIndexError."""
+        self._copy_time()
+        forgotten = 0
+        while self._data[self._start :] or self._read_more():
+            end = self._data.find(_RECORD_END, self._start)
+            if end >= 0:
+                end += len(_RECORD_END)
+                head = self._data[self._start : end].split(b"\0", _HEAD_FIELDS)
+                is_kept = self._is_kept(head)
+                if is_kept:
+                    self._target.write(self._data[self._start : end])
+                self._start = end
+            elif len(self._data) - self._start < MAX_HELD_SIZE:
+                if not self._read_more():
+                    raise self._bad()
+                continue
+            else:
+                is_kept = self._is_kept(self._data[self._start :].split(b"\0", _HEAD_FIELDS))
+                self._copy_long_record(is_kept=is_kept)
+            forgotten += not is_kept
+        return forgotten
+
+    def _copy_time(self) -> None:
+        """The two fields in front of the records."""
+        end = -1
+        for _ in range(2):
+            while (end_of_field := self._data.find(b"\0", end + 1)) < 0:
+                if not self._read_more():
+                    raise self._bad()
+            end = end_of_field
+        self._target.write(self._data[: end + 1])
+        self._start = end + 1
+
+    def _copy_long_record(self, *, is_kept: bool) -> None:
+        """Copy, or pass over, a record block by block; its end may be in two of them."""
+        while (end := self._data.find(_RECORD_END, self._start)) < 0:
+            whole = len(self._data) - len(_RECORD_END)
             if is_kept:
-                target.write(entry + b"\0")
-        if len(head) < _HEAD_FIELDS or next(fields, None) != b"":
-            raise BadIndexError(f"index {index_path} is cut off, or holds what is no directory")
+                self._target.write(self._data[self._start : whole])
+            self._start = whole
+            if not self._read_more():
+                raise self._bad()
+        end += len(_RECORD_END)
         if is_kept:
-            target.write(b"\0\0")
-    return forgotten
+            self._target.write(self._data[self._start : end])
+        self._start = end
+
+    def _is_kept(self, head: list[bytes]) -> bool:
+        if len(head) <= _HEAD_FIELDS or not all(head[:_HEAD_FIELDS]):
+            raise self._bad()
+        return _is_there(os.path.join(self._root, head[_NAME]), head[_INODE])
+
+    def _read_more(self) -> bool:
+        block = self._source.read(BLOCK_SIZE)
+        self._data = self._data[self._start :] + block
+        self._start = 0
+        return bool(block)
+
+    def _bad(self) -> BadIndexError:
+        return BadIndexError(f"index {self._index_path} is cut off, or holds what is no directory")
 
 
 def _is_there(path: bytes, inode: bytes) -> bool:
@@ -71,15 +128,3 @@ def _is_there(path: bytes, inode: bytes) -> bool:
         return os.lstat(path).st_ino == int(inode)
     except (OSError, ValueError):
         return False
-
-
-def _fields(blocks: Iterator[bytes], index_path: str) -> Iterator[bytes]:
-    """What stands between zero bytes."""
-    rest = b""
-    for block in blocks:
-        *complete, rest = (rest + block).split(b"\0")
-        yield from complete
-        if len(rest) > MAX_FIELD_SIZE:
-            raise BadIndexError(f"index {index_path} has a field of more than {MAX_FIELD_SIZE} bytes")
-    if rest:
-        raise BadIndexError(f"index {index_path} is cut off")

@@ -117,3 +117,27 @@ def test_an_index_of_many_directories_is_read_in_pieces(tmp_path):
     assert forget_moved_directories(str(tmp_path / "index"), str(tmp_path)) == 20_000
     assert (tmp_path / "index").read_bytes() == b"GNU tar-1.34-2\n1700000000\x000\0"
     assert not os.path.exists(tmp_path / "index.tmp")
+
+
+@pytest.mark.parametrize("block_size", [1, 2, 3, 7, 64, 1000])
+@pytest.mark.parametrize("held_size", [40, 200, 1 << 20])
+def test_whatever_is_held_in_memory_the_index_comes_out_the_same(
+    tmp_path, monkeypatch, block_size, held_size
+):
+    header = b"GNU tar-1.34-2\n1700000000\x00123\x00"
+    kept, dropped = b"", b""
+    for number in range(12):
+        directory = tmp_path / f"d{number}"
+        directory.mkdir()
+        is_moved = number % 3 == 1
+        inode = directory.stat().st_ino + is_moved
+        entries = b"".join(b"Yentry%d\x00" % entry for entry in range(number * 9))
+        record = b"0\x001700000000\x005\x0064768\x00%d\x00./d%d\x00" % (inode, number) + entries + b"\x00\x00"
+        kept += b"" if is_moved else record
+        dropped += record
+    index = tmp_path / "index"
+    index.write_bytes(header + dropped)
+    monkeypatch.setattr("guerillabackup.units.tar_snapshot.BLOCK_SIZE", max(block_size, 16))
+    monkeypatch.setattr("guerillabackup.units.tar_snapshot.MAX_HELD_SIZE", held_size)
+    assert forget_moved_directories(str(index), str(tmp_path)) == 4
+    assert index.read_bytes() == header + kept
