@@ -183,6 +183,9 @@ def read_passphrase(path: str) -> str:
         text = line.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"passphrase file {path}: cannot be read: {error}") from error
+    if text != text.strip():
+        # gpg itself drops them in some places and not in others.
+        raise ConfigError(f"passphrase file {path}: the passphrase begins or ends with a blank")
     if not text or not text.isprintable():
         raise ConfigError(f"passphrase file {path}: its first line is no passphrase of printable characters")
     return text

@@ -101,9 +101,19 @@ def show(invocation: Invocation, element_id: ElementId, storage: str | None) -> 
     is_flag=True,
     help="Only warn of elements that are not signed, or by a key that is not known here.",
 )
+@click.option(
+    "--private-keyring",
+    metavar="DIR",
+    help="A keyring with public signing keys too, for GeneralPrivateKeyringDir.",
+)
 @_STORAGE
 def verify(
-    invocation: Invocation, names: tuple[str, ...], is_all: bool, accept_unverified: bool, storage: str | None
+    invocation: Invocation,
+    names: tuple[str, ...],
+    is_all: bool,
+    accept_unverified: bool,
+    private_keyring: str | None,
+    storage: str | None,
 ) -> ExitStatus | None:
     """Verify digest, signature and chain of elements or of whole sources.
 
@@ -118,14 +128,16 @@ def verify(
         RestoreService(
             invocation.configuration_for(storage),
             storage_directory=storage,
+            private_keyring=private_keyring,
             accept_unverified=accept_unverified,
             listen=listen,
         ) as service,
     ):
+        found = service.elements.verify(names)
 
         def records() -> Iterator[Mapping[str, Any]]:
             nonlocal violations, lacking
-            for finding in service.elements.verify(names):
+            for finding in found:
                 violations += finding.severity is Severity.VIOLATION
                 lacking += finding.lacks_key
                 severity = "ok" if finding.severity is None else finding.severity.value

@@ -25,7 +25,7 @@ PENDING = "state.pending"
 
 _NEW_CHAINS = "to let every source of this unit begin a new chain with a full backup"
 _REMEDIES = {
-    STATE: f"put back a copy of it, or remove it {_NEW_CHAINS}",
+    STATE: f"remove it {_NEW_CHAINS}",
     PENDING: f"remove it and {STATE} {_NEW_CHAINS}",
 }
 _OTHER_REMEDY = "nothing of it is needed for the next backup"

@@ -231,12 +231,14 @@ def _choose_target(graph: _Graph, at: float | None) -> tuple[ChainLink, list[str
     if not others or _is_thinned_out(graph, target, others):
         return target, []
     later = [link for link in others if link.timestamp > target.timestamp]
-    text = f"{len(candidates)} separate chains: took {target.element_id}, whose end arrived last"
     if later:
-        text += f"; by their own timestamps {_name(later)} is later"
-    else:
-        text += f"; the others end with {_name(others)}"
-    return target, [text]
+        # Copying a storage changes what arrived last, and a part of a chain may be missing: no guess.
+        raise IntegrityError(
+            f"{len(candidates)} separate chains: {target.element_id} arrived last, but by their own "
+            f"timestamps {_name(later)} is later; name the element to restore"
+        )
+    text = f"{len(candidates)} separate chains: took {target.element_id}, whose end arrived last"
+    return target, [f"{text}; the others end with {_name(others)}"]
 
 
 def _last_ones_before(graph: _Graph, heads: Sequence[ChainLink], at: float) -> list[ChainLink]:

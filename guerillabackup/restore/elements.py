@@ -139,22 +139,29 @@ class ElementOperations:
 
         Without names everything is verified. Of sources and of everything, files that belong to no element
         are told of too. One finding without severity stands for each element that is in order. Raises for a
-        name that is neither.
+        name that is neither, and for a storage without any element, before the first finding.
         """
         if names:
             sources, single = self._resolve(names)
         else:
             sources, single = self.sources(), []
+            if not sources:
+                raise ElementNotFoundError("the storage has no elements at all: is it the right directory")
+        return self._verify(sources, single, is_all=not names)
+
+    def _verify(
+        self, sources: Sequence[SourceUrl], single: Sequence[ElementId], *, is_all: bool
+    ) -> Iterator[Finding]:
         for source_url in sources:
             yield from self._verify_source(source_url, None)
-            if names:
+            if not is_all:
                 yield from self.find_leftovers(source_url)
         by_source: dict[SourceUrl, set[ElementId]] = {}
         for element_id in single:
             by_source.setdefault(element_id.source_url, set()).add(element_id)
         for source_url, wanted in by_source.items():
             yield from self._verify_source(source_url, wanted)
-        if not names:
+        if is_all:
             yield from self.find_leftovers()
 
     def plan_deletion(self, names: Sequence[str]) -> DeletionPlan:

@@ -25,12 +25,12 @@ def make_rules(
 ) -> VerifyRules:
     """Rules by the keyrings, asked in their order; `trusted` as `verify_metainfo` takes it.
 
-    Where signatures are required, elements without one, or by a key that none of the keyrings has, are
-    violations, unless they are to be accepted all the same.
+    Elements without a signature are violations where signatures are required, those whose signature cannot be
+    checked everywhere, unless they are to be accepted all the same.
     """
-    is_violation = is_required and not accept_unverified
+    unsigned, unverifiable = is_required and not accept_unverified, not accept_unverified
     if not keyrings:
-        return VerifyRules(None, None, is_violation, is_violation)
+        return VerifyRules(None, None, unsigned, unverifiable)
 
     def check_metadata(metainfo: BackupElementMetainfo, source_url: SourceUrl) -> SignatureResult:
         return _ask(keyrings, lambda keyring: verify_metainfo(keyring, metainfo, source_url, trusted))
@@ -38,16 +38,16 @@ def make_rules(
     def check_data(descriptor: int, signature: bytes) -> SignatureResult:
         return _ask(keyrings, lambda keyring: keyring.verify_file(descriptor, signature))
 
-    return VerifyRules(check_metadata, check_data, is_violation, is_violation)
+    return VerifyRules(check_metadata, check_data, unsigned, unverifiable)
 
 
 def knows_signers(keyrings: Iterable[Keyring]) -> bool:
-    """Whether keys of others that sign were put there, so that genuine elements are expected to be signed."""
-    return any(
-        KeyPurpose.SIGN in key.purposes and not key.has_secret
-        for keyring in keyrings
-        for key in keyring.list_keys()
-    )
+    """Whether there are keys that do not encrypt, so that genuine elements are expected to be signed.
+
+    Keys that encrypt are there for that, whatever else they could do; a revoked one of those that sign has no
+    purpose any more, and still says that signatures are to be expected.
+    """
+    return any(KeyPurpose.ENCRYPT not in key.purposes for keyring in keyrings for key in keyring.list_keys())
 
 
 def _ask(keyrings: Sequence[Keyring], check: Callable[[Keyring], SignatureResult]) -> SignatureResult:

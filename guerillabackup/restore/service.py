@@ -99,6 +99,8 @@ class RestoreService:
         )
         self._configuration = configuration
         self._private_keyring = private_keyring or configuration.get("GeneralPrivateKeyringDir")
+        if private_keyring is not None and not os.path.isdir(private_keyring):
+            raise KeyUnusableError(f"the private keyring {private_keyring} is not there, or is no directory")
         if passphrase_file is not None:
             read_passphrase(passphrase_file)
         self._passphrase_file = passphrase_file
@@ -352,7 +354,9 @@ def _make_rules(
     trusted = configuration.get("GeneralTrustedSigningKeys")
     is_required = configuration.get("GeneralRequireSignatures")
     if is_required is None:
-        is_required = bool(configuration.get("GeneralSigningKey") or trusted) or knows_signers(private)
+        is_required = bool(configuration.get("GeneralSigningKey") or trusted) or knows_signers(
+            [*own, *private]
+        )
     return make_rules([*own, *private], trusted, is_required=is_required, accept_unverified=accept_unverified)
 
 

@@ -7,6 +7,7 @@ may be a link to anywhere. Touches: os, subprocess, tempfile.
 import contextlib
 import errno
 import os
+import secrets
 import stat
 import subprocess
 import tempfile
@@ -219,20 +220,39 @@ def _merge_directory(source_fd: int, target_fd: int) -> None:
 def _move(source_fd: int, target_fd: int, name: bytes) -> None:
     """A rename keeps links, attributes and holes as they are, and replaces a file in one step.
 
-    Where another file system is mounted in the target it has to be a copy: holes and attributes stay then.
+    Where another file system is mounted in the target it has to be a copy: holes and attributes stay then,
+    and what is there is replaced only once the copy is complete.
     """
     try:
         os.replace(name, name, src_dir_fd=source_fd, dst_dir_fd=target_fd)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        paths = [b"/proc/self/fd/%d/%b" % (descriptor, name) for descriptor in (source_fd, target_fd)]
-        argv = [b"cp", b"--archive", b"--remove-destination", b"--no-target-directory", b"--", *paths]
-        environment = {**os.environ, "LC_ALL": "C"}
-        result = subprocess.run(argv, pass_fds=(source_fd, target_fd), env=environment, capture_output=True)
-        if result.returncode != 0:
-            words = os.fsdecode(result.stderr).strip().splitlines()[-1:]
-            raise StorageError(f"cannot copy {name!r} to another file system: {' '.join(words)}") from error
+        copy = b"%b%b" % (os.fsencode(STAGING_PREFIX), secrets.token_hex(8).encode("ascii"))
+        try:
+            _copy_file(source_fd, name, target_fd, copy)
+            os.replace(copy, name, src_dir_fd=target_fd, dst_dir_fd=target_fd)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(copy, dir_fd=target_fd)
+            raise
+
+
+def _copy_file(source_fd: int, name: bytes, target_fd: int, copy: bytes) -> None:
+    """Copy a file, link or special file with all it has under a name of its own, a file durably."""
+    paths = [b"/proc/self/fd/%d/%b" % (source_fd, name), b"/proc/self/fd/%d/%b" % (target_fd, copy)]
+    argv = [b"cp", b"--archive", b"--no-target-directory", b"--", *paths]
+    environment = {**os.environ, "LC_ALL": "C"}
+    result = subprocess.run(argv, pass_fds=(source_fd, target_fd), env=environment, capture_output=True)
+    if result.returncode != 0:
+        words = os.fsdecode(result.stderr).strip().splitlines()[-1:]
+        raise StorageError(f"cannot copy {name!r} to another file system: {' '.join(words)}")
+    if stat.S_ISREG(os.stat(copy, dir_fd=target_fd, follow_symlinks=False).st_mode):
+        descriptor = os.open(copy, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=target_fd)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _copy_attributes(source_fd: int, status: os.stat_result, target_fd: int) -> None:

@@ -187,7 +187,8 @@ class _Findings:
         if metainfo.metadata_signature is None:
             self._add("it is not signed", self._rules.unsigned_is_violation)
         elif self._rules.check_metadata is None:
-            text = "its signature cannot be verified: there is no keyring"
+            self.unknown_keys += self._rules.unverifiable_is_violation
+            text = "its signature cannot be checked: there is no keyring with the source's public signing key"
             self._add(text, self._rules.unverifiable_is_violation)
         else:
             result = self._rules.check_metadata(metainfo, source_url)

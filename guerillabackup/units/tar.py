@@ -192,7 +192,9 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
         if backup_type is BackupType.FULL:
             return backup_type
         memory = self._memory.get(source.source_url, SourceMemory())
-        reason = why_not_to_go_on(memory, self._context.storage, self._context.configuration)
+        reason = why_not_to_go_on(
+            source.source_url, memory, self._context.storage, self._context.configuration
+        )
         if reason is None:
             return backup_type
         self._warn(source.source_url, f"a full backup is made in place of an incremental one: {reason}")
@@ -269,10 +271,9 @@ def _load_memory(state: StateDirectory) -> dict[SourceUrl, SourceMemory]:
         return _parse(state, EXTRAS, current, state.load(EXTRAS))
     except DamagedStateError as error:
         aside = state.move_aside(EXTRAS)
-        log.warning(
-            "%s; it was moved to %s, and is made anew: lists of members begin new chains", error, aside
-        )
-        return memory
+        log.warning("%s; it was moved to %s, and is made anew: the next backups are full ones", error, aside)
+        # Which element the index belongs to is not known any more: no incremental backup goes on from it.
+        return {url: replace(item, is_in_doubt=True) for url, item in memory.items()}
 
 
 def _parse(state: StateDirectory, name: str, current: Any, extras: Any) -> dict[SourceUrl, SourceMemory]:

@@ -1,11 +1,13 @@
-"""Whether the element that an incremental backup would go on from is still in the storage.
+"""Whether the elements that an incremental backup would need are still in the storage.
 
 It asks the storage that it is given. No I/O.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
+from guerillabackup.element import BackupElementMetainfo, BackupType, SourceUrl
 from guerillabackup.errors import ElementNotFoundError, MetainfoError
 from guerillabackup.storage.interface import StorageInterface
 from guerillabackup.units.tar_memory import SourceMemory
@@ -15,28 +17,57 @@ SENDER_POLICY = "TransferSenderPolicyClass"
 
 
 def why_not_to_go_on(
-    memory: SourceMemory, storage: StorageInterface, configuration: Mapping[str, Any]
+    source_url: SourceUrl, memory: SourceMemory, storage: StorageInterface, configuration: Mapping[str, Any]
 ) -> str | None:
     """Why an incremental backup after the last element could not be restored; None: it could, or who knows.
 
-    Where elements move on, nobody here can tell; neither where the last one's id is not remembered. One
-    look-up, whatever the size of the storage; raises StorageError when it cannot be looked at.
+    Looks at the metadata of the source's elements. Where elements move on, it can only tell that the last one
+    has a follower already. Raises StorageError when the storage cannot be looked at.
     """
-    element_id = memory.last_element
-    if element_id is None or _elements_move_on(configuration):
-        return None
-    try:
-        found = storage.get_backup_data_element(element_id).get_metadata().data_uuid
-    except ElementNotFoundError:
+    if memory.is_in_doubt:
+        return "what is remembered of the last element is of two different ones, as after putting back a copy"
+    links = _read_links(source_url, storage)
+    if any(link.predecessor == memory.last_uuid for link in links.values()):
         return (
-            f"the last element, {element_id}, is not in the storage any more; where another program moves"
-            f" elements on, set {MOVE_ON} = True"
+            "the last element that is remembered has a follower already, as after putting back an old state"
         )
-    except MetainfoError as error:
-        return f"the metadata of the last element, {element_id}, is damaged: {error}"
-    if found != memory.last_uuid:
-        return f"{element_id} in the storage is not the element that was stored last, but another one"
-    return None
+    if memory.last_element is None or _elements_move_on(configuration):
+        return None
+    return _why_not_whole(memory, links)
+
+
+def _why_not_whole(memory: SourceMemory, links: Mapping[bytes | None, BackupElementMetainfo]) -> str | None:
+    """Walk from the last element to its full."""
+    uuid, seen = memory.last_uuid, set[bytes | None]()
+    while uuid not in seen:
+        link = links.get(uuid)
+        if link is None:
+            what = (
+                f"the last element, {memory.last_element},"
+                if not seen
+                else "an element between it and its full"
+            )
+            return (
+                f"{what} is not in the storage any more, or damaged; where another program moves elements on,"
+                f" set {MOVE_ON} = True"
+            )
+        if link.backup_type is BackupType.FULL:
+            return None
+        seen.add(uuid)
+        uuid = link.predecessor
+    return "the elements of the source follow one another in a ring"
+
+
+def _read_links(
+    source_url: SourceUrl, storage: StorageInterface
+) -> dict[bytes | None, BackupElementMetainfo]:
+    """The readable elements of a source by their DataUuid."""
+    links: dict[bytes | None, BackupElementMetainfo] = {}
+    for element in storage.query_backup_data_elements(source_url=source_url):
+        with suppress(ElementNotFoundError, MetainfoError):
+            metainfo = element.get_metadata()
+            links[metainfo.data_uuid] = metainfo
+    return links
 
 
 def _elements_move_on(configuration: Mapping[str, Any]) -> bool:

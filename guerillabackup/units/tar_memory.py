@@ -20,7 +20,8 @@ class SourceMemory:
     """What is remembered of a source: times in UTC seconds, the newest DataUuid, archive sizes in bytes.
 
     `anchor` says how the clock stood at the last backup. `last_element` is the id in the storage of the
-    element with `last_uuid`, None where it is not known.
+    element with `last_uuid`, None where it is not known. `is_in_doubt`: the index may be that of another
+    element.
     """
 
     last_full: int | None = None
@@ -31,6 +32,7 @@ class SourceMemory:
     inc_size: int | None = None
     anchor: ClockAnchor | None = None
     last_element: ElementId | None = None
+    is_in_doubt: bool = False
 
     def expected_size(self, backup_type: BackupType) -> int | None:
         """Bytes tar wrote the last time for a backup of this type."""
@@ -49,7 +51,12 @@ def advanced(
     timestamp = metainfo.timestamp
     size = content_size if content_size > 0 else None
     memory = replace(
-        memory, last_any=timestamp, last_uuid=metainfo.data_uuid, anchor=anchor, last_element=None
+        memory,
+        last_any=timestamp,
+        last_uuid=metainfo.data_uuid,
+        anchor=anchor,
+        last_element=None,
+        is_in_doubt=False,
     )
     if members is not None:
         memory = replace(memory, members_uuid=members.data_uuid)
@@ -90,6 +97,7 @@ def dump_extras(memory: SourceMemory) -> dict[str, Any]:
         "LastElement": None
         if memory.last_element is None
         else [str(memory.last_element), base64.b64encode(memory.last_uuid or b"").decode("ascii")],
+        "InDoubt": memory.is_in_doubt,
     }
 
 
@@ -98,6 +106,7 @@ def parse_memory(state: Any, extras: Any) -> SourceMemory:
     extras = _mapping(extras)
     last_full, last_any, last_uuid = state
     uuid = _decode(last_uuid) or None
+    element_id, is_other = _optional_element(extras.get("LastElement"), uuid)
     return SourceMemory(
         _optional_number(last_full),
         _optional_number(last_any),
@@ -106,7 +115,8 @@ def parse_memory(state: Any, extras: Any) -> SourceMemory:
         _optional_number(extras.get("FullSize")),
         _optional_number(extras.get("IncSize")),
         _optional_anchor(extras.get("Clock")),
-        _optional_element(extras.get("LastElement"), uuid),
+        element_id,
+        is_other or extras.get("InDoubt") is True,
     )
 
 
@@ -125,15 +135,18 @@ def _optional_anchor(value: Any) -> ClockAnchor | None:
     return ClockAnchor(boot_id, offset)
 
 
-def _optional_element(value: Any, last_uuid: bytes | None) -> ElementId | None:
-    """The id of the last element; None when it is that of another one, as after a run of the original."""
+def _optional_element(value: Any, last_uuid: bytes | None) -> tuple[ElementId | None, bool]:
+    """The id of the last element, and whether it is that of another one than the state says was the last.
+
+    Then one of the two was put back from a copy, or another program went on with the state.
+    """
     if value is None:
-        return None
+        return None, False
     text, uuid = value
     if not isinstance(text, str):
         raise TypeError(f"{value!r} is not a list of element id and DataUuid")
     element_id = ElementId.parse(text)
-    return element_id if _decode(uuid) == last_uuid else None
+    return (element_id, False) if _decode(uuid) == last_uuid else (None, True)
 
 
 def _optional_number(value: object) -> int | None:

@@ -68,6 +68,7 @@ def test_a_private_keyring_that_is_away_is_told_of_without_the_advice_to_make_on
     status, _, errors = host("restore", "/host/tree", "--to", host.path / "out", *away)
     assert status == 5
     assert f"the private keyring {host.path / 'away'} is not there" in errors
+    assert not (host.path / "out").exists()
     assert "key create" not in errors
 
 

@@ -38,9 +38,11 @@ def restore(tmp_path, source, *options):
     return run([*arguments, *places, "--config-dir", str(tmp_path / "nowhere"), *options])
 
 
-def test_no_configuration_is_needed_and_what_cannot_be_checked_is_warned_of(tmp_path, lost, capsys):
-    assert restore(tmp_path, lost) == 0
-    assert "cannot be checked" in capsys.readouterr().err
+def test_no_configuration_is_needed_but_what_cannot_be_checked_is_refused_until_told(tmp_path, lost, capsys):
+    assert restore(tmp_path, lost) == 5
+    assert "key import" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert restore(tmp_path, lost, "--accept-unverified") == 0
     assert describe_tree(tmp_path / "out") == describe_tree(lost.tree)
 
 
@@ -62,8 +64,15 @@ def test_where_signers_are_known_another_one_is_status_5_and_no_signature_is_sta
     assert "key import" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     elsewhere = ["--config-dir", str(tmp_path / "nowhere"), "--storage", str(tmp_path / "data")]
-    assert run(["element", "verify", "--all", *elsewhere]) == 0
+    assert run(["element", "verify", "--all", *elsewhere]) == 5
+    assert run(["element", "verify", "--all", "--private-keyring", lost.private_home, *elsewhere]) == 5
     assert restore(tmp_path, lost, "--accept-unverified") == 0
     lost.sign = None
     lost.back_up("full")
     assert restore(tmp_path, lost) == 4
+
+
+def test_a_storage_without_elements_is_not_in_order(tmp_path, capsys):
+    (tmp_path / "data").mkdir()
+    assert run(["element", "verify", "--all", "--storage", str(tmp_path / "data"), "--json"]) == 1
+    assert "no elements at all" in capsys.readouterr().err

@@ -109,7 +109,7 @@ def test_what_is_wrong_with_one_unit_is_one_line_and_the_others_are_stored(host)
     assert "units/Overlay.config:1: syntax error" in errors["Overlay"]
     assert "did you mean GeneralDebugTestModeFlag" in errors["Misspelt"]
     assert "state.current is damaged" in errors["Truncated"]
-    assert "put back a copy of it, or remove it" in errors["Truncated"]
+    assert "remove it to let every source" in errors["Truncated"]
     assert "not a class of" in errors["Raising"]
     assert "ends the program" in errors["Exiting"]
     assert "start with: TarBackupUnitConfigList = {}" in errors["NoList"]

@@ -452,7 +452,7 @@ def test_damaged_extras_are_kept_aside_and_made_anew(bench, caplog, content):
         aside = bench.state / ("extras.current.damaged" if number == 0 else "extras.current.damaged.2")
         assert aside.read_text() == content
         assert str(aside) in caplog.text
-    assert bench.types() == ["full", "inc", "inc"]
+    assert bench.types() == ["full", "full", "full"]
 
 
 @pytest.mark.parametrize("name", ["extras.current", "extras.old"])

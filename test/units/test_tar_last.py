@@ -1,6 +1,7 @@
 """An incremental backup needs the element before it: what happens when that is gone from the storage."""
 
 import json
+import shutil
 
 import pytest
 
@@ -80,14 +81,46 @@ def test_that_elements_do_not_move_on_can_be_said_beside_a_sender_policy(bench):
 
 
 def test_a_last_element_that_is_not_known_is_no_reason_for_a_full_backup(bench):
-    """The original goes on with the state, and knows nothing of the extras."""
+    """The state of the original comes without extras."""
     bench.run()
     bench.run()
-    path = bench.state / "state.current"
-    (values,) = json.loads(path.read_text()).values()
-    path.write_text(json.dumps({"/host/tree": [*values[:2], "b3RoZXI="]}))
+    (bench.state / "extras.current").unlink()
     assert bench.run().error is None
     assert stored_types(bench) == ["full", "inc", "inc"]
+
+
+def test_a_state_that_was_put_back_from_the_copy_beside_it_makes_a_full_backup(bench):
+    """The index is that of the element after: what changed in between would be in no element of the chain."""
+    bench.run()
+    bench.run()
+    (bench.state / "state.current").write_bytes((bench.state / "state.old").read_bytes())
+    assert bench.run().error is None
+    assert stored_types(bench) == ["full", "inc", "full"]
+    bench.run()
+    assert stored_types(bench) == ["full", "inc", "full", "inc"]
+
+
+def test_a_state_directory_that_was_put_back_whole_does_not_fork_the_chain(bench, tmp_path):
+    bench.run()
+    shutil.copytree(bench.state, tmp_path / "copy")
+    bench.run()
+    shutil.rmtree(bench.state)
+    shutil.copytree(tmp_path / "copy", bench.state)
+    assert bench.run().error is None
+    assert stored_types(bench) == ["full", "inc", "full"]
+
+
+def test_an_incremental_whose_full_is_gone_is_not_followed_by_another(bench):
+    bench.run()
+    bench.run()
+    full, *_ = [
+        element
+        for element in bench.storage.query_backup_data_elements()
+        if not element.get_source_url().is_members and element.get_metadata().get("BackupType") == "full"
+    ]
+    full.delete()
+    assert bench.run().error is None
+    assert stored_types(bench) == ["inc", "full"]
 
 
 def test_an_element_that_a_crash_left_to_be_finished_is_known_too(bench, monkeypatch):
