@@ -5,7 +5,7 @@ Joins the storage with chain.py, which decides, and verify.py, which reads.
 
 import base64
 import fnmatch
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from guerillabackup.element import BackupElementMetainfo, ElementId, SourceUrl
@@ -19,7 +19,7 @@ from guerillabackup.errors import (
 )
 from guerillabackup.events import EventListener
 from guerillabackup.restore.chain import ChainLink, Severity, examine_chain, find_dependents
-from guerillabackup.restore.verify import VerifyRules, verify_element
+from guerillabackup.restore.verify import VerifyRules, digest_data, verify_element
 from guerillabackup.storage.interface import StorageBackupDataElementInterface, StorageInterface
 
 MAX_NAMED = 4
@@ -173,7 +173,7 @@ class ElementOperations:
         dependents: dict[ElementId, list[ElementId]] = {}
         for source_url in {element_id.source_url for element_id in chosen}:
             if not source_url.is_members:
-                dependents |= find_dependents(self.links(source_url).links, chosen)
+                dependents |= self._find_dependents(source_url, chosen)
         ordered = sorted(
             chosen.values(),
             key=lambda each: (
@@ -184,6 +184,35 @@ class ElementOperations:
             reverse=True,
         )
         return DeletionPlan(tuple(ordered), dependents)
+
+    def _find_dependents(
+        self, source_url: SourceUrl, chosen: Collection[ElementId]
+    ) -> dict[ElementId, list[ElementId]]:
+        """Who needs the chosen elements of a source; what cannot be read may need any of them.
+
+        A copy stands in for an element only when its data is what its checksum says.
+        """
+        found = self.links(source_url)
+        uuids = {link.data_uuid for link in found.links if link.element_id in chosen}
+        links = [
+            link
+            for link in found.links
+            if link.element_id in chosen or link.data_uuid not in uuids or self._has_right_data(link)
+        ]
+        dependents = find_dependents(links, chosen)
+        if unreadable := sorted(found.unreadable.keys() - set(chosen)):
+            for element_id in chosen:
+                if element_id.source_url == source_url and element_id not in found.unreadable:
+                    dependents.setdefault(element_id, []).extend(unreadable)
+        return dependents
+
+    def _has_right_data(self, link: ChainLink) -> bool:
+        try:
+            element = self._storage.get_backup_data_element(link.element_id)
+            with element.get_data_stream() as stream:
+                return digest_data(stream.fileno())[0] == link.checksum
+        except StorageError:
+            return False
 
     def delete(self, plan: DeletionPlan, *, force: bool = False) -> Iterator[ElementId]:
         """Delete what was planned, each id as it is gone; refuses what others need unless forced.

@@ -186,6 +186,23 @@ def test_what_others_need_is_deleted_only_by_force(operations, make, storage):
     assert ids(storage.query_backup_data_elements()) == ids(elements)[1:]
 
 
+@pytest.mark.parametrize(("copied", "is_safe"), [(b"/a/b", True), (b"junk", False)])
+def test_a_copy_stands_in_for_an_element_only_with_the_right_data(operations, make, storage, copied, is_safe):
+    full, _ = make("/a/b", ("full", "inc"))
+    with storage.get_sink_handle(SourceUrl("/a/b")) as handle:
+        handle.write(copied)
+        handle.close(full.get_metadata())
+    plan = operations.plan_deletion([str(full.get_element_id())])
+    assert (not plan.dependents) is is_safe
+
+
+def test_what_cannot_be_read_may_need_what_is_deleted(operations, make, tmp_path):
+    full, inc = make("/a/b", ("full", "inc"))
+    (tmp_path / "data" / f"{str(inc.get_element_id())[1:]}.info").write_text("{")
+    plan = operations.plan_deletion([str(full.get_element_id())])
+    assert plan.dependents == {full.get_element_id(): [inc.get_element_id()]}
+
+
 def test_nothing_is_deleted_when_one_of_the_elements_is_locked(operations, make, storage):
     elements = make("/a/b", ["full", "full"])
     with elements[0].get_data_stream():
