@@ -158,7 +158,18 @@ def run(arguments: Sequence[str]) -> int:
     except OSError as error:
         return _report_os_error(error, as_json, debug)
     except Exception as error:  # the one place that answers for what nobody expected
+        if _came_of_an_interrupt(error):
+            return _report(error, ["interrupted"], int(ExitStatus.INTERRUPTED), as_json, debug)
         return _report(error, [_unexpected(error, debug)], int(ExitStatus.ERROR), as_json, debug)
+
+
+def _came_of_an_interrupt(error: BaseException | None) -> bool:
+    """Whether it was raised while an interrupt was being answered, which may come between any two steps."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__context__
+    return False
 
 
 def main() -> None:

@@ -36,6 +36,7 @@ from guerillabackup.pipeline.interface import (
 )
 from guerillabackup.pipeline.outcome import ErrorLatch
 
+START_DEADLINE_SECONDS = 1.0
 JOIN_DEADLINE_SECONDS = 10.0
 
 
@@ -142,6 +143,7 @@ class ThreadProcess(TransformationProcessInterface):
         self._output = OutputSlot()
         self._state = _State.CREATED
         self._thread: threading.Thread | None = None
+        self._has_begun = threading.Event()
         self._thread_error: GuerillaBackupError | None = None
         self._has_finished = False
         self._descriptors: list[int] = []
@@ -252,6 +254,7 @@ class ThreadProcess(TransformationProcessInterface):
 
     def _run(self) -> None:
         assert self._streams is not None
+        self._has_begun.set()
         try:
             self._body(self._streams)
         except BaseException as error:
@@ -327,6 +330,8 @@ class ThreadProcess(TransformationProcessInterface):
         """Whether the thread is gone."""
         if self._thread is None:
             return True
+        if not self._has_begun.wait(START_DEADLINE_SECONDS):
+            return True  # whoever started it was interrupted before there was a thread
         self._thread.join(JOIN_DEADLINE_SECONDS)
         return not self._thread.is_alive()
 
