@@ -103,6 +103,10 @@ class Keyring:
         """The same over a whole file from its start, wherever the descriptor stands; gpg reads it itself."""
         return self._sign(key, b"", ["--", _descriptor_path(descriptor)])
 
+    def prepare_signing(self) -> None:
+        """Start now what the first signature would start; raises ConfigError."""
+        self._home.start_agent()
+
     def verify(self, data: bytes, signature: bytes) -> SignatureResult:
         """Whether a signature is one over this data, by a key of this keyring. Never raises for bad ones."""
         return self._verify(signature, lambda path: self._gpg.verify_data(path, data))

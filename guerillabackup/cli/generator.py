@@ -63,26 +63,33 @@ def run(
     generator run --once --quiet` in a file of /etc/cron.d, or a systemd timer for a service of type oneshot.
     Warnings and errors go to stderr; cron sends them by mail, systemd writes them to the journal.
     """
-    from guerillabackup.generator.selection import NothingToRunError
-    from guerillabackup.generator.service import run_once
+    from guerillabackup.generator.keys import KeyringAhead
 
     configuration = invocation.configuration()
     warnings: list[str] = []
-    try:
-        with invocation.progress() as show:
+    # gpg reads the keys while the rest is imported.
+    with KeyringAhead(configuration.keys_directory) as keys, invocation.progress() as show:
+        from guerillabackup.generator.selection import NothingToRunError
+        from guerillabackup.generator.service import run_once
 
-            def listen(event: Event) -> None:
-                if isinstance(event, SourceWarning):
-                    warnings.append(f"source {event.source_url}: {event.message}")
-                show(event)
+        def listen(event: Event) -> None:
+            if isinstance(event, SourceWarning):
+                warnings.append(f"source {event.source_url}: {event.message}")
+            show(event)
 
+        try:
             outcome = run_once(
-                configuration, unit_names=unit_names, source_urls=source_urls, full=full, listen=listen
+                configuration,
+                unit_names=unit_names,
+                source_urls=source_urls,
+                full=full,
+                listen=listen,
+                keys=keys,
             )
-    except NothingToRunError as error:
-        from guerillabackup.cli.unit_hint import what_to_do
+        except NothingToRunError as error:
+            from guerillabackup.cli.unit_hint import what_to_do
 
-        raise ConfigError(*error.problems, what_to_do(invocation.config_directory)) from error
+            raise ConfigError(*error.problems, what_to_do(invocation.config_directory)) from error
     for warning in outcome.warnings:
         invocation.warn(warning)
     warnings = [*outcome.warnings, *warnings]

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from guerillabackup.config import Configuration, execute_definition
-from guerillabackup.element import BackupElementMetainfo, SourceUrl
+from guerillabackup.element import SourceUrl
 from guerillabackup.errors import ConfigError, GuerillaBackupError, KeyUnusableError
 from guerillabackup.events import EventListener, UnitFailed, ignore_events
 from guerillabackup.generator.clock import read_anchor
 from guerillabackup.generator.interface import (
-    MetainfoSigner,
     SchedulableGeneratorUnitInterface,
     SourceOutcome,
     SourceRequest,
     UnitContext,
 )
+from guerillabackup.generator.keys import KeyringAhead
 from guerillabackup.generator.loader import UnitFile, list_units, load_unit_class
 from guerillabackup.generator.selection import (
     LoadedUnit,
@@ -32,7 +32,7 @@ from guerillabackup.generator.selection import (
     make_request,
 )
 from guerillabackup.generator.timing import ClockAnchor
-from guerillabackup.signature import KeyPurpose, Keyring, sign_metainfo
+from guerillabackup.pipeline.scheduling import be_a_batch_job
 from guerillabackup.storage.default_file import DefaultFileStorage
 from guerillabackup.storage.registry import make_ownership, open_storage
 
@@ -84,26 +84,31 @@ def run_once(
     full: bool = False,
     listen: EventListener = ignore_events,
     clock: Callable[[], float] | None = None,
+    keys: KeyringAhead | None = None,
 ) -> RunOutcome:
     """Invoke every unit that is due, once, one after the other; all units, or those named.
 
     With `source_urls` only these sources, due or not; with `full` a full backup of each. `clock` gives UTC
-    seconds in place of the system's. Raises ConfigError for what concerns all of them, NothingToRunError when
-    no unit has a source; what fails for one unit or source is in the outcome.
+    seconds in place of the system's; `keys` is the configuration's keyring where the caller opened it, and
+    closes it. Raises ConfigError for what concerns all of them, NothingToRunError when no unit has a source;
+    what fails for one unit or source is in the outcome.
     """
     configuration.require(*REQUIRED)
     listing = list_units(configuration.units_directory)
     if not listing.units:
         raise NothingToRunError(f"no unit is enabled in {configuration.units_directory}", *listing.warnings)
-    loaded = [_load(configuration, unit) for unit in listing.units]
-    foreign = find_foreign_sources(loaded)
-    chosen = choose_units(loaded, unit_names, source_urls)
-    get_request = make_request(source_urls, full=full)
+    be_a_batch_job()
     with ExitStack() as stack:
+        if keys is None:
+            keys = stack.enter_context(KeyringAhead(configuration.keys_directory))
+        loaded = [_load(configuration, unit) for unit in listing.units]
+        foreign = find_foreign_sources(loaded)
+        chosen = choose_units(loaded, unit_names, source_urls)
+        get_request = make_request(source_urls, full=full)
         workshop = (
-            _Workshop(configuration, listen, time.time, read_anchor, stack)
+            _Workshop(configuration, listen, time.time, read_anchor, keys, stack)
             if clock is None
-            else _Workshop(configuration, listen, clock, lambda: None, stack)
+            else _Workshop(configuration, listen, clock, lambda: None, keys, stack)
         )
         outcomes = [workshop.run_unit(unit, get_request, foreign[unit.name]) for unit in chosen]
     return RunOutcome(tuple(outcomes), listing.warnings)
@@ -132,15 +137,14 @@ class _Workshop:
         listen: EventListener,
         clock: Callable[[], float],
         read_anchor: Callable[[], ClockAnchor | None],
+        keys: KeyringAhead,
         stack: ExitStack,
     ) -> None:
         self._configuration = configuration
         self._listen = listen
         self._clock = clock
         self._read_anchor = read_anchor
-        self._stack = stack
-        self._keyring: Keyring | None = None
-        self._encryption_keys: dict[str, str] = {}
+        self._keys = keys
         if self._usable_signing_key(configuration) is None:
             log.warning(
                 "elements are not signed, because GeneralSigningKey is not set in %s", configuration.path
@@ -173,6 +177,8 @@ class _Workshop:
     def _invoke(self, instance: SchedulableGeneratorUnitInterface) -> list[SourceOutcome]:
         if instance.get_next_invocation_time() > 0:
             return []
+        if self._configuration.get("GeneralSigningKey") is not None:
+            self._keys.prepare_signing()
         return instance.invoke_unit()
 
     def _failed(self, unit_name: str, error: GuerillaBackupError) -> UnitOutcome:
@@ -195,7 +201,7 @@ class _Workshop:
             state_directory=os.path.join(configuration["GeneralPersistencyBaseDir"], "generators", unit_name),
             storage=self._storage,
             clock=self._clock,
-            sign=self._make_signer(signing_key),
+            sign=None if signing_key is None else self._keys.make_signer(signing_key),
             data_signature=self._make_data_signer(signing_key, configuration),
             listen=self._listen,
             test_mode=bool(configuration.get("GeneralDebugTestModeFlag")),
@@ -206,33 +212,14 @@ class _Workshop:
         )
 
     def _find_encryption_key(self, name: str) -> str:
-        """The fingerprint of the one usable key a name means; raises KeyUnusableError."""
-        if name not in self._encryption_keys:
-            key = self._open_keyring().check_usable(name, KeyPurpose.ENCRYPT, self._clock())
-            self._encryption_keys[name] = key.fingerprint
-        return self._encryption_keys[name]
+        return self._keys.find_encryption_key(name, self._clock())
 
     def _usable_signing_key(self, configuration: Mapping[str, Any]) -> str | None:
         """The key that a unit's elements are signed with; raises KeyUnusableError before any work is done."""
         key: str | None = configuration.get("GeneralSigningKey")
         if key is not None:
-            self._open_keyring().check_usable(key, KeyPurpose.SIGN, self._clock())
+            self._keys.check_signing_key(key, self._clock())
         return key
-
-    def _open_keyring(self) -> Keyring:
-        if self._keyring is None:
-            self._keyring = self._stack.enter_context(Keyring(self._configuration.keys_directory))
-        return self._keyring
-
-    def _make_signer(self, key: str | None) -> MetainfoSigner | None:
-        if key is None:
-            return None
-        keyring = self._open_keyring()
-
-        def sign(metainfo: BackupElementMetainfo, source_url: SourceUrl) -> BackupElementMetainfo:
-            return sign_metainfo(keyring, key, metainfo, source_url)
-
-        return sign
 
     def _make_data_signer(
         self, key: str | None, configuration: Mapping[str, Any]
@@ -241,8 +228,7 @@ class _Workshop:
             return None
         if key is None:
             raise ConfigError("GeneralSignData is set, but GeneralSigningKey is not")
-        keyring = self._open_keyring()
-        return lambda descriptor: keyring.sign_file(key, descriptor)
+        return self._keys.make_data_signer(key)
 
 
 def _open_storage(configuration: Configuration) -> DefaultFileStorage:

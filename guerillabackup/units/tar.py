@@ -34,6 +34,7 @@ from guerillabackup.generator.timing import Due, next_backup
 from guerillabackup.osfile import storage_errors
 from guerillabackup.pipeline.interface import TransformationPipelineElementInterface
 from guerillabackup.units import tar_index
+from guerillabackup.units.making import downstream_elements
 from guerillabackup.units.tar_element import TarElementRun
 from guerillabackup.units.tar_last import why_not_to_go_on
 from guerillabackup.units.tar_memory import (
@@ -43,7 +44,6 @@ from guerillabackup.units.tar_memory import (
     parse_memory,
 )
 from guerillabackup.units.tar_place import without_storage
-from guerillabackup.units.tar_run import downstream_elements
 from guerillabackup.units.tar_snapshot import BadIndexError
 from guerillabackup.units.tar_source import TarSource, find_idle_excludes, find_unencrypted, split_sources
 
@@ -128,7 +128,7 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
                 source = without_storage(source, spool)
             keys_directory = os.path.join(self._context.config_directory, "keys")
             downstream = downstream_elements(
-                source, configuration, keys_directory, self._context.find_encryption_key
+                source.encryption_key, configuration, keys_directory, self._context.find_encryption_key
             )
         except GuerillaBackupError as error:
             self._refused[source.source_url] = error

@@ -14,8 +14,6 @@ from guerillabackup.element import (
     BackupElementMetainfo,
     BackupType,
     ElementId,
-    SourceUrl,
-    make_data_uuid,
 )
 from guerillabackup.errors import GuerillaBackupError
 from guerillabackup.events import ElementStored, PipelineProgress, SourceWarning, StageProgress
@@ -25,9 +23,10 @@ from guerillabackup.generator.state import PENDING, StateDirectory
 from guerillabackup.pipeline.interface import TransformationPipelineElementInterface
 from guerillabackup.storage.interface import SinkHandleInterface
 from guerillabackup.units import tar_index
+from guerillabackup.units.making import describe_part, sign_parts
 from guerillabackup.units.tar_memory import SourceMemory, advanced, dump_extras, dump_state
 from guerillabackup.units.tar_messages import split_sockets
-from guerillabackup.units.tar_run import Archive, StoredStream, make_archive, surrounded
+from guerillabackup.units.tar_run import Archive, make_archive, surrounded
 from guerillabackup.units.tar_snapshot import forget_moved_directories
 from guerillabackup.units.tar_source import TarSource
 
@@ -148,48 +147,32 @@ class TarElementRun:
         members_handle: SinkHandleInterface,
     ) -> list[tuple[SinkHandleInterface, BackupElementMetainfo]]:
         """The metadata of the element, and of its list of members where there is one."""
-        url = self._source.source_url
-        metainfo = self._describe(url, backup_type, timestamp, archive.data, memory.last_uuid, handle, {})
+        source, url = self._source, self._source.source_url
+        part = describe_part(
+            self._context,
+            handle,
+            url,
+            backup_type,
+            timestamp,
+            archive.data,
+            predecessor=memory.last_uuid,
+            policy=source.policy,
+        )
         if archive.members is None:
-            return [(handle, metainfo)]
-        members = self._describe(
+            return sign_parts(self._context, [part])
+        members = describe_part(
+            self._context,
+            members_handle,
             url.members(),
             # Every list is whole: one that follows none begins a chain, whatever its element does.
             BackupType.FULL if memory.members_uuid is None else backup_type,
             timestamp,
             archive.members,
-            memory.members_uuid,
-            members_handle,
-            {"MembersOf": base64.b64encode(metainfo.data_uuid or b"").decode("ascii")},
+            predecessor=memory.members_uuid,
+            policy=source.policy,
+            extra={"MembersOf": base64.b64encode(part.metainfo.data_uuid or b"").decode("ascii")},
         )
-        return [(handle, metainfo), (members_handle, members)]
-
-    def _describe(
-        self,
-        url: SourceUrl,
-        backup_type: BackupType,
-        timestamp: int,
-        stored: StoredStream,
-        predecessor: bytes | None,
-        handle: SinkHandleInterface,
-        extra: dict[str, Any],
-    ) -> BackupElementMetainfo:
-        """The signed metadata of one element."""
-        values: dict[str, Any] = {
-            "BackupType": backup_type.value,
-            "Timestamp": timestamp,
-            "DataUuid": make_data_uuid(predecessor, stored.digest, timestamp, url),
-            "StorageFileChecksumSha512": stored.digest,
-            **extra,
-        }
-        if predecessor is not None:
-            values["Predecessor"] = predecessor
-        if self._source.policy is not None:
-            values["HandlingPolicy"] = [self._source.policy]
-        if self._context.data_signature is not None:
-            values["StorageFileSignature"] = self._context.data_signature(handle.get_sink_stream())
-        metainfo = BackupElementMetainfo(values)
-        return metainfo if self._context.sign is None else self._context.sign(metainfo, url)
+        return sign_parts(self._context, [part, members])
 
     def _report_progress(
         self,

@@ -5,15 +5,13 @@ Touches: os.
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
 
 from guerillabackup.element import BackupType
-from guerillabackup.errors import ConfigError, GuerillaBackupError, PipelineError
+from guerillabackup.errors import GuerillaBackupError, PipelineError
 from guerillabackup.pipeline.connection import open_pipe
-from guerillabackup.pipeline.digest import DigestProcess
 from guerillabackup.pipeline.interface import (
     TransformationPipelineElementInterface,
     TransformationProcessInterface,
@@ -21,10 +19,10 @@ from guerillabackup.pipeline.interface import (
 from guerillabackup.pipeline.os_process import OSProcess, OSProcessPipelineElement
 from guerillabackup.pipeline.run import (
     ProgressListener,
-    default_downstream,
     instantiate_pipeline,
     run_pipeline,
 )
+from guerillabackup.units.making import StoredStream, stored_stream
 from guerillabackup.units.tar_messages import (
     ERROR_STATUS,
     RACE_STATUS,
@@ -43,14 +41,6 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class StoredStream:
-    """What went through one pipeline: SHA-512 and size of what came out."""
-
-    digest: bytes
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
 class Archive:
     """What a run made: the archive, its list of members (a command of the user's makes none), complaints."""
 
@@ -58,26 +48,6 @@ class Archive:
     members: StoredStream | None
     content_size: int
     complaints: tuple[str, ...]
-
-
-def downstream_elements(
-    source: TarSource,
-    configuration: Mapping[str, Any],
-    keys_directory: str,
-    find_key: Callable[[str], str] | None,
-) -> list[TransformationPipelineElementInterface]:
-    """What a source's data goes through on its way to the storage; raises ConfigError, KeyUnusableError."""
-    elements = default_downstream(
-        configuration.get("GeneralDefaultCompressionElement"),
-        configuration.get("GeneralDefaultEncryptionElement"),
-        source.encryption_key,
-        keys_directory,
-        find_key,
-    )
-    for element in elements:
-        if not isinstance(element, TransformationPipelineElementInterface):
-            raise ConfigError(f"{element!r} is not a pipeline element")
-    return elements
 
 
 def make_archive(
@@ -185,17 +155,11 @@ def _describe(
     producer = processes[0]
     assert isinstance(producer, OSProcess)
     return Archive(
-        _stored(processes),
-        None if lister is None else _stored(lister),
+        stored_stream(processes),
+        None if lister is None else stored_stream(lister),
         max(0, producer.get_counts().bytes_written),
         tuple(producer.get_messages()),
     )
-
-
-def _stored(processes: list[TransformationProcessInterface]) -> StoredStream:
-    digest = processes[-1]
-    assert isinstance(digest, DigestProcess)
-    return StoredStream(digest.get_digest_data(), digest.get_size())
 
 
 def _stop(processes: list[TransformationProcessInterface]) -> None:

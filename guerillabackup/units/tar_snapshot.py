@@ -7,6 +7,7 @@ Touches: os.
 """
 
 import os
+import re
 from typing import BinaryIO
 
 from guerillabackup import osfile
@@ -15,9 +16,9 @@ from guerillabackup.errors import StateError
 BLOCK_SIZE = 1 << 20
 MAX_HELD_SIZE = 4 << 20
 """Bytes of one directory's record that are held in memory; of a longer one only the head is looked at."""
-_HEAD_FIELDS = 6
-_INODE, _NAME = 4, 5
 _RECORD_END = b"\0\0\0"
+_HEAD = re.compile(rb"(?:[^\0]+\0){4}([^\0]+)\0([^\0]+)\0")
+"""The six fields a record begins with; of them the inode and the name."""
 
 
 class BadIndexError(StateError):
@@ -31,6 +32,17 @@ def forget_moved_directories(index_path: str, root: str) -> int:
     write is left as it is. Raises BadIndexError when it is cut off, StorageError when it cannot be written;
     then it is unchanged, and `INDEX.tmp` may be left. Memory is bounded, however large a directory is.
     """
+    try:
+        root_descriptor = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return 0  # tar says what is wrong with it
+    try:
+        return _forget(index_path, root_descriptor)
+    finally:
+        os.close(root_descriptor)
+
+
+def _forget(index_path: str, root_descriptor: int) -> int:
     temporary = f"{index_path}.tmp"
     with osfile.storage_errors(f"cannot rewrite index {index_path}"), open(index_path, "rb") as source:
         header = source.readline(BLOCK_SIZE)
@@ -40,7 +52,7 @@ def forget_moved_directories(index_path: str, root: str) -> int:
         descriptor = os.open(temporary, flags, 0o600)
         with os.fdopen(descriptor, "wb", buffering=BLOCK_SIZE) as target:
             target.write(header)
-            forgotten = _IndexCopy(source, target, os.fsencode(root), index_path).run()
+            forgotten = _IndexCopy(source, target, root_descriptor, index_path).run()
         os.rename(temporary, index_path)
     return forgotten
 
@@ -52,7 +64,7 @@ class _IndexCopy:
     Whole records are found in what is in memory; of one that is too long for that only the head is.
     """
 
-    def __init__(self, source: BinaryIO, target: BinaryIO, root: bytes, index_path: str) -> None:
+    def __init__(self, source: BinaryIO, target: BinaryIO, root: int, index_path: str) -> None:
         self._source = source
         self._target = target
         self._root = root
@@ -64,12 +76,11 @@ class _IndexCopy:
         """How many records were left out; raises BadIndexError."""
         self._copy_time()
         forgotten = 0
-        while self._data[self._start :] or self._read_more():
+        while self._start < len(self._data) or self._read_more():
             end = self._data.find(_RECORD_END, self._start)
             if end >= 0:
                 end += len(_RECORD_END)
-                head = self._data[self._start : end].split(b"\0", _HEAD_FIELDS)
-                is_kept = self._is_kept(head)
+                is_kept = self._is_kept(end)
                 if is_kept:
                     self._target.write(self._data[self._start : end])
                 self._start = end
@@ -78,7 +89,7 @@ class _IndexCopy:
                     raise self._bad()
                 continue
             else:
-                is_kept = self._is_kept(self._data[self._start :].split(b"\0", _HEAD_FIELDS))
+                is_kept = self._is_kept(len(self._data))
                 self._copy_long_record(is_kept=is_kept)
             forgotten += not is_kept
         return forgotten
@@ -108,10 +119,19 @@ class _IndexCopy:
             self._target.write(self._data[self._start : end])
         self._start = end
 
-    def _is_kept(self, head: list[bytes]) -> bool:
-        if len(head) <= _HEAD_FIELDS or not all(head[:_HEAD_FIELDS]):
+    def _is_kept(self, end: int) -> bool:
+        """Whether the directory of the record from the start to `end` is where the index says."""
+        head = _HEAD.match(self._data, self._start, end)
+        if head is None:
             raise self._bad()
-        return _is_there(os.path.join(self._root, head[_NAME]), head[_INODE])
+        inode, name = head.groups()
+        return self._is_there(name, inode)
+
+    def _is_there(self, name: bytes, inode: bytes) -> bool:
+        try:
+            return os.stat(name, dir_fd=self._root, follow_symlinks=False).st_ino == int(inode)
+        except (OSError, ValueError):
+            return False
 
     def _read_more(self) -> bool:
         block = self._source.read(BLOCK_SIZE)
@@ -121,10 +141,3 @@ class _IndexCopy:
 
     def _bad(self) -> BadIndexError:
         return BadIndexError(f"index {self._index_path} is cut off, or holds what is no directory")
-
-
-def _is_there(path: bytes, inode: bytes) -> bool:
-    try:
-        return os.lstat(path).st_ino == int(inode)
-    except (OSError, ValueError):
-        return False

@@ -1,7 +1,7 @@
 """A full backup of a real tree, then incremental ones of small changes: ours beside its alternatives.
 
 pipe    tar | zstd -2 -T0 | gpg | tee >(sha512sum) > file, then sync: the same work without a framework
-ours    guerillabackup generator run --once, with the list of members, metadata and chain
+ours    guerillabackup generator run --once, with the list of members, signed metadata and chain
 restic  restic backup, its defaults
 borg    borg create --compression zstd,3
 
@@ -32,6 +32,7 @@ DefaultFileSystemSinkBaseDir = {base!r} + '/data'
 GeneratorSinkClass = guerillabackup.DefaultFileSystemSink
 GeneralDefaultCompressionElement = guerillabackup.CompressionPipelineElement('zstd')
 GeneralDefaultEncryptionElement = guerillabackup.GpgEncryptionPipelineElement({key!r})
+GeneralSigningKey = {key!r}
 """
 UNIT = """\
 TarBackupUnitConfigList = {{
@@ -195,10 +196,13 @@ def incremental_backups(
 
 
 def make_key() -> Path:
-    """A keyring of its own; its path is short because gpg-agent's socket is in it."""
+    """A keyring of its own with a key of the kind `key create` makes.
+
+    Its path is short because gpg-agent's socket is in it.
+    """
     homedir = Path(tempfile.mkdtemp(prefix="gb-bench-", dir="/tmp"))
     argv = ["gpg", "--homedir", str(homedir), "--batch", "--quiet", "--passphrase", ""]
-    subprocess.run([*argv, "--quick-generate-key", KEY, "default", "default", "never"], check=True)
+    subprocess.run([*argv, "--quick-generate-key", KEY, "future-default", "default", "never"], check=True)
     return homedir
 
 

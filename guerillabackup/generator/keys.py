@@ -1,0 +1,81 @@
+"""The keyring of a run, made ready in a thread of its own while the rest is done.
+
+It joins the keyring, and what units are given of it.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+from guerillabackup.element import BackupElementMetainfo, SourceUrl
+from guerillabackup.generator.interface import MetainfoSigner
+from guerillabackup.signature import KeyPurpose, Keyring, sign_metainfo
+
+
+class KeyringAhead:
+    """A keyring that is opened and read while units are loaded, and whose agent starts while they run.
+
+    Nothing is raised before `get`: units that need no key run without any. `close` waits for the thread.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._executor = ThreadPoolExecutor(1, "keyring")
+        self._opened: Future[Keyring] = self._executor.submit(_open, directory)
+        self._encryption_keys: dict[str, str] = {}
+
+    def check_signing_key(self, name: str, now: float) -> None:
+        """Raise KeyUnusableError when this key cannot sign at `now`, UTC seconds."""
+        self.get().check_usable(name, KeyPurpose.SIGN, now)
+
+    def find_encryption_key(self, name: str, now: float) -> str:
+        """The fingerprint of the one usable key a name means; raises KeyUnusableError."""
+        if name not in self._encryption_keys:
+            key = self.get().check_usable(name, KeyPurpose.ENCRYPT, now)
+            self._encryption_keys[name] = key.fingerprint
+        return self._encryption_keys[name]
+
+    def make_signer(self, name: str) -> MetainfoSigner:
+        """What signs metadata with a key."""
+        keyring = self.get()
+
+        def sign(metainfo: BackupElementMetainfo, source_url: SourceUrl) -> BackupElementMetainfo:
+            return sign_metainfo(keyring, name, metainfo, source_url)
+
+        return sign
+
+    def make_data_signer(self, name: str) -> Callable[[int], bytes]:
+        """What signs the data behind a descriptor with a key."""
+        keyring = self.get()
+        return lambda descriptor: keyring.sign_file(name, descriptor)
+
+    def get(self) -> Keyring:
+        """The keyring; raises what opening and reading it raised."""
+        return self._opened.result()
+
+    def prepare_signing(self) -> None:
+        """Start what signing needs, so that it is there when the first element is whole."""
+        self._executor.submit(self.get().prepare_signing)
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        if self._opened.exception() is None:
+            self._opened.result().close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _open(directory: str) -> Keyring:
+    keyring = Keyring(directory)
+    try:
+        keyring.list_keys()
+    except BaseException:
+        keyring.close()
+        raise
+    return keyring

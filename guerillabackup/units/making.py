@@ -1,0 +1,107 @@
+"""What the making of an element needs whatever its content is: the way to the storage, metadata, signatures.
+
+It joins the pipelines and what the unit was given.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from guerillabackup.element import BackupElementMetainfo, BackupType, SourceUrl, make_data_uuid
+from guerillabackup.errors import ConfigError
+from guerillabackup.generator.interface import UnitContext
+from guerillabackup.pipeline.digest import DigestProcess
+from guerillabackup.pipeline.interface import (
+    TransformationPipelineElementInterface,
+    TransformationProcessInterface,
+)
+from guerillabackup.pipeline.run import default_downstream
+from guerillabackup.storage.interface import SinkHandleInterface
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStream:
+    """What went through one pipeline: SHA-512 and size of what came out."""
+
+    digest: bytes
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An element that is written but not stored: its handle, source and metadata, not signed yet."""
+
+    handle: SinkHandleInterface
+    source_url: SourceUrl
+    metainfo: BackupElementMetainfo
+
+
+def downstream_elements(
+    encryption_key: str | Sequence[str] | None,
+    configuration: Mapping[str, Any],
+    keys_directory: str,
+    find_key: Callable[[str], str] | None,
+) -> list[TransformationPipelineElementInterface]:
+    """What a source's data goes through on its way to the storage; raises ConfigError, KeyUnusableError."""
+    elements = default_downstream(
+        configuration.get("GeneralDefaultCompressionElement"),
+        configuration.get("GeneralDefaultEncryptionElement"),
+        encryption_key,
+        keys_directory,
+        find_key,
+    )
+    for element in elements:
+        if not isinstance(element, TransformationPipelineElementInterface):
+            raise ConfigError(f"{element!r} is not a pipeline element")
+    return elements
+
+
+def stored_stream(processes: Sequence[TransformationProcessInterface]) -> StoredStream:
+    """What came out of a pipeline that ended; its last process is the digest's."""
+    digest = processes[-1]
+    assert isinstance(digest, DigestProcess)
+    return StoredStream(digest.get_digest_data(), digest.get_size())
+
+
+def describe_part(
+    context: UnitContext,
+    handle: SinkHandleInterface,
+    url: SourceUrl,
+    backup_type: BackupType,
+    timestamp: int,
+    stored: StoredStream,
+    *,
+    predecessor: bytes | None,
+    policy: str | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> Part:
+    """The metadata of what was written to a handle; `extra` are further keys of it."""
+    values: dict[str, Any] = {
+        "BackupType": backup_type.value,
+        "Timestamp": timestamp,
+        "DataUuid": make_data_uuid(predecessor, stored.digest, timestamp, url),
+        "StorageFileChecksumSha512": stored.digest,
+        **(extra or {}),
+    }
+    if predecessor is not None:
+        values["Predecessor"] = predecessor
+    if policy is not None:
+        values["HandlingPolicy"] = [policy]
+    if context.data_signature is not None:
+        values["StorageFileSignature"] = context.data_signature(handle.get_sink_stream())
+    return Part(handle, url, BackupElementMetainfo(values))
+
+
+def sign_parts(
+    context: UnitContext, parts: Sequence[Part]
+) -> list[tuple[SinkHandleInterface, BackupElementMetainfo]]:
+    """The parts as `store_together` takes them, signed where elements are; all signatures are made at once.
+
+    Each is a process to wait for. Raises KeyUnusableError.
+    """
+    metainfos = [part.metainfo for part in parts]
+    if context.sign is not None:
+        with ThreadPoolExecutor(len(parts), "sign") as threads:
+            metainfos = list(threads.map(context.sign, metainfos, (part.source_url for part in parts)))
+    return [(part.handle, metainfo) for part, metainfo in zip(parts, metainfos, strict=True)]

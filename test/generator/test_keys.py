@@ -1,0 +1,48 @@
+"""A keyring is made ready beside other work, and what is wrong with it is said when it is wanted."""
+
+import threading
+
+import pytest
+
+from guerillabackup.errors import ConfigError
+from guerillabackup.generator.keys import KeyringAhead
+from guerillabackup.signature import KeyPurpose, Keyring
+
+
+@pytest.fixture
+def keyring(tmp_path):
+    directory = tmp_path / "keys"
+    directory.mkdir(mode=0o700)
+    with Keyring(str(directory)) as opened:
+        opened.create_key("signing", KeyPurpose.SIGN)
+    return str(directory)
+
+
+def test_the_keys_are_there_when_they_are_wanted(keyring):
+    with KeyringAhead(keyring) as ahead:
+        assert [key.names for key in ahead.get().list_keys()] == [("signing",)]
+
+
+def test_what_was_prepared_signs(keyring):
+    with KeyringAhead(keyring) as ahead:
+        ahead.prepare_signing()
+        signature = ahead.get().sign("signing", b"data")
+        assert ahead.get().verify(b"data", signature).is_valid
+
+
+def test_no_thread_is_left(keyring):
+    with KeyringAhead(keyring) as ahead:
+        ahead.prepare_signing()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("keyring")]
+
+
+def test_who_needs_no_key_does_not_hear_of_a_missing_keyring(tmp_path):
+    with KeyringAhead(str(tmp_path / "none")):
+        pass
+
+
+def test_who_needs_one_hears_each_time(tmp_path):
+    with KeyringAhead(str(tmp_path / "none")) as ahead:
+        for _ in range(2):
+            with pytest.raises(ConfigError, match="No such file"):
+                ahead.get()
