@@ -28,10 +28,16 @@ MAX_SERIAL = 999_999_999
 DIGEST_SIZE = 64
 MEMBERS_SUFFIX = ".members"
 """A source's companion source, whose elements list the members of the source's elements."""
+CONTENT_TYPE_KEY = "ContentType"
+"""Metadata key of elements whose content is a plain stream, never to be unpacked; archives do not have it."""
+COMMAND_OUTPUT = "command-output"
+LOG_FILE = "log-file"
+"""Values of that key: what a command wrote, and a log file that is complete."""
 
 _COMPONENT = re.compile(r"[A-Za-z0-9%._-]+")
 _ELEMENT_NAME = re.compile(r"([0-9]{14})(0|[1-9][0-9]{0,8})?-(.+)-(full|inc)")
 _ATTRIBUTE_NAME = re.compile(r"[A-Za-z0-9_]{1,32}")
+_CONTENT_TYPE = re.compile(r"[a-z0-9-]{1,64}")
 _HANDLING_POLICY = re.compile(r"[A-Za-z0-9 ./-]+")
 
 
@@ -275,6 +281,15 @@ class BackupElementMetainfo:
     @property
     def handling_policy(self) -> tuple[str, ...]:
         return tuple(self._values.get("HandlingPolicy") or ())
+
+    @property
+    def content_type(self) -> str | None:
+        """What kind of plain stream the content is; None: it says of itself what it is (an archive does).
+
+        A value that is none of ours counts as well, as long as it is a text of `[a-z0-9-]`.
+        """
+        value = self._values.get(CONTENT_TYPE_KEY)
+        return value if isinstance(value, str) and _CONTENT_TYPE.fullmatch(value) else None
 
     def is_same_element(self, other: "BackupElementMetainfo") -> bool:
         """Whether both describe one element of a source (the caller compares the source)."""

@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 from guerillabackup.element import (
     BINARY_KEYS,
+    COMMAND_OUTPUT,
+    CONTENT_TYPE_KEY,
+    LOG_FILE,
     MAX_COMPONENT_LENGTH,
     MAX_METAINFO_SIZE,
     MAX_SERIAL,
@@ -485,3 +488,15 @@ def test_data_uuids_of_different_runs_differ_and_of_the_same_run_do_not():
     arguments = [(None, b"d", 1, url), (b"p", b"d", 1, url), (b"p", b"e", 1, url), (b"p", b"d", 2, url)]
     assert len({make_data_uuid(*one) for one in arguments}) == 4
     assert make_data_uuid(*arguments[1]) == make_data_uuid(*arguments[1])
+
+
+@pytest.mark.parametrize("value", [COMMAND_OUTPUT, LOG_FILE, "of-another-program"])
+def test_the_content_type_is_signed_and_carried_along(value):
+    metainfo = BackupElementMetainfo({**MINIMAL, CONTENT_TYPE_KEY: value})
+    assert BackupElementMetainfo.unserialize(metainfo.serialize()).content_type == value
+    assert json.loads(metainfo.signed_bytes())[CONTENT_TYPE_KEY] == value
+
+
+@pytest.mark.parametrize("value", [None, 1, "", "With Blanks", "x" * 65, ["log-file"]])
+def test_a_content_type_that_is_none_counts_as_absent(value):
+    assert BackupElementMetainfo({**MINIMAL, CONTENT_TYPE_KEY: value}).content_type is None
