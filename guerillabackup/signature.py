@@ -25,6 +25,8 @@ from guerillabackup.signature_values import (
     check_packet,
     choose_for_export,
     choose_key,
+    explain_no_key,
+    find_imported,
     judge,
 )
 
@@ -66,7 +68,7 @@ class Keyring:
     """The keys in one directory, and what can be done with them.
 
     Safe to use from several threads, but for what writes keys. `close` ends the agent that was started for
-    it. The directory must be there and be its owner's alone: ConfigError. `passphrase_file` holds the
+    it. The directory must be there and be its owner's alone: KeyUnusableError. `passphrase_file` holds the
     passphrase of its secret keys in its first line, where they have one.
     """
 
@@ -150,18 +152,17 @@ class Keyring:
         algorithm: str = "ed25519",
         expires_in: int | None = None,
     ) -> KeyInfo:
-        """A new key pair, protected by the keyring's passphrase if it has one; raises KeyUnusableError.
+        """A new key pair, protected by the keyring's passphrase if it has one.
 
         `name` is free text, `Name <mail>` or anything else. `expires_in` is seconds, None: it never expires.
+        Raises ConfigError for a name that is taken or none, KeyUnusableError for what gpg does not make.
         """
         if not name.strip() or name != name.strip() or not name.isprintable() or len(name) > MAX_KEY_NAME:
-            raise KeyUnusableError(
-                f"key name {name[:40]!r} is not of 1 to {MAX_KEY_NAME} printable characters"
-            )
+            raise ConfigError(f"key name {name[:40]!r} is not of 1 to {MAX_KEY_NAME} printable characters")
         if algorithm not in ALGORITHMS:
-            raise KeyUnusableError(f"key algorithm {algorithm!r} is none of {', '.join(ALGORITHMS)}")
+            raise ConfigError(f"key algorithm {algorithm!r} is none of {', '.join(ALGORITHMS)}")
         if any(name in key.names for key in self.list_keys()):
-            raise KeyUnusableError(f"key {name!r} is in keyring {self._directory} already")
+            raise ConfigError(f"key {name!r} is in keyring {self._directory} already")
         self._home.prepare_writing()
         self._home.start_agent()
         text = _generation_text(name, purpose, algorithm, expires_in, self._passphrase)
@@ -187,7 +188,10 @@ class Keyring:
         return str(text)
 
     def import_key(self, text: str, *, secret: bool = False) -> list[KeyInfo]:
-        """Add the keys of an ASCII text, secret halves only if told; raises KeyUnusableError without any."""
+        """Add the keys of an ASCII text, secret halves only if told; raises KeyUnusableError without any.
+
+        Revocation certificates are applied: the keys they are about are handed back, revoked as they are now.
+        """
         if len(text) > MAX_KEY_TEXT:
             raise KeyUnusableError(f"key of {len(text)} characters, limit {MAX_KEY_TEXT}")
         if not secret and "PRIVATE KEY BLOCK" in text:
@@ -196,9 +200,10 @@ class Keyring:
             self._home.prepare_writing()
             self._home.start_agent()
         result = self._gpg.import_keys(text.encode("utf-8", "replace"))
-        found = {item for item in result.fingerprints if item}
+        found = find_imported(str(result.stderr).splitlines())
         if not found:
-            raise KeyUnusableError("it holds no OpenPGP key")
+            reason = _last_message(result.stderr, "gpg: key ")
+            raise KeyUnusableError(explain_no_key(text, reason, self._directory))
         self._use_keyring_file()
         return [key for key in self.list_keys() if key.fingerprint in found]
 
@@ -389,7 +394,7 @@ def _descriptor_path(descriptor: int) -> str:
     return f"/proc/{os.getpid()}/fd/{descriptor}"
 
 
-def _last_message(stderr: object) -> str:
+def _last_message(stderr: object, beginning: str = "gpg: ") -> str:
     """The last line gpg wrote for people."""
-    lines = [line for line in str(stderr).splitlines() if line.startswith("gpg: ")]
+    lines = [line for line in str(stderr).splitlines() if line.startswith(beginning)]
     return lines[-1].removeprefix("gpg: ") if lines else "gpg does not say why"

@@ -18,7 +18,7 @@ import subprocess
 import tempfile
 import threading
 
-from guerillabackup.errors import ConfigError
+from guerillabackup.errors import ConfigError, KeyUnusableError
 
 AGENT_TIMEOUT = 30.0
 """Seconds for an agent to start or to end."""
@@ -32,7 +32,8 @@ _REVOCATIONS = "openpgp-revocs.d"
 class GpgHome:
     """The home for work on one keyring directory; `close` ends the agent and removes the home.
 
-    A directory that others can read, or that belongs to neither root nor us, raises ConfigError.
+    A directory that others can read, that belongs to neither root nor us, or that is not there, raises
+    KeyUnusableError.
     """
 
     def __init__(self, keyring_directory: str) -> None:
@@ -247,18 +248,18 @@ def _check_keyring_directory(path: str) -> None:
     try:
         status = os.stat(path)
     except OSError as error:
-        raise ConfigError(
+        raise KeyUnusableError(
             f"keyring {path}: {error.strerror}; make one with: guerillabackup key create"
         ) from error
     if not stat.S_ISDIR(status.st_mode):
-        raise ConfigError(f"keyring {path}: is not a directory")
+        raise KeyUnusableError(f"keyring {path}: is not a directory")
     if status.st_uid not in (0, os.geteuid()):
-        raise ConfigError(
+        raise KeyUnusableError(
             f"keyring {path}: belongs to user {status.st_uid}, neither root nor you; take it over with: "
             f"chown -R {os.geteuid()} {path}"
         )
     mode = stat.S_IMODE(status.st_mode)
     if mode & 0o077:
-        raise ConfigError(
+        raise KeyUnusableError(
             f"keyring {path}: others can enter it (mode {mode:04o}); forbid that with: chmod 0700 {path}"
         )

@@ -150,10 +150,11 @@ def choose_key(
 ) -> KeyInfo:
     """The key a name means: fingerprint, long key id, user name, mail address, or else a part of a name.
 
-    A part means keys with this purpose only. Among several the usable one is meant. Raises KeyUnusableError:
-    none, none usable, or more than one.
+    The whole name in the same letters comes before one that differs in their case, and any of these before a
+    part, which means keys with this purpose only. Among several of one rank the usable one is meant. Raises
+    KeyUnusableError: none, none usable, or more than one.
     """
-    found = [key for key in keys if _is_called(key, name)] or [
+    found = _best_called(keys, name) or [
         key
         for key in keys
         if purpose in key.purposes and any(name.casefold() in text.casefold() for text in key.names)
@@ -190,6 +191,28 @@ def choose_for_export(keys: Sequence[KeyInfo], name: str, secret: bool, where: s
                 )
             return found
     raise reasons[0]
+
+
+def find_imported(status_lines: Iterable[str]) -> set[str]:
+    """Fingerprints of the keys that an import was about, changed or not, from its status lines.
+
+    For a revocation certificate gpg names the key it looked at, and no key that was imported.
+    """
+    fields = [line[len(STATUS_PREFIX) :].split() for line in status_lines if line.startswith(STATUS_PREFIX)]
+    imported = {line[2] for line in fields if line[:1] == ["IMPORT_OK"] and len(line) > 2}
+    return imported or {line[1] for line in fields if line[:1] == ["KEY_CONSIDERED"] and len(line) > 1}
+
+
+def explain_no_key(text: str, message: str, where: str) -> str:
+    """Why a text brought no key; `message` is gpg's last about a key."""
+    if "\n:-----BEGIN PGP PUBLIC KEY BLOCK" in text:
+        return (
+            "it is a revocation certificate with a colon before its -----BEGIN line, which guards against "
+            "accidents: to revoke the key for good, remove the colon and import it again"
+        )
+    if "can't apply revocation certificate" in message:
+        return f"it is a revocation certificate of a key that is not in keyring {where}: {message}"
+    return "it holds no OpenPGP key"
 
 
 def check_packet(signature: bytes) -> str | None:
@@ -264,18 +287,30 @@ def _judge_valid(outcome: str, valid: Sequence[str], keys: Sequence[KeyInfo]) ->
     return result(SignatureStatus.VALID, f"{by}, before the key expired on {day(min(limits))}")
 
 
-def _is_called(key: KeyInfo, name: str) -> bool:
+def _best_called(keys: Iterable[KeyInfo], name: str) -> list[KeyInfo]:
+    """The keys that are called so more than all others are; none when none is."""
+    ranks: dict[int, list[KeyInfo]] = {}
+    for key in keys:
+        rank = _rank_called(key, name)
+        if rank is not None:
+            ranks.setdefault(rank, []).append(key)
+    return ranks[min(ranks)] if ranks else []
+
+
+def _rank_called(key: KeyInfo, name: str) -> int | None:
+    """How well a name is this key's, 0 the best; None when it is not."""
     digits = name.replace(" ", "").removeprefix("0x").upper()
     if len(digits) in (16, 40, 64) and any(part.fingerprint.endswith(digits) for part in key.parts):
-        return True
-    folded = name.casefold()
-    for text in key.names:
-        before, bracket, mail = text.casefold().rpartition(" <")
-        if folded == text.casefold():
-            return True
-        if bracket and folded in (before, mail.removesuffix(">"), f"<{mail}"):
-            return True
-    return False
+        return 0
+    ranks = []
+    for rank, fold in ((1, str), (3, str.casefold)):
+        for text in map(fold, key.names):
+            before, bracket, mail = text.rpartition(" <")
+            if fold(name) == text:
+                ranks.append(rank)
+            elif bracket and fold(name) in (before, mail.removesuffix(">"), f"<{mail}"):
+                ranks.append(rank + 1)
+    return min(ranks, default=None)
 
 
 def _latest(ends: Sequence[int | None]) -> int | None:

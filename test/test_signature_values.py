@@ -136,6 +136,24 @@ def test_a_whole_name_goes_before_a_part_of_one():
     assert choose([part, whole], "of old") is part
 
 
+def test_a_whole_name_in_the_same_letters_goes_before_all_others():
+    exact = key(fingerprint="C" * 40)
+    others = [key("Backup"), key("BACKUP", fingerprint="D" * 40), key("backup <a@b>", fingerprint="E" * 40)]
+    assert choose([*others, exact], "backup") is exact
+    assert choose([key("backup <a@b>"), key("Backup")], "backup").names == ("backup <a@b>",)
+    with pytest.raises(KeyUnusableError, match="is ambiguous"):
+        choose(others, "bAckup")
+
+
+def test_a_fingerprint_goes_before_a_name_that_looks_like_one():
+    assert choose([key(PRIMARY, fingerprint="C" * 40), key("x")], PRIMARY).names == ("x",)
+
+
+def test_an_exact_name_that_cannot_be_used_does_not_mean_another_key():
+    with pytest.raises(KeyUnusableError, match="is revoked"):
+        choose([key("Backup"), key(fingerprint="C" * 40, is_revoked=True)], "backup")
+
+
 def test_a_successor_with_the_same_name_is_meant_once_the_old_key_expired():
     old, new = key(expires=NOW - 1), key(fingerprint="C" * 40)
     assert choose([old, new], "backup") is new

@@ -199,7 +199,7 @@ def export(
 def import_(invocation: Invocation, file: str, private_keyring: str | None) -> None:
     """Add the keys of a text FILE (- for stdin) to the keyring.
 
-    Secret keys are taken into a private keyring only.
+    Secret keys are taken into a private keyring only. A revocation certificate revokes its key.
     """
     from guerillabackup.signature import Keyring
 
@@ -208,10 +208,15 @@ def import_(invocation: Invocation, file: str, private_keyring: str | None) -> N
     home = keys_directory if private_keyring is None else _private_directory(private_keyring, keys_directory)
     _make_private_directory(home)
     with Keyring(home) as keyring:
+        revoked = {item.fingerprint for item in keyring.list_keys() if item.is_revoked}
         keys = keyring.import_key(text, secret=private_keyring is not None)
     now = time.time()
     columns = ["name", "purpose", "expires", "state", "secret", "fingerprint"]
     invocation.write_records([_record(item, now) for item in keys], columns)
+    for item in keys:
+        if item.is_revoked:
+            when = "was revoked already" if item.fingerprint in revoked else "is revoked now"
+            invocation.say(f"key {', '.join(item.names)} ({item.fingerprint}) {when} in {home}")
 
 
 def _keys_directory(invocation: Invocation) -> str:

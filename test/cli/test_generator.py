@@ -89,3 +89,14 @@ def test_sockets_that_are_left_out_are_no_warning_but_said(host, generate):
     assert outcome.out.endswith("-a-full (2 sockets left out)\n")
     assert "socket ignored" not in outcome.err
     assert generate("--full", "--json").document["warnings"] == ["source /host/a: 2 sockets left out"]
+
+
+@pytest.mark.parametrize("setting", ["GeneralSigningKey", "GeneralDefaultEncryptionElement"])
+def test_a_lost_keyring_ends_with_5(host, generate, setting):
+    add_unit(host, "/host/a")
+    value = "'host'" if setting == "GeneralSigningKey" else "guerillabackup.GpgEncryptionPipelineElement('k')"
+    with (host / "conf" / "config").open("a") as config:
+        config.write(f"{setting} = {value}\n")
+    outcome = generate()
+    assert outcome.status == 5
+    assert f"keyring {host / 'conf' / 'keys'}: No such file or directory" in outcome.err

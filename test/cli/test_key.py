@@ -84,7 +84,7 @@ def test_a_key_that_is_not_there_ends_with_5(command, made):
 
 def test_a_keyring_that_is_not_there_is_an_error_that_says_what_to_do(command, tmp_path):
     outcome = command("key", "list", "--config-dir", tmp_path)
-    assert outcome.status == 1
+    assert outcome.status == 5
     assert "make one with: guerillabackup key create" in outcome.err
 
 
@@ -169,6 +169,33 @@ def test_a_secret_key_is_exported_to_a_file_of_its_owners_alone_and_imported_int
     assert "secret key" in outcome.err
     arguments = ("key", "import", secret, "--private-keyring", tmp_path / "copy", "--json")
     assert [key["secret"] for key in command(*arguments, "--config-dir", made).document] == [True]
+
+
+def test_a_revocation_certificate_says_which_key_it_revoked(command, made, tmp_path):
+    (rev,) = (tmp_path / "private" / "openpgp-revocs.d").iterdir()
+    (fingerprint,) = (key["fingerprint"] for key in keys_of(command, made) if key["name"] == "backup")
+    guarded = command("key", "import", rev, "--config-dir", made)
+    assert (guarded.status, "remove the colon" in guarded.err) == (5, True)
+    (tmp_path / "rev.asc").write_text(rev.read_text().replace(":-----", "-----"))
+    arguments = ("key", "import", tmp_path / "rev.asc", "--config-dir")
+    outcome = command(*arguments, made)
+    assert outcome.status == 0
+    assert f"key backup ({fingerprint}) is revoked now in {made / 'keys'}" in outcome.out
+    again = command(*arguments, made)
+    assert (again.status, "was revoked already" in again.out) == (0, True)
+    outcome = command(*arguments, tmp_path / "other")
+    assert outcome.status == 5
+    assert "revocation certificate of a key that is not in keyring" in outcome.err
+
+
+def keys_of(command, etc):
+    return command("key", "list", "--config-dir", etc, "--json").document
+
+
+def test_a_name_is_given_once_and_a_second_time_is_an_error_that_is_no_keys(command, made):
+    arguments = ("key", "create", "backup", "--purpose", "encrypt", "--config-dir", made)
+    outcome = command(*arguments)
+    assert (outcome.status, "is in keyring" in outcome.err) == (1, True)
 
 
 def test_what_is_no_key_file_is_named(command, tmp_path):
