@@ -33,6 +33,9 @@ CONTENT_TYPE_KEY = "ContentType"
 COMMAND_OUTPUT = "command-output"
 LOG_FILE = "log-file"
 """Values of that key: what a command wrote, and a log file that is complete."""
+CONTENT_LAYERS_KEY = "ContentLayers"
+"""Metadata key of such elements: how many steps packed the content, so that no more are undone."""
+MAX_CONTENT_LAYERS = 16
 
 _COMPONENT = re.compile(r"[A-Za-z0-9%._-]+")
 _ELEMENT_NAME = re.compile(r"([0-9]{14})(0|[1-9][0-9]{0,8})?-(.+)-(full|inc)")
@@ -290,6 +293,13 @@ class BackupElementMetainfo:
         """
         value = self._values.get(CONTENT_TYPE_KEY)
         return value if isinstance(value, str) and _CONTENT_TYPE.fullmatch(value) else None
+
+    @property
+    def content_layers(self) -> int | None:
+        """How often the content was packed (compressed, encrypted); None: not known."""
+        value = self._values.get(CONTENT_LAYERS_KEY)
+        is_count = isinstance(value, int) and not isinstance(value, bool)
+        return value if is_count and 0 <= value <= MAX_CONTENT_LAYERS else None
 
     def is_same_element(self, other: "BackupElementMetainfo") -> bool:
         """Whether both describe one element of a source (the caller compares the source)."""

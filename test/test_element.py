@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from guerillabackup.element import (
     BINARY_KEYS,
     COMMAND_OUTPUT,
+    CONTENT_LAYERS_KEY,
     CONTENT_TYPE_KEY,
     LOG_FILE,
     MAX_COMPONENT_LENGTH,
@@ -500,3 +501,11 @@ def test_the_content_type_is_signed_and_carried_along(value):
 @pytest.mark.parametrize("value", [None, 1, "", "With Blanks", "x" * 65, ["log-file"]])
 def test_a_content_type_that_is_none_counts_as_absent(value):
     assert BackupElementMetainfo({**MINIMAL, CONTENT_TYPE_KEY: value}).content_type is None
+
+
+@pytest.mark.parametrize(
+    ("value", "layers"), [(0, 0), (2, 2), (16, 16), (17, None), (-1, None), (True, None), ("2", None)]
+)
+def test_the_number_of_layers_counts_only_where_it_is_one(value, layers):
+    assert BackupElementMetainfo({**MINIMAL, CONTENT_LAYERS_KEY: value}).content_layers == layers
+    assert BackupElementMetainfo(MINIMAL).content_layers is None

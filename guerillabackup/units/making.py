@@ -8,7 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from guerillabackup.element import BackupElementMetainfo, BackupType, SourceUrl, make_data_uuid
+from guerillabackup.element import (
+    CONTENT_LAYERS_KEY,
+    CONTENT_TYPE_KEY,
+    BackupElementMetainfo,
+    BackupType,
+    SourceUrl,
+    make_data_uuid,
+)
 from guerillabackup.errors import ConfigError
 from guerillabackup.generator.interface import UnitContext
 from guerillabackup.pipeline.digest import DigestProcess
@@ -55,6 +62,17 @@ def downstream_elements(
         if not isinstance(element, TransformationPipelineElementInterface):
             raise ConfigError(f"{element!r} is not a pipeline element")
     return elements
+
+
+def stream_keys(
+    content_type: str, downstream: Sequence[TransformationPipelineElementInterface]
+) -> dict[str, Any]:
+    """What the metadata of a plain stream says of it, for `extra` of `describe_part`.
+
+    `downstream` is all it goes through, the digest at the end included. A restore undoes that much and no
+    more: a stream that is compressed by its maker comes back so.
+    """
+    return {CONTENT_TYPE_KEY: content_type, CONTENT_LAYERS_KEY: len(downstream) - 1}
 
 
 def stored_stream(processes: Sequence[TransformationProcessInterface]) -> StoredStream:
