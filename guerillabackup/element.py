@@ -298,8 +298,9 @@ class BackupElementMetainfo:
     def content_layers(self) -> int | None:
         """How often the content was packed (compressed, encrypted); None: not known."""
         value = self._values.get(CONTENT_LAYERS_KEY)
-        is_count = isinstance(value, int) and not isinstance(value, bool)
-        return value if is_count and 0 <= value <= MAX_CONTENT_LAYERS else None
+        if not isinstance(value, int) or isinstance(value, bool):
+            return None
+        return value if 0 <= value <= MAX_CONTENT_LAYERS else None
 
     def is_same_element(self, other: "BackupElementMetainfo") -> bool:
         """Whether both describe one element of a source (the caller compares the source)."""
