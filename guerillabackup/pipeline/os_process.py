@@ -120,7 +120,7 @@ class OSProcess(TransformationProcessInterface):
         return None if self._child is None else self._child.pid
 
     def get_messages(self) -> list[str]:
-        """What it said on standard error, line by line; the first and the last 100 lines, 4 KiB each."""
+        """What it said on standard error, line by line; the first and last 100 lines, 4 KiB of each."""
         return self._messages.get_lines()
 
     def get_process_output(self) -> PipeOutput:
@@ -137,12 +137,12 @@ class OSProcess(TransformationProcessInterface):
             return
         try:
             self._spawn(self._connect_input())
+            self._state = State.RUNNING
         except GuerillaBackupError as error:
             self._fail(error)
             self._errors.tell()
         finally:
             self._output.close()
-        self._state = State.RUNNING
 
     def request_stop(self) -> None:
         if self._child is not None and self._state is State.RUNNING:

@@ -173,6 +173,8 @@ class ThreadProcess(TransformationProcessInterface):
         try:
             self._open_streams()
             self._thread = threading.Thread(target=self._run, name=f"stage-{self._name}", daemon=True)
+            # Now, not later: an interrupt may come once there is a thread, and `stop` has to wake it then.
+            self._state = _State.RUNNING
             self._thread.start()
         except (OSError, RuntimeError) as error:
             self._thread = None
@@ -180,7 +182,6 @@ class ThreadProcess(TransformationProcessInterface):
             self._errors.tell()
         finally:
             self._output.close()
-        self._state = _State.RUNNING
 
     def request_stop(self) -> None:
         if self._wake_fd >= 0 and self._state is _State.RUNNING:

@@ -15,6 +15,7 @@ from guerillabackup.errors import (
     UnreadInputError,
 )
 from guerillabackup.pipeline.connection import open_pipe
+from guerillabackup.pipeline.digest import DigestPipelineElement
 from guerillabackup.pipeline.run import instantiate_pipeline, run_pipeline
 from guerillabackup.pipeline.thread import ThreadPipelineElement
 
@@ -159,3 +160,30 @@ def test_stop_before_the_start_closes_everything():
     process.get_process_output()
     process.stop()
     os.close(write_end)
+
+
+@pytest.fixture
+def interrupted_start(monkeypatch):
+    """Interrupts whoever starts a thread right after it has begun, which a signal does only now and then."""
+    start = threading.Thread.start
+
+    def start_and_be_interrupted(thread) -> None:
+        start(thread)
+        if thread.name.startswith("stage-"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", start_and_be_interrupted)
+
+
+def test_a_stage_whose_start_was_interrupted_is_stopped_like_any_other(interrupted_start):
+    never_ending = open_pipe()
+    try:
+        (process,) = instantiate_pipeline([DigestPipelineElement()], never_ending[0], None)
+        with pytest.raises(KeyboardInterrupt):
+            process.start()
+        # It waits for input that never comes: unless it is woken, stop gives up and says so.
+        with pytest.raises(UnreadInputError):
+            process.stop()
+    finally:
+        never_ending[0].close()
+        os.close(never_ending[1])
