@@ -3,16 +3,23 @@
 from collections import deque
 
 MAX_LINE_BYTES = 4096
+"""Of a longer line the beginning and the end stay: what is wrong with a long name stands after it."""
 KEPT_LINES = 100
 SHOWN_LINES = 3
 SHOWN_CHARACTERS = 600
+_HALF_BYTES = MAX_LINE_BYTES // 2
 
 
 class MessageCollector:
-    """Collects lines from bytes in whatever pieces they come: the first 100, the last 100, 4 KiB of each."""
+    """Collects lines from bytes in whatever pieces they come: the first 100, the last 100, 4 KiB of each.
+
+    What is left out of the middle of a longer line is named by a text in its place.
+    """
 
     def __init__(self) -> None:
         self._line = bytearray()
+        self._tail = bytearray()
+        self._line_size = 0
         self._first: list[str] = []
         self._last: deque[str] = deque(maxlen=KEPT_LINES)
         self._line_count = 0
@@ -24,7 +31,7 @@ class MessageCollector:
         if self._line_count >= KEPT_LINES and surplus > 0:
             # A flood: what the end of it pushes out is only counted.
             self._line_count += surplus
-            self._line.clear()
+            self._clear_line()
             del complete[:surplus]
         for part in complete:
             self._extend(part)
@@ -35,17 +42,32 @@ class MessageCollector:
         """The lines so far, one that is not complete yet too; a gap is named by a line in its place."""
         left_out = self._line_count - len(self._first) - len(self._last)
         gap = [f"({left_out} lines left out)"] if left_out > 0 else []
-        unfinished = [_to_text(self._line)] if self._line else []
+        unfinished = [self._line_text()] if self._line else []
         return [*self._first, *gap, *self._last, *unfinished]
 
     def _extend(self, part: bytes) -> None:
-        self._line += part[: MAX_LINE_BYTES - len(self._line)]
+        room = _HALF_BYTES - len(self._line)
+        self._line += part[:room]
+        self._tail += part[max(room, 0, len(part) - _HALF_BYTES) :]
+        del self._tail[:-_HALF_BYTES]
+        self._line_size += len(part)
 
     def _end_line(self) -> None:
         kept = self._first if self._line_count < KEPT_LINES else self._last
-        kept.append(_to_text(self._line))
+        kept.append(self._line_text())
         self._line_count += 1
+        self._clear_line()
+
+    def _clear_line(self) -> None:
         self._line.clear()
+        self._tail.clear()
+        self._line_size = 0
+
+    def _line_text(self) -> str:
+        left_out = self._line_size - len(self._line) - len(self._tail)
+        if left_out == 0:
+            return _to_text(self._line + self._tail)
+        return f"{_to_text(self._line)} ({left_out} bytes left out) {_to_text(self._tail)}"
 
 
 def last_words(lines: list[str]) -> str:

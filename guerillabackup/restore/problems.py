@@ -12,6 +12,8 @@ from guerillabackup.errors import IntegrityError
 from guerillabackup.restore.directory_record import FinalNames, normal_name
 from guerillabackup.restore.tar_stream import TarMember
 
+MAX_SURE_BYTES = 4000
+"""A longer line of tar may have lost its middle, and the name with it."""
 _CANNOT = ": Cannot "
 _ESCAPE = re.compile(rb"\\([0-7]{3}|.)", re.DOTALL)
 _LETTERS = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
@@ -20,7 +22,7 @@ _LETTERS = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t
 def named_member(problem: str) -> bytes | None:
     """The normal name of the member that a line of tar is about; None where that is not sure."""
     name, *rest = problem.split(_CANNOT)
-    if len(rest) != 1 or not name:
+    if len(rest) != 1 or not name or len(problem.encode("utf-8", "surrogateescape")) > MAX_SURE_BYTES:
         return None
     try:
         return normal_name(_ESCAPE.sub(_unescape, name.encode("utf-8", "surrogateescape")))

@@ -34,8 +34,22 @@ def test_of_many_lines_the_first_and_last_hundred_are_kept_and_the_gap_is_named(
     ]
 
 
-def test_a_line_is_cut_at_four_kibibytes():
-    assert [len(line) for line in collect(b"x" * 100_000, b"y" * 100_000 + b"\nshort")] == [4096, 5]
+def test_of_a_long_line_the_beginning_and_the_end_are_kept_and_the_gap_is_named():
+    end = b": Cannot open: File name too long"
+    line, short = collect(b"x" * 100_000, b"y" * 100_000 + end + b"\nshort")
+    assert line == f"{'x' * 2048} ({200_000 + len(end) - 4096} bytes left out) {'y' * 2015}{end.decode()}"
+    assert short == "short"
+
+
+@given(st.lists(st.integers(0, 5000), max_size=10))
+def test_a_long_line_does_not_depend_on_the_cuts_of_the_bytes(cuts):
+    data = bytes(range(32, 127)) * 50 + b"\n" + b"z" * 200
+    parts = [data[start:end] for start, end in pairwise([0, *sorted(cuts), len(data)])]
+    assert collect(*parts) == collect(data)
+
+
+def test_a_line_of_four_kibibytes_is_whole():
+    assert collect(b"x" * 4000 + b"y" * 96 + b"\n") == ["x" * 4000 + "y" * 96]
 
 
 def test_bytes_that_are_no_text_are_shown_escaped():

@@ -20,6 +20,7 @@ def member(name):
         ("./a: Cannot b: Cannot open: File exists", None),
         ("../a: Cannot open: File exists", None),
         ("12 more lines of tar", None),
+        (f"./{'x' * 4100}: Cannot open: File name too long", None),
     ],
 )
 def test_the_member_is_read_off_a_line_where_it_is_sure(line, name):
