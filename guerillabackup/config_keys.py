@@ -87,6 +87,11 @@ def _is_element(value: Any) -> bool:
     return not isinstance(value, type) and any(hasattr(value, name) for name in names)
 
 
+def _is_condition(value: Any) -> bool:
+    # By its method: conditions written for the original are no subclasses of ours.
+    return not isinstance(value, type) and callable(getattr(value, "evaluate", None))
+
+
 def _is_number(value: Any, low: float, high: float) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
@@ -137,7 +142,7 @@ _text = expect("a text of 1 to 512 printable characters", _is_text)
 _element = expect("a pipeline element (an instance, not a class)", _is_element)
 _class = expect("a class", lambda value: isinstance(value, type))
 _list = expect("a list", lambda value: isinstance(value, list | tuple))
-_condition = expect("a condition (an object with evaluate)", lambda value: hasattr(value, "evaluate"))
+_condition = expect("a condition (an object with evaluate)", _is_condition)
 _account = expect("a name or a number of 0 to 4294967294", _is_account)
 
 _KEYS = (
@@ -192,11 +197,10 @@ _KEYS = (
     ),
     Key(
         "DefaultUnitRunCondition",
-        "Condition that must hold before a unit is run; None: always.",
+        "Condition that must hold before a unit that is due is run; None: none.",
         optional(_condition),
-        "None",
+        "guerillabackup.MinPowerOnTimeCondition(600)",
         default=None,
-        is_acted_on=False,
     ),
     Key(
         "TransferServiceStorageBaseDir",

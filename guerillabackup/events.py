@@ -81,6 +81,14 @@ class UnitFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class UnitSkipped(Event):
+    """A unit was due, and not run, because its run condition does not hold now."""
+
+    unit_name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class VerifyProgress(Event):
     """How much of an element's data was read and hashed."""
 

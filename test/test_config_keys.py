@@ -3,6 +3,7 @@
 import pytest
 
 from guerillabackup.config_keys import KEYS, NO_DEFAULT, show_value
+from guerillabackup.generator.conditions import MinPowerOnTimeCondition
 
 FINGERPRINT = "0123456789ABCDEF0123456789abcdef01234567"
 
@@ -20,6 +21,7 @@ RIGHT = [
     ("TransferSenderPolicyInitArgs", [False]),
     ("GeneralElementsMoveOn", None),
     ("GeneralElementsMoveOn", True),
+    ("DefaultUnitRunCondition", MinPowerOnTimeCondition(600)),
 ]
 WRONG = [
     ("GeneralPersistencyBaseDir", None, "is None, not an absolute path"),
@@ -30,6 +32,7 @@ WRONG = [
     ("GeneralDefaultCompressionElement", "zstd", "is 'zstd', not a pipeline element"),
     ("GeneratorSinkClass", "x", "is 'x', not a class"),
     ("DefaultUnitRunCondition", 5, "is 5, not a condition"),
+    ("DefaultUnitRunCondition", MinPowerOnTimeCondition, "is <class 'guerillabackup."),
     ("TransferSenderPolicyInitArgs", False, "is False, not a list"),
     ("GeneralTrustedSigningKeys", [], "is [], not a dict"),
     ("GeneralTrustedSigningKeys", {"(": []}, "has the pattern '(', not a regular expression: "),

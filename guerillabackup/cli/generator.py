@@ -59,6 +59,9 @@ def run(
     source; with 3 when some sources have no new element, while those of the others are stored; with 5 when
     the reason was a key each time. What failed is tried again by the next run.
 
+    A unit whose DefaultUnitRunCondition does not hold is not run, which is said and is no error. One that is
+    named, or a source of which is named, runs in any case.
+
     Something has to start it regularly: cron, for example each hour with `17 * * * * root guerillabackup
     generator run --once --quiet` in a file of /etc/cron.d, or a systemd timer for a service of type oneshot.
     Warnings and errors go to stderr; cron sends them by mail, systemd writes them to the journal.
@@ -111,8 +114,18 @@ def run(
     failed_units = [
         {"unit": unit.unit_name, "error": str(unit.error)} for unit in outcome.units if unit.error is not None
     ]
+    skipped_units = [
+        {"unit": unit.unit_name, "reason": unit.skipped} for unit in outcome.units if unit.skipped is not None
+    ]
     if invocation.as_json:
-        invocation.write_record({"sources": records, "failed_units": failed_units, "warnings": warnings})
+        invocation.write_record(
+            {
+                "sources": records,
+                "failed_units": failed_units,
+                "skipped_units": skipped_units,
+                "warnings": warnings,
+            }
+        )
     if not quiet:
         _tell(invocation, outcome)
     if not outcome.errors:
@@ -129,5 +142,8 @@ def _tell(invocation: Invocation, outcome: "RunOutcome") -> None:
             invocation.say(f"stored {source.element_id}{remarks}")
         elif source.error is None:
             invocation.say(f"ran for {source.source_url} and stored nothing: this is the test mode")
-    if not sources and not outcome.errors:
+    skipped = [unit for unit in outcome.units if unit.skipped is not None]
+    for unit in skipped:
+        invocation.say(f"unit {unit.unit_name} is due, but was not run: {unit.skipped}")
+    if not sources and not skipped and not outcome.errors:
         invocation.say("nothing was due")

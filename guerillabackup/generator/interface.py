@@ -58,6 +58,22 @@ class UnitContext:
     foreign_sources: Mapping[SourceUrl, str] = field(default_factory=dict)
 
 
+class UnitRunConditionInterface(ABC):
+    """What must hold before a unit that is due is run; one thread at a time calls it."""
+
+    @abstractmethod
+    def evaluate(self) -> bool:
+        """Whether it holds now. (evaluate)
+
+        It may change from one call to the next, and may remember when it was called. What it raises is an
+        error of the unit that it is evaluated for.
+        """
+
+    def describe(self) -> str:
+        """Why it did not hold when it was last evaluated: a sentence without its full stop. (describe)"""
+        return f"{type(self).__name__} does not hold"
+
+
 @dataclass(frozen=True, slots=True)
 class SourceOutcome:
     """What one invocation did for one source: an element, or an error and in how many seconds to try again.

@@ -14,8 +14,9 @@ from typing import Any
 from guerillabackup.config import Configuration, execute_definition
 from guerillabackup.element import SourceUrl
 from guerillabackup.errors import ConfigError, GuerillaBackupError, KeyUnusableError
-from guerillabackup.events import EventListener, UnitFailed, ignore_events
+from guerillabackup.events import EventListener, UnitFailed, UnitSkipped, ignore_events
 from guerillabackup.generator.clock import read_anchor
+from guerillabackup.generator.conditions import find_obstacle
 from guerillabackup.generator.interface import (
     SchedulableGeneratorUnitInterface,
     SourceOutcome,
@@ -46,11 +47,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class UnitOutcome:
-    """What a unit's run came to; `error` when the unit as a whole could not be loaded or run."""
+    """What a unit's run came to; `error` when the unit as a whole could not be loaded or run.
+
+    `skipped` says why a unit that is due was not run: its condition did not hold.
+    """
 
     unit_name: str
     sources: tuple[SourceOutcome, ...] = ()
     error: GuerillaBackupError | None = None
+    skipped: str | None = None
 
     @property
     def errors(self) -> tuple[GuerillaBackupError, ...]:
@@ -88,7 +93,8 @@ def run_once(
 ) -> RunOutcome:
     """Invoke every unit that is due, once, one after the other; all units, or those named.
 
-    With `source_urls` only these sources, due or not; with `full` a full backup of each. `clock` gives UTC
+    With `source_urls` only these sources, due or not; with `full` a full backup of each. A unit whose
+    DefaultUnitRunCondition does not hold is skipped, unless it or a source of it is named. `clock` gives UTC
     seconds in place of the system's; `keys` is the configuration's keyring where the caller opened it, and
     closes it. Raises ConfigError for what concerns all of them, NothingToRunError when no unit has a source;
     what fails for one unit or source is in the outcome.
@@ -110,7 +116,8 @@ def run_once(
             if clock is None
             else _Workshop(configuration, listen, clock, lambda: None, keys, stack)
         )
-        outcomes = [workshop.run_unit(unit, get_request, foreign[unit.name]) for unit in chosen]
+        is_asked_for = bool(unit_names or source_urls)
+        outcomes = [workshop.run_unit(unit, get_request, foreign[unit.name], is_asked_for) for unit in chosen]
     return RunOutcome(tuple(outcomes), listing.warnings)
 
 
@@ -154,32 +161,42 @@ class _Workshop:
         self._storage = _open_storage(configuration)
         stack.callback(self._storage.close)
 
-    def run_unit(self, unit: LoadedUnit, get_request: GetRequest, foreign: ForeignSources) -> UnitOutcome:
-        """Make one unit and invoke it if it is due."""
+    def run_unit(
+        self, unit: LoadedUnit, get_request: GetRequest, foreign: ForeignSources, is_asked_for: bool
+    ) -> UnitOutcome:
+        """Make one unit and invoke it if it is due and its condition holds, or somebody named it."""
         name = unit.name
         if unit.error is not None or unit.unit_class is None:
             return self._failed(name, unit.error or ConfigError("it was not loaded"))
         try:
             context = self._make_context(name, unit.configuration, get_request, foreign)
-            return UnitOutcome(name, tuple(self._run_unit(unit.unit_class(name, context))))
+            condition = None if is_asked_for else unit.configuration.get("DefaultUnitRunCondition")
+            return self._run_unit(name, unit.unit_class(name, context), condition)
         except GuerillaBackupError as error:
             return self._failed(name, error)
         except (Exception, SystemExit) as error:  # a unit's own code may raise anything, and the others go on
             log.debug("unit %s", name, exc_info=True)
             return self._failed(name, GuerillaBackupError(f"{type(error).__name__}: {error}"))
 
-    def _run_unit(self, instance: SchedulableGeneratorUnitInterface) -> list[SourceOutcome]:
+    def _run_unit(
+        self, name: str, instance: SchedulableGeneratorUnitInterface, condition: Any
+    ) -> UnitOutcome:
         try:
-            return self._invoke(instance)
+            if instance.get_next_invocation_time() > 0:
+                return UnitOutcome(name)
+            obstacle = None if condition is None else find_obstacle(condition)
+            if obstacle is not None:
+                return self._skipped(name, obstacle)
+            if self._configuration.get("GeneralSigningKey") is not None:
+                self._keys.prepare_signing()
+            return UnitOutcome(name, tuple(instance.invoke_unit()))
         finally:
             instance.close()
 
-    def _invoke(self, instance: SchedulableGeneratorUnitInterface) -> list[SourceOutcome]:
-        if instance.get_next_invocation_time() > 0:
-            return []
-        if self._configuration.get("GeneralSigningKey") is not None:
-            self._keys.prepare_signing()
-        return instance.invoke_unit()
+    def _skipped(self, unit_name: str, reason: str) -> UnitOutcome:
+        log.info("unit %s is not run now: %s", unit_name, reason)
+        self._listen(UnitSkipped(unit_name, reason))
+        return UnitOutcome(unit_name, skipped=reason)
 
     def _failed(self, unit_name: str, error: GuerillaBackupError) -> UnitOutcome:
         log.error("unit %s: %s", unit_name, error)

@@ -9,6 +9,7 @@ import importlib
 from collections.abc import Mapping
 from types import MappingProxyType
 
+_CONDITIONS = "guerillabackup.generator.conditions"
 _ERRORS = "guerillabackup.errors"
 _GENERATOR = "guerillabackup.generator.interface"
 _PIPELINE = "guerillabackup.pipeline"
@@ -27,6 +28,13 @@ NAMES: Mapping[str, str] = MappingProxyType(
         "SchedulableGeneratorUnitInterface": _GENERATOR,
         "UnitContext": _GENERATOR,
         "SourceOutcome": _GENERATOR,
+        "AverageLoadLimitCondition": _CONDITIONS,
+        "FreeSpaceCondition": _CONDITIONS,
+        "LogicalAndCondition": _CONDITIONS,
+        "MainsPowerCondition": _CONDITIONS,
+        "MinPowerOnTimeCondition": _CONDITIONS,
+        "TimeWindowCondition": _CONDITIONS,
+        "UnitRunConditionInterface": _GENERATOR,
         "DefaultFileStorage": f"{_STORAGE}.default_file",
         # The original had a sink class of its own; here a storage is its own sink.
         "DefaultFileSystemSink": f"{_STORAGE}.default_file:DefaultFileStorage",

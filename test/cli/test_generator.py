@@ -100,3 +100,18 @@ def test_a_lost_keyring_ends_with_5(host, generate, setting):
     outcome = generate()
     assert outcome.status == 5
     assert f"keyring {host / 'conf' / 'keys'}: No such file or directory" in outcome.err
+
+
+def test_a_unit_that_is_skipped_is_told_of_with_the_reason_and_is_no_error(host, generate):
+    add_unit(host, "/host/a")
+    with open(host / "conf" / "config", "a") as config:
+        config.write("DefaultUnitRunCondition = guerillabackup.FreeSpaceCondition('/', 2**80)\n")
+    outcome = generate()
+    assert outcome.status == 0
+    assert outcome.out.startswith("unit Tar is due, but was not run: ")
+    assert outcome.out.endswith(" bytes are free in /, 1208925819614629174706176 are wanted\n")
+    assert generate("--quiet").out == ""
+    (skipped,) = generate("--json").document["skipped_units"]
+    assert skipped["unit"] == "Tar"
+    assert "bytes are free" in skipped["reason"]
+    assert "stored" in generate("--unit", "Tar").out

@@ -13,7 +13,7 @@ from tar_bench import ALWAYS, follow_chain, members, read_elements
 from guerillabackup.config import load_configuration
 from guerillabackup.element import SourceUrl
 from guerillabackup.errors import ConfigError, KeyUnusableError, StateError
-from guerillabackup.events import UnitFailed
+from guerillabackup.events import UnitFailed, UnitSkipped
 from guerillabackup.generator.selection import NothingToRunError
 from guerillabackup.generator.service import run_once
 from guerillabackup.generator.state import StateBusyError, StateDirectory
@@ -381,13 +381,58 @@ def test_a_key_name_that_means_two_keys_fails_its_source_and_nothing_is_encrypte
     assert host.stored() == ["/host/b"]
 
 
-def test_a_condition_that_nothing_looks_at_is_warned_of(host, caplog):
+NEVER = ("class Never:", "    def evaluate(self): return False", "DefaultUnitRunCondition = Never()")
+RAISING = ("class Bad:", "    def evaluate(self): return 1 / 0", "DefaultUnitRunCondition = Bad()")
+
+
+def test_a_unit_whose_condition_does_not_hold_is_skipped_and_stays_due(host):
+    host.write_config(*NEVER)
     host.add_unit("Tar", {"/host/a": host.source()})
-    host.write_config(
-        "class Never:", "    def evaluate(self): return False", "DefaultUnitRunCondition = Never()"
-    )
+    events = []
+    outcome = host.run(listen=events.append)
+    (unit,) = outcome.units
+    assert (unit.skipped, unit.sources, outcome.errors) == ("Never does not hold", (), ())
+    assert events == [UnitSkipped("Tar", "Never does not hold")]
+    assert host.stored() == []
+    host.write_config()
+    assert host.run().units[0].skipped is None
+    assert host.stored() == ["/host/a"]
+
+
+def test_a_unit_that_is_not_due_is_not_asked_for_its_condition(host):
+    host.add_unit("Tar", {"/host/a": host.source(FullBackupTiming=[3600, 3600, None, None])})
     host.run()
-    assert "DefaultUnitRunCondition is set, but nothing in this version acts on it" in caplog.text
+    host.write_config(*RAISING)
+    outcome = host.run()
+    assert (outcome.units[0].skipped, outcome.errors) == (None, ())
+
+
+@pytest.mark.parametrize("named", [{"unit_names": ("Tar",)}, {"source_urls": (SourceUrl("/host/a"),)}])
+def test_what_is_named_is_run_whatever_its_condition_says(host, named):
+    host.write_config(*NEVER)
+    host.add_unit("Tar", {"/host/a": host.source()})
+    configuration = load_configuration(str(host.conf))
+    assert run_once(configuration, **named).errors == ()
+    assert host.stored() == ["/host/a"]
+
+
+def test_the_condition_of_an_overlay_is_that_of_its_unit_alone(host):
+    host.write_config("DefaultUnitRunCondition = guerillabackup.MinPowerOnTimeCondition(10**10)")
+    host.add_unit("Always", {"/host/always": host.source()}, "DefaultUnitRunCondition = None")
+    host.add_unit("Never", {"/host/never": host.source()}, *NEVER)
+    host.add_unit("Tar", {"/host/tar": host.source()})
+    always, never, tar = host.run().units
+    assert (always.skipped, never.skipped) == (None, "Never does not hold")
+    assert "the machine has been on for" in tar.skipped
+    assert host.stored() == ["/host/always"]
+
+
+def test_a_condition_that_raises_is_an_error_of_its_unit_alone(host):
+    host.add_unit("Bad", {"/host/bad": host.source()}, *RAISING)
+    host.add_unit("Good", {"/host/good": host.source()})
+    (error,) = host.run().errors
+    assert str(error) == "run condition Bad cannot be evaluated: ZeroDivisionError: division by zero"
+    assert host.stored() == ["/host/good"]
 
 
 @pytest.mark.parametrize("key", ["nobody@example.org", "old@example.org"])
