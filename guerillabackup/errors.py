@@ -56,6 +56,10 @@ class PipelineError(StorageError):
     """A stage of a pipeline failed: a program's exit status, a signal, input left unread, no progress."""
 
 
+class CancelledError(PipelineError):
+    """Somebody who may ended the work before it was done; nothing of it stays."""
+
+
 class UnreadInputError(PipelineError):
     """A process ended and left input unread: what it did not take is not in the result."""
 

@@ -39,7 +39,9 @@ class UnitContext:
     the clock stands to the start of the machine, so that a unit notices when it was set back; None: unknown.
     `find_encryption_key` hands back the fingerprint of the usable key that a name means, or raises
     KeyUnusableError; None: names are left to gpg. `get_request` says what was asked for a source;
-    `foreign_sources` are those that another unit has, with its name: this one refuses them.
+    `foreign_sources` are those that another unit has, with its name: this one refuses them. `cancelled` says
+    that the generator is ending: what is not stored yet is given up, as after a failure, and nothing more is
+    begun; it never blocks, and any thread may ask it.
     """
 
     unit_name: str
@@ -56,6 +58,7 @@ class UnitContext:
     find_encryption_key: Callable[[str], str] | None = None
     get_request: Callable[[SourceUrl], SourceRequest] = field(default=lambda url: SourceRequest.WHEN_DUE)
     foreign_sources: Mapping[SourceUrl, str] = field(default_factory=dict)
+    cancelled: Callable[[], bool] = field(default=lambda: False)
 
 
 class UnitRunConditionInterface(ABC):
@@ -92,8 +95,10 @@ class SourceOutcome:
 class SchedulableGeneratorUnitInterface(ABC):
     """A unit: says when it is due, and makes elements when it is invoked.
 
-    One thread at a time calls it. The constructor checks the unit's configuration and raises ConfigError with
-    every problem; it raises StateError when what it remembers cannot be used.
+    One thread at a time calls it, not always the same one. It lives as long as the generator: what the
+    context's functions hand out (keys, for example) holds for one invocation. The constructor checks the
+    unit's configuration and raises ConfigError with every problem; it raises StateError when what it
+    remembers cannot be used.
     """
 
     @abstractmethod

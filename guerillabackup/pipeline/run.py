@@ -4,7 +4,7 @@ import select
 import time
 from collections.abc import Callable, Sequence
 
-from guerillabackup.errors import ConfigError, GuerillaBackupError, PipelineError
+from guerillabackup.errors import CancelledError, ConfigError, GuerillaBackupError, PipelineError
 from guerillabackup.events import StageProgress
 from guerillabackup.pipeline.connection import DescriptorOutput
 from guerillabackup.pipeline.digest import DigestPipelineElement
@@ -89,8 +89,9 @@ def run_pipeline(
     """Start what is not started, wait for all, stop all. (runTransformationPipeline)
 
     `processes` are those of one pipeline, the first at its source, or of several that run side by side.
-    Raises the error all others follow from, as its process raised it, and PipelineError when for
-    `stall_timeout` seconds no stage did anything, or when `cancelled` says so.
+    Raises the error all others follow from, as its process raised it, PipelineError when for `stall_timeout`
+    seconds no stage did anything, and CancelledError when `cancelled` says so, which is looked at as often as
+    progress is reported.
     Whatever happens, nothing is left running.
     """
     run = _Run(processes, stall_timeout, progress_interval)
@@ -199,7 +200,7 @@ class _Run:
             )
             on_progress(now - self._started, stages)
         if cancelled is not None and cancelled():
-            raise PipelineError("the pipeline was cancelled")
+            raise CancelledError("the pipeline was cancelled")
         quiet = self._stall.observe(now, counts)
         if quiet >= self._stall_timeout:
             raise PipelineError(

@@ -6,6 +6,7 @@ stand in `tar_memory.py`. It joins the pipelines, the storage and the unit's mem
 
 import logging
 import os
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ from guerillabackup.element import (
     ElementId,
     SourceUrl,
 )
-from guerillabackup.errors import ConfigError, GuerillaBackupError
+from guerillabackup.errors import CancelledError, ConfigError, GuerillaBackupError
 from guerillabackup.events import (
     SourceFailed,
     SourceStarted,
@@ -28,6 +29,7 @@ from guerillabackup.generator.interface import (
     UnitContext,
 )
 from guerillabackup.generator.pending import Presence, forget_pending, recover
+from guerillabackup.generator.retry import Retries
 from guerillabackup.generator.selection import describe_foreign
 from guerillabackup.generator.state import OLD_STATE, PENDING, STATE, DamagedStateError, StateDirectory
 from guerillabackup.generator.timing import Due, next_backup
@@ -50,7 +52,6 @@ from guerillabackup.units.tar_source import TarSource, find_idle_excludes, find_
 CONFIG_KEY = "TarBackupUnitConfigList"
 EXTRAS = "extras.current"
 """State file for what the original does not know: the chain of the members' lists, and sizes to expect."""
-RETRY_SECONDS = 3600
 IDLE_SECONDS = 3600
 
 log = logging.getLogger(__name__)
@@ -68,14 +69,13 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
         listed = split_sources(context.configuration.get(CONFIG_KEY))
         self._refused: dict[SourceUrl, GuerillaBackupError] = dict(listed.refused)
         self._sources: list[TarSource] = []
-        self._downstream: dict[SourceUrl, list[TransformationPipelineElementInterface]] = {}
         for source in listed.sources:
             if source.source_url not in context.foreign_sources:
                 self._add(source)
         for url, owner in context.foreign_sources.items():
             self._refused[url] = ConfigError(describe_foreign(url, owner, unit_name))
         self._stall_timeout = float(context.configuration.get("PipelineStallTimeout") or 3600)
-        self._retry_at: dict[SourceUrl, float] = {}
+        self._retries = Retries(random.random)
         self._state = StateDirectory(context.state_directory)
         try:
             self._memory = _load_memory(self._state)
@@ -115,33 +115,35 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
         for source in wanted:
             now = self._context.clock()
             due = self._due(source, now)
+            if self._context.cancelled():
+                break
             if due.seconds <= 0 and self._pause(source.source_url, now) <= 0:
                 outcomes.append(self._back_up(source, due))
         return outcomes
 
     def _add(self, source: TarSource) -> None:
         """Take a source in, or note why it cannot be backed up as it is configured."""
-        configuration = self._context.configuration
-        spool = configuration.get("DefaultFileSystemSinkBaseDir")
+        spool = self._context.configuration.get("DefaultFileSystemSinkBaseDir")
         try:
-            if isinstance(spool, str):
-                source = without_storage(source, spool)
-            keys_directory = os.path.join(self._context.config_directory, "keys")
-            downstream = downstream_elements(
-                source.encryption_key, configuration, keys_directory, self._context.find_encryption_key
-            )
+            self._sources.append(without_storage(source, spool) if isinstance(spool, str) else source)
         except GuerillaBackupError as error:
             self._refused[source.source_url] = error
-            return
-        self._sources.append(source)
-        self._downstream[source.source_url] = downstream
+
+    def _downstream(self, source: TarSource) -> list[TransformationPipelineElementInterface]:
+        """What the archive goes through: asked for each time, because keys come and expire."""
+        keys_directory = os.path.join(self._context.config_directory, "keys")
+        find_key = self._context.find_encryption_key
+        return downstream_elements(
+            source.encryption_key, self._context.configuration, keys_directory, find_key
+        )
 
     def _is_wanted(self, url: SourceUrl) -> bool:
         return self._context.get_request(url) is not SourceRequest.NOT_NOW
 
     def _pause(self, url: SourceUrl, now: float) -> float:
-        """Seconds until a source that failed is tried again; not more when the clock was set back."""
-        return min(self._retry_at.get(url, now) - now, RETRY_SECONDS)
+        """Seconds until a source that failed is tried again; what is asked for does not wait."""
+        is_asked_for = self._context.get_request(url) in (SourceRequest.NOW, SourceRequest.FULL)
+        return 0.0 if is_asked_for else self._retries.pause(url, now)
 
     def _due(self, source: TarSource, now: float) -> Due:
         memory = self._memory.get(source.source_url, SourceMemory())
@@ -180,11 +182,12 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
                 self._recover()
                 backup_type = self._safe_type(source, due.backup_type)
                 log.info("source %s: %s backup, because %s", url, backup_type.value, due.reason)
+                downstream = self._downstream(source)
                 self._context.listen(SourceStarted(self._unit_name, url, backup_type.value))
-                element_id, remarks = self._run(source, backup_type)
+                element_id, remarks = self._run(source, backup_type, downstream)
         except GuerillaBackupError as error:
             return self._fail(url, error)
-        self._retry_at.pop(url, None)
+        self._retries.note_success(url)
         return SourceOutcome(url, element_id, remarks=remarks)
 
     def _safe_type(self, source: TarSource, backup_type: BackupType) -> BackupType:
@@ -204,11 +207,14 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
         log.warning("source %s: %s", url, message)
         self._context.listen(SourceWarning(self._unit_name, url, message))
 
-    def _run(self, source: TarSource, backup_type: BackupType) -> tuple[ElementId | None, tuple[str, ...]]:
+    def _run(
+        self,
+        source: TarSource,
+        backup_type: BackupType,
+        downstream: list[TransformationPipelineElementInterface],
+    ) -> tuple[ElementId | None, tuple[str, ...]]:
         memory = self._memory.get(source.source_url, SourceMemory())
-        run = TarElementRun(
-            self._context, self._unit_name, source, self._downstream[source.source_url], self._state
-        )
+        run = TarElementRun(self._context, self._unit_name, source, downstream, self._state)
         try:
             return run.run(backup_type, memory, self._stall_timeout, self._remember), run.remarks
         except BadIndexError as error:
@@ -217,10 +223,15 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
             raise BadIndexError(f"the index is damaged, so the next backup is a full one: {error}") from error
 
     def _fail(self, url: SourceUrl, error: GuerillaBackupError) -> SourceOutcome:
-        self._retry_at[url] = self._context.clock() + RETRY_SECONDS
+        if self._context.cancelled():
+            # The programs may have been told to end as well, and whichever came first is no failure.
+            error = error if isinstance(error, CancelledError) else CancelledError(f"cancelled: {error}")
+            log.warning("source %s: given up, to be made after the next start: %s", url, error)
+            return SourceOutcome(url, None, error)
+        seconds = self._retries.note_failure(url, self._context.clock())
         log.error("source %s: no backup: %s", url, error)
-        self._context.listen(SourceFailed(self._unit_name, url, str(error), RETRY_SECONDS))
-        return SourceOutcome(url, None, error, RETRY_SECONDS)
+        self._context.listen(SourceFailed(self._unit_name, url, str(error), seconds))
+        return SourceOutcome(url, None, error, seconds)
 
     def _recover(self) -> None:
         """Finish what a crash, or a full disk, interrupted between storing and remembering."""

@@ -121,7 +121,12 @@ class TarElementRun:
             index_path = tar_index.begin_index(
                 self._state, source.index_prefix, from_current=backup_type is BackupType.INC
             )
-        with surrounded(source, is_skipped=self._context.test_mode, stall_timeout=stall_timeout):
+        with surrounded(
+            source,
+            is_skipped=self._context.test_mode,
+            stall_timeout=stall_timeout,
+            cancelled=self._context.cancelled,
+        ):
             if index_path is not None and backup_type is BackupType.INC:
                 forget_moved_directories(index_path, source.root)
             timestamp = int(self._context.clock())
@@ -134,6 +139,7 @@ class TarElementRun:
                 members_handle.get_sink_stream(),
                 stall_timeout,
                 lambda seconds, stages: self._report_progress(seconds, stages, memory, backup_type),
+                self._context.cancelled,
             )
         return archive, timestamp
 

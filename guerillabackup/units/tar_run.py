@@ -5,7 +5,7 @@ Touches: os.
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
@@ -59,6 +59,7 @@ def make_archive(
     members_fd: int,
     stall_timeout: float,
     on_progress: ProgressListener,
+    cancelled: Callable[[], bool],
 ) -> Archive:
     """Run tar, or the command in its place; the archive goes to `data_fd`, the list to `members_fd`.
 
@@ -68,7 +69,7 @@ def make_archive(
     if override is not None:
         producer = OSProcessPipelineElement(override[0], override, _allowed_statuses(source))
         processes = instantiate_pipeline([producer, *downstream], None, data_fd)
-        run_pipeline(processes, stall_timeout=stall_timeout, on_progress=on_progress)
+        run_pipeline(processes, stall_timeout=stall_timeout, on_progress=on_progress, cancelled=cancelled)
         return _describe(processes, None)
     check_place(source)
     lister: list[TransformationProcessInterface] = []
@@ -89,7 +90,12 @@ def make_archive(
                 process.start()
             # Only tar may hold the list's write end, so that the list ends when tar does.
             stack.close()
-            run_pipeline([*processes, *lister], stall_timeout=stall_timeout, on_progress=on_progress)
+            run_pipeline(
+                [*processes, *lister],
+                stall_timeout=stall_timeout,
+                on_progress=on_progress,
+                cancelled=cancelled,
+            )
         except BaseException:
             _stop(processes + lister)
             with suppress(GuerillaBackupError):
@@ -100,13 +106,18 @@ def make_archive(
 
 
 @contextmanager
-def surrounded(source: TarSource, *, is_skipped: bool, stall_timeout: float) -> Iterator[None]:
-    """The pre command before, the post command after, also when the one or what is between failed."""
+def surrounded(
+    source: TarSource, *, is_skipped: bool, stall_timeout: float, cancelled: Callable[[], bool]
+) -> Iterator[None]:
+    """The pre command before, the post command after, also when the one or what is between failed.
+
+    `cancelled` ends the one before, never the one after: that undoes what the other did.
+    """
     if is_skipped:
         yield
         return
     try:
-        _run_command("PreBackupCommand", source.pre_command, stall_timeout)
+        _run_command("PreBackupCommand", source.pre_command, stall_timeout, cancelled)
         yield
     except BaseException:
         try:
@@ -117,13 +128,19 @@ def surrounded(source: TarSource, *, is_skipped: bool, stall_timeout: float) -> 
     _run_command("PostBackupCommand", source.post_command, stall_timeout)
 
 
-def _run_command(name: str, command: tuple[str, ...] | None, stall_timeout: float) -> None:
+def _run_command(
+    name: str,
+    command: tuple[str, ...] | None,
+    stall_timeout: float,
+    cancelled: Callable[[], bool] | None = None,
+) -> None:
     if command is None:
         return
     element = OSProcessPipelineElement(command[0], command, name=name)
     null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        run_pipeline(instantiate_pipeline([element], None, null), stall_timeout=stall_timeout)
+        processes = instantiate_pipeline([element], None, null)
+        run_pipeline(processes, stall_timeout=stall_timeout, cancelled=cancelled)
     finally:
         os.close(null)
 

@@ -12,8 +12,9 @@ from tar_bench import ALWAYS, SELDOM, URL, TarBench, members, read_elements, rea
 from trees import describe_tree, make_nasty_tree
 
 from guerillabackup.element import SourceUrl
-from guerillabackup.errors import ConfigError, StateError, StorageError
+from guerillabackup.errors import CancelledError, ConfigError, StateError, StorageError
 from guerillabackup.events import ElementStored, PipelineProgress, SourceFailed, SourceWarning, ignore_events
+from guerillabackup.generator.interface import SourceRequest
 from guerillabackup.generator.state import StateBusyError
 from guerillabackup.generator.timing import ClockAnchor
 from guerillabackup.pipeline.compression import CompressionPipelineElement
@@ -270,7 +271,7 @@ def test_the_post_command_runs_after_every_failure_and_there_is_no_element(bench
         **settings,
     )
     assert outcome.error is not None
-    assert outcome.retry_after == 3600
+    assert 0 < outcome.retry_after <= 60
     assert notes(bench) == expected
     assert read_elements(bench.storage) == []
     assert [name for name in state_files(bench) if "state" in name or "index" in name] == []
@@ -295,15 +296,61 @@ def test_a_command_that_hangs_is_ended_and_fails_the_backup(bench, name):
     assert read_elements(bench.storage) == []
 
 
-def test_a_failed_source_does_not_keep_the_others_and_is_retried_in_an_hour(bench):
+def test_a_failed_source_does_not_keep_the_others_and_is_retried_later(bench):
     touch(bench.tree / "file")
     unit = bench.open({"/host/bad": bench.settings(Root="/no/root"), URL: bench.settings()})
     outcomes = unit.invoke_unit()
     assert [(str(o.source_url), o.error is None) for o in outcomes] == [("/host/bad", False), (URL, True)]
     assert unit.invoke_unit()[0].source_url == SourceUrl(URL)
-    bench.now += 3600
+    bench.now += 60
     assert [str(outcome.source_url) for outcome in unit.invoke_unit()] == ["/host/bad", URL]
     unit.close()
+
+
+def test_what_goes_on_failing_is_tried_less_and_less_often_and_never_less_than_each_hour(bench):
+    unit = bench.open({URL: bench.settings(Root="/no/root")})
+    delays = []
+    for _ in range(10):
+        (outcome,) = unit.invoke_unit()
+        delays.append(outcome.retry_after)
+        bench.now += outcome.retry_after - 1
+        assert unit.invoke_unit() == []
+        bench.now += 1
+    assert 0 < delays[0] <= 60 < delays[2] < delays[4] <= 3600
+    assert max(delays) <= 3600
+    unit.close()
+
+
+@pytest.mark.parametrize("request_", [SourceRequest.NOW, SourceRequest.FULL])
+def test_what_failed_and_is_asked_for_is_made_without_waiting(bench, request_):
+    requests = {SourceUrl(URL): SourceRequest.WHEN_DUE}
+    bench.context["get_request"] = requests.get
+    unit = bench.open({URL: bench.settings(Root="/no/root")})
+    assert len(unit.invoke_unit()) == 1
+    assert unit.invoke_unit() == []
+    requests[SourceUrl(URL)] = request_
+    assert unit.get_next_invocation_time() == 0
+    assert len(unit.invoke_unit()) == 1
+    unit.close()
+
+
+def test_a_run_that_is_cancelled_leaves_nothing_and_begins_no_further_source(bench):
+    touch(bench.tree / "file")
+    bench.context["cancelled"] = lambda: "pre" in notes(bench)
+    sources = {
+        "/host/first": bench.settings(
+            PreBackupCommand=note(bench, "pre"), PostBackupCommand=note(bench, "post")
+        ),
+        URL: bench.settings(),
+    }
+    outcomes = bench.run_all(sources)
+    assert [str(outcome.source_url) for outcome in outcomes] == ["/host/first"]
+    assert isinstance(outcomes[0].error, CancelledError)
+    assert notes(bench) == ["pre", "post"]
+    assert [event for event in bench.events if isinstance(event, SourceFailed)] == []
+    assert list(bench.storage.query_backup_data_elements()) == []
+    bench.context.clear()
+    assert [outcome.error for outcome in bench.run_all(sources)] == [None, None]
 
 
 def test_a_clock_set_back_does_not_delay_the_retry(bench):
@@ -669,7 +716,7 @@ def test_progress_knows_what_to_expect_from_the_run_before(bench):
 def test_a_failure_is_an_event_with_the_time_of_the_retry(bench):
     bench.run(Root="/no/root")
     (failed,) = [event for event in bench.events if isinstance(event, SourceFailed)]
-    assert failed.retry_after == 3600
+    assert 0 < failed.retry_after <= 60
 
 
 def test_a_policy_is_in_the_metadata_of_both_elements(bench):
