@@ -8,8 +8,9 @@ from typing import Any
 
 from guerillabackup.cli.unit_hint import what_to_do
 from guerillabackup.errors import GuerillaBackupError
+from guerillabackup.units.settings import find_unencrypted
 from guerillabackup.units.tar_place import check_place
-from guerillabackup.units.tar_source import TarSource, find_idle_excludes, find_unencrypted, split_sources
+from guerillabackup.units.tar_source import TarSource, find_idle_excludes, split_sources
 
 TAR_SOURCES = "TarBackupUnitConfigList"
 

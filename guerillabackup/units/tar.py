@@ -37,6 +37,7 @@ from guerillabackup.osfile import storage_errors
 from guerillabackup.pipeline.interface import TransformationPipelineElementInterface
 from guerillabackup.units import tar_index
 from guerillabackup.units.making import downstream_elements
+from guerillabackup.units.settings import find_unencrypted
 from guerillabackup.units.tar_element import TarElementRun
 from guerillabackup.units.tar_last import why_not_to_go_on
 from guerillabackup.units.tar_memory import (
@@ -47,7 +48,7 @@ from guerillabackup.units.tar_memory import (
 )
 from guerillabackup.units.tar_place import without_storage
 from guerillabackup.units.tar_snapshot import BadIndexError
-from guerillabackup.units.tar_source import TarSource, find_idle_excludes, find_unencrypted, split_sources
+from guerillabackup.units.tar_source import TarSource, find_idle_excludes, split_sources
 
 CONFIG_KEY = "TarBackupUnitConfigList"
 EXTRAS = "extras.current"

@@ -1,24 +1,29 @@
 """One source of a TarBackupUnit: what its configuration says, and the tar command for it. No I/O."""
 
-import difflib
 import posixpath
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from guerillabackup.element import BackupType, SourceUrl
-from guerillabackup.errors import ConfigError, SourceUrlError
+from guerillabackup.errors import ConfigError
 from guerillabackup.generator.timing import Timing
+from guerillabackup.units.settings import (
+    SettingParsers,
+    parse_absolute_path,
+    parse_command,
+    parse_flag,
+    parse_key,
+    parse_policy,
+    parse_settings,
+    parse_texts,
+    parse_urls,
+)
 
 DEFAULT_EXCLUDE = ("./var/lib/guerillabackup/data",)
 """What is left out of a backup of / that names nothing to leave out."""
 MAX_INDEX_PREFIX = 230
 """Characters of an index file's name before `.index.bz2.` and a time; 255 in all."""
-MAX_NAMED = 3
-"""Sources that one message names."""
-
-_POLICY = re.compile(r"[A-Za-z0-9 ./-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +123,7 @@ def split_sources(value: object) -> SourceList:
             "TarBackupUnitConfigList is missing or not a dict of source URL to settings;"
             " start with: TarBackupUnitConfigList = {}"
         )
-    urls = _source_urls(value)
+    urls = parse_urls(value)
     sources: list[TarSource] = []
     refused: dict[SourceUrl, ConfigError] = {}
     for url in urls:
@@ -130,35 +135,10 @@ def split_sources(value: object) -> SourceList:
     return SourceList(tuple(source for source in sources if source.source_url not in refused), refused)
 
 
-def _source_urls(value: Mapping[Any, Any]) -> list[SourceUrl]:
-    urls: list[SourceUrl] = []
-    problems: list[str] = []
-    for key in value:
-        try:
-            url = SourceUrl(key)
-        except SourceUrlError as error:
-            problems.append(str(error))
-            continue
-        if url.is_members:
-            problems.append(f"source {url}: names that end with .members are those of the lists of members")
-        urls.append(url)
-    if problems:
-        raise ConfigError(*problems)
-    return urls
-
-
 def _parse_source(source_url: SourceUrl, settings: object) -> TarSource:
     if not isinstance(settings, Mapping):
         raise ConfigError("its settings are not a dict")
-    problems = _unknown_settings(settings)
-    values: dict[str, Any] = {}
-    for name, (field, parse) in _SETTINGS.items():
-        if settings.get(name) is None:
-            continue
-        try:
-            values[field] = parse(settings[name])
-        except ConfigError as error:
-            problems += [f"{name}: {problem}" for problem in error.problems]
+    values, problems = parse_settings(settings, _SETTINGS)
     if settings.get("FullBackupTiming") is None:
         problems.append(
             "FullBackupTiming is not set; weekly: 'FullBackupTiming': [590400, 619200, 604800, 0]"
@@ -214,30 +194,6 @@ def find_idle_excludes(source: TarSource) -> list[str]:
     return found
 
 
-def find_unencrypted(sources: Sequence[TarSource], configuration: Mapping[str, Any]) -> str | None:
-    """Say which sources go into the storage unencrypted; None when none does."""
-    if configuration.get("GeneralDefaultEncryptionElement") is not None:
-        return None
-    names = [source.source_url.text for source in sources if source.encryption_key is None]
-    if not names:
-        return None
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return (
-        f"elements of {', '.join(names[:MAX_NAMED])}{more} are not encrypted:"
-        " GeneralDefaultEncryptionElement is not set"
-    )
-
-
-def _unknown_settings(settings: Mapping[Any, Any]) -> list[str]:
-    problems = []
-    for name in settings:
-        if name not in _SETTINGS:
-            near = difflib.get_close_matches(str(name), _SETTINGS, 1)
-            hint = f"; is {near[0]} meant?" if near else f"; there are {', '.join(_SETTINGS)}"
-            problems.append(f"unknown setting {name!r}{hint}")
-    return problems
-
-
 def _shared_indices(sources: Sequence[TarSource]) -> dict[SourceUrl, ConfigError]:
     """Two sources with one index file would leave files out of each other's incremental backups."""
     owners: dict[str, TarSource] = {}
@@ -258,40 +214,13 @@ def _escape(name: str) -> str:
     return re.sub(r"[\\*?\[]", r"\\\g<0>", name)
 
 
-def _texts(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-        raise ConfigError(f"{value!r} is not a list of texts, such as ['first', 'second']")
-    if any("\0" in item for item in value):
-        raise ConfigError(f"{value!r} holds a NUL character")
-    return tuple(value)
-
-
-def _command(value: object) -> tuple[str, ...]:
-    texts = _texts(value)
-    if not texts or not texts[0]:
-        raise ConfigError(f"{value!r} names no program")
-    return texts
-
-
 def _members(value: object) -> tuple[str, ...]:
-    texts = _texts(value)
+    texts = parse_texts(value)
     if not texts:
         raise ConfigError("it is empty: there would be nothing to back up")
     if not all(texts):
         raise ConfigError(f"{value!r} has an empty path")
     return texts
-
-
-def _root(value: object) -> str:
-    if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
-        raise ConfigError(f"{value!r} is not an absolute path")
-    return value
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ConfigError(f"{value!r} is neither True nor False")
-    return value
 
 
 def _keep_count(value: object) -> int:
@@ -300,35 +229,20 @@ def _keep_count(value: object) -> int:
     return value
 
 
-def _policy(value: object) -> str:
-    if not isinstance(value, str) or _POLICY.fullmatch(value) is None:
-        raise ConfigError(f"{value!r} is not a text of [A-Za-z0-9 ./-]")
-    return value
-
-
-def _key(value: object) -> str | tuple[str, ...]:
-    if isinstance(value, str) and value:
-        return value
-    keys = _texts(value)
-    if not keys or not all(keys):
-        raise ConfigError(f"{value!r} has an empty key name")
-    return keys
-
-
-_SETTINGS: Mapping[str, tuple[str, Callable[[object], Any]]] = {
-    "PreBackupCommand": ("pre_command", _command),
-    "PostBackupCommand": ("post_command", _command),
-    "Root": ("root", _root),
+_SETTINGS: SettingParsers = {
+    "PreBackupCommand": ("pre_command", parse_command),
+    "PostBackupCommand": ("post_command", parse_command),
+    "Root": ("root", parse_absolute_path),
     "Include": ("include", _members),
-    "Exclude": ("exclude", _texts),
-    "IgnoreBackupRaces": ("ignores_races", _flag),
+    "Exclude": ("exclude", parse_texts),
+    "IgnoreBackupRaces": ("ignores_races", parse_flag),
     "FullBackupTiming": ("full_timing", Timing.parse),
     "IncBackupTiming": ("inc_timing", Timing.parse),
-    "FullOverrideCommand": ("full_override", _command),
-    "IncOverrideCommand": ("inc_override", _command),
+    "FullOverrideCommand": ("full_override", parse_command),
+    "IncOverrideCommand": ("inc_override", parse_command),
     "KeepIndices": ("keep_indices", _keep_count),
-    "Policy": ("policy", _policy),
-    "EncryptionKey": ("encryption_key", _key),
+    "Policy": ("policy", parse_policy),
+    "EncryptionKey": ("encryption_key", parse_key),
 }
 
 SETTING_NAMES = tuple(_SETTINGS)

@@ -7,7 +7,6 @@ from guerillabackup.errors import ConfigError
 from guerillabackup.units.tar_source import (
     TarSource,
     find_idle_excludes,
-    find_unencrypted,
     parse_sources,
     split_sources,
 )
@@ -207,11 +206,3 @@ def test_a_pattern_that_never_matches_is_told_with_a_better_one(include, pattern
     found = find_idle_excludes(source)
     assert len(found) == (better is not None)
     assert all(text.endswith(f"write {better!r}") for text in found)
-
-
-def test_sources_that_are_not_encrypted_are_named():
-    listed = {f"/host/{number}": settings()["/host/a"] for number in range(5)}
-    sources = parse_sources({**listed, "/host/own": {**settings()["/host/a"], "EncryptionKey": "mine"}})
-    assert "elements of /host/0, /host/1, /host/2 and 2 more are not" in find_unencrypted(sources, {})
-    assert find_unencrypted(sources, {"GeneralDefaultEncryptionElement": object()}) is None
-    assert find_unencrypted([source for source in sources if source.encryption_key], {}) is None
