@@ -8,7 +8,7 @@ import fnmatch
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from guerillabackup.element import BackupElementMetainfo, ElementId, SourceUrl
+from guerillabackup.element import ElementId, SourceUrl
 from guerillabackup.errors import (
     ElementIdError,
     ElementNotFoundError,
@@ -19,12 +19,17 @@ from guerillabackup.errors import (
 )
 from guerillabackup.events import EventListener
 from guerillabackup.restore.chain import ChainLink, Severity, examine_chain, find_dependents
+from guerillabackup.restore.companions import find_lists, find_lonely_lists
 from guerillabackup.restore.verify import VerifyRules, digest_data, verify_element
 from guerillabackup.storage.interface import StorageBackupDataElementInterface, StorageInterface
 
 MAX_NAMED = 4
 MAY_BE_COMING = 3600.0
 """Seconds for which a file without its element may be one that is being stored."""
+LONELY_LIST = (
+    "the element whose members it lists is not in this storage: it was moved on, or was deleted or lost "
+    "without its list; if it is nowhere else either, element delete takes the list away"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +173,7 @@ class ElementOperations:
         """What deleting these ids comes to, their members lists too; raises ElementNotFoundError."""
         chosen = {element.get_element_id(): element for element in map(self.get, names)}
         for element in list(chosen.values()):
-            for companion in self._companions(element):
+            for companion in find_lists(self._storage, element):
                 chosen[companion.get_element_id()] = companion
         dependents: dict[ElementId, list[ElementId]] = {}
         for source_url in {element_id.source_url for element_id in chosen}:
@@ -235,21 +240,7 @@ class ElementOperations:
 
     def companion(self, element: StorageBackupDataElementInterface) -> ElementId | None:
         """The element that lists this one's members, if there is one."""
-        return next((each.get_element_id() for each in self._companions(element)), None)
-
-    def _companions(
-        self, element: StorageBackupDataElementInterface
-    ) -> Iterator[StorageBackupDataElementInterface]:
-        source_url = element.get_source_url()
-        if source_url.is_members:
-            return
-        try:
-            members = source_url.members()
-        except SourceUrlError:
-            return
-        for candidate in self._storage.query_backup_data_elements(source_url=members):
-            if _are_of_one_backup(element, candidate):
-                yield candidate
+        return next((each.get_element_id() for each in find_lists(self._storage, element)), None)
 
     def _resolve(self, names: Sequence[str]) -> tuple[list[SourceUrl], list[ElementId]]:
         sources: list[SourceUrl] = []
@@ -269,12 +260,13 @@ class ElementOperations:
     def _verify_source(self, source_url: SourceUrl, wanted: set[ElementId] | None) -> Iterator[Finding]:
         """Findings of one source; of the wanted elements only, but judged within their whole chain."""
         links: list[ChainLink] = []
+        lonely = find_lonely_lists(self._storage, source_url)
         for element in self._storage.query_backup_data_elements(source_url=source_url):
             element_id = element.get_element_id()
             try:
                 links.append(make_link(element))
                 if wanted is None or element_id in wanted:
-                    yield from self._verify_element(element)
+                    yield from self._verify_element(element, is_lonely=element_id in lonely)
             except ElementNotFoundError:
                 continue
             except GuerillaBackupError as error:
@@ -283,30 +275,18 @@ class ElementOperations:
             if wanted is None or found.element_id in wanted:
                 yield Finding(str(found.element_id), found.severity, found.text)
 
-    def _verify_element(self, element: StorageBackupDataElementInterface) -> Iterator[Finding]:
+    def _verify_element(
+        self, element: StorageBackupDataElementInterface, *, is_lonely: bool
+    ) -> Iterator[Finding]:
         result = verify_element(element, self._rules, self._listen)
         subject = str(result.element_id)
         lacks_key = result.only_lacks_keys
         yield from (Finding(subject, Severity.VIOLATION, text, lacks_key) for text in result.violations)
         yield from (Finding(subject, Severity.WARNING, text) for text in result.warnings)
-        if not result.violations and not result.warnings:
+        if is_lonely:
+            yield Finding(subject, Severity.WARNING, LONELY_LIST)
+        if not result.violations and not result.warnings and not is_lonely:
             yield Finding(subject, None, f"{result.size} bytes as they were signed")
-
-
-def _are_of_one_backup(
-    element: StorageBackupDataElementInterface, companion: StorageBackupDataElementInterface
-) -> bool:
-    """By metadata, or by their names where that of one cannot be read."""
-    own, other = element.get_element_id(), companion.get_element_id()
-    try:
-        mine, its = element.get_metadata(), companion.get_metadata()
-    except ElementNotFoundError:
-        return False
-    except MetainfoError:
-        agree = own.digits == other.digits and own.backup_type is other.backup_type
-    else:
-        agree = mine.timestamp == its.timestamp and _is_list_of(its, mine)
-    return agree and own.serial == other.serial
 
 
 def _describe_what_can_be(element: StorageBackupDataElementInterface) -> dict[str, object]:
@@ -359,14 +339,6 @@ def dependents_text(dependents: dict[ElementId, list[ElementId]]) -> Iterable[st
         named = ", ".join(str(each) for each in needing[:MAX_NAMED])
         more = f" and {len(needing) - MAX_NAMED} more" if len(needing) > MAX_NAMED else ""
         yield f"element {element_id} is needed to restore {named}{more}"
-
-
-def _is_list_of(members: BackupElementMetainfo, metainfo: BackupElementMetainfo) -> bool:
-    """Whether it says so itself; one that names no element is that of the same type."""
-    named = members.get("MembersOf")
-    if named is None:
-        return members.backup_type is metainfo.backup_type
-    return metainfo.data_uuid is not None and named == base64.b64encode(metainfo.data_uuid).decode("ascii")
 
 
 def _source_of(name: str, error: GuerillaBackupError) -> SourceUrl:

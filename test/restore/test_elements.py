@@ -244,3 +244,18 @@ def test_the_sources_of_a_storage_are_told_sorted(operations, make):
     for source in ("/x", "/a/b", "/a/b", "/a"):
         make(source)
     assert operations.sources() == [SourceUrl("/a"), SourceUrl("/a/b"), SourceUrl("/x")]
+
+
+def test_a_list_whose_element_is_not_here_is_warned_of_and_not_called_in_order(operations, storage, tmp_path):
+    lists = SampleSource(storage, tmp_path, source="/a/b.members", compression=None)
+    lists.store("full", b"list", MembersOf="AAAA", MetaDataSignature=b"s")
+    (finding,) = operations.verify(["/a/b.members"])
+    assert finding.severity is Severity.WARNING
+    assert "is not in this storage" in finding.text
+
+
+def test_a_list_whose_element_is_here_is_in_order(operations, storage, make, tmp_path):
+    (element,) = make("/a/b")
+    lists = SampleSource(storage, tmp_path, source="/a/b.members", compression=None)
+    lists.store("full", b"list", MembersOf=_uuid(element), MetaDataSignature=b"s")
+    assert [finding.severity for finding in operations.verify([])] == [None, None]

@@ -6,6 +6,7 @@ import os
 import pytest
 from sample_source import SampleSource
 
+from guerillabackup.element import ElementId
 from guerillabackup.errors import ElementNotFoundError, IntegrityError
 from guerillabackup.events import VerifyProgress
 from guerillabackup.restore.verify import (
@@ -156,3 +157,18 @@ def test_metadata_is_judged_without_the_data(source):
     assert result.violations == before.violations
     assert events[0] == "signature"
     assert events.count("signature") == 1
+
+
+@pytest.mark.parametrize("kind", ["full", "inc"])
+def test_an_element_whose_files_were_renamed_to_another_type_is_a_violation(source, kind):
+    source.storage = open_storage(str(source.tree.parent / "data"), create=True)
+    element = source.store(kind, b"content", MetaDataSignature=b"signature")
+    name = str(element.get_element_id())
+    other = name.removesuffix(kind) + {"full": "inc", "inc": "full"}[kind]
+    for suffix in ("data", "info"):
+        data = source.tree.parent / "data"
+        os.rename(f"{data}{name}.{suffix}", f"{data}{other}.{suffix}")
+    with source.storage:
+        renamed = source.storage.get_backup_data_element(ElementId.parse(other))
+        result = verify_element(renamed, judged(SignatureStatus.VALID))
+    assert [f"it was made as {kind}" in text for text in result.violations] == [True]
