@@ -5,14 +5,12 @@ work: what is on disk is the truth, and other processes change it at any time.
 """
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Self
 
 from guerillabackup import osfile
@@ -42,18 +40,9 @@ from guerillabackup.storage.naming import (
 )
 from guerillabackup.storage.new_file import FreeNames
 from guerillabackup.storage.sink import FileSinkHandle, SinkContext
+from guerillabackup.storage.walk import NO_FOLDER, FolderNames, info_names, list_folder, walk_folders
 
 HASH_BLOCK = 1 << 20
-_NO_FOLDER = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
-
-
-@dataclass(frozen=True, slots=True)
-class _Listing:
-    """The names in one folder, sorted; `others` are neither files nor folders."""
-
-    files: list[str]
-    folders: list[str]
-    others: list[str]
 
 
 class DefaultFileStorage(StorageInterface):
@@ -209,11 +198,11 @@ class DefaultFileStorage(StorageInterface):
             try:
                 directory_fd = osfile.open_directory_below(self._root.descriptor, (PARTIAL_DIRECTORY,))
             except OSError as error:
-                if error.errno in _NO_FOLDER:
+                if error.errno in NO_FOLDER:
                     return []
                 raise
             try:
-                listing = _list(directory_fd)
+                listing = list_folder(directory_fd)
                 found = [
                     (name, osfile.stat_file(directory_fd, name))
                     for name in (*listing.files, *listing.folders, *listing.others)
@@ -226,70 +215,24 @@ class DefaultFileStorage(StorageInterface):
         """Ids of what has data and info, folder by folder, sorted by file name in each."""
         start = () if source_url is None else source_url.directory
         for directory, _, listing in self._walk(start, deeper=source_url is None):
-            names = frozenset(listing.files)
-            for name in listing.files:
-                file = parse_file_name(directory, name) if name.endswith(f".{INFO}") else None
-                if file is None or file_name(file.element_id, DATA) not in names:
-                    continue
-                if source_url is None or file.element_id.source_url == source_url:
+            for name in info_names(listing):
+                file = parse_file_name(directory, name)
+                if file is not None and source_url in (None, file.element_id.source_url):
                     yield file.element_id
 
     def _walk(
         self, start: tuple[str, ...] = (), *, deeper: bool = True
-    ) -> Iterator[tuple[tuple[str, ...], int, _Listing]]:
-        """Each folder that can hold elements: components, a descriptor, its names.
-
-        One folder's names are in memory at a time, besides the subfolder names on the way to it. The
-        descriptor is valid until the next step.
-        """
-        folders = [start]
-        while folders:
-            directory = folders.pop()
-            with storage_errors(f"cannot list {'/'.join(directory) or self.base_directory}"):
-                try:
-                    directory_fd = osfile.open_directory_below(self._root.descriptor, directory)
-                except OSError as error:
-                    if error.errno in _NO_FOLDER:
-                        continue  # went away, or is not a folder any more
-                    raise
-                try:
-                    listing = _list(directory_fd)
-                except BaseException:
-                    os.close(directory_fd)
-                    raise
-            try:
-                yield directory, directory_fd, listing
-            finally:
-                os.close(directory_fd)
-            if deeper:
-                folders.extend(
-                    (*directory, name)
-                    for name in reversed(listing.folders)
-                    if is_source_directory(directory, name)
-                )
+    ) -> Iterator[tuple[tuple[str, ...], int, FolderNames]]:
+        return walk_folders(
+            self._root.descriptor,
+            self.base_directory,
+            lambda directory, directory_fd: list_folder(directory_fd),
+            start,
+            deeper=deeper,
+        )
 
 
-def _list(directory_fd: int) -> _Listing:
-    # A descriptor of its own: scandir moves its offset, which other threads share.
-    listing = _Listing([], [], [])
-    own = os.open(".", osfile.DIRECTORY_FLAGS, dir_fd=directory_fd)
-    try:
-        with os.scandir(own) as entries:
-            for entry in entries:
-                if entry.is_file(follow_symlinks=False):
-                    listing.files.append(entry.name)
-                elif entry.is_dir(follow_symlinks=False):
-                    listing.folders.append(entry.name)
-                else:
-                    listing.others.append(entry.name)
-    finally:
-        os.close(own)
-    for names in (listing.files, listing.folders, listing.others):
-        names.sort()
-    return listing
-
-
-def _leftovers(directory: tuple[str, ...], listing: _Listing) -> Iterator[tuple[str, str]]:
+def _leftovers(directory: tuple[str, ...], listing: FolderNames) -> Iterator[tuple[str, str]]:
     """Names in a folder that belong to no complete element, and what they are."""
     for name in listing.folders:
         is_partial = not directory and name == PARTIAL_DIRECTORY
