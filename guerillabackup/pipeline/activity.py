@@ -40,6 +40,23 @@ def read_cpu_seconds(process_id: int) -> float:
     return total
 
 
+def find_session(session_id: int) -> list[tuple[int, str]]:
+    """Number and name of each living process of a session; of those that may be seen."""
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                command, _, rest = file.read().partition(b" (")[2].rpartition(b") ")
+        except OSError:
+            continue  # it has ended
+        state, _, _, session = rest.split()[:4]
+        if int(session) == session_id and state not in (b"Z", b"X"):
+            found.append((int(name), command.decode("utf-8", "backslashreplace")))
+    return found
+
+
 def read_thread_cpu_seconds(thread_id: int) -> float:
     """CPU time of a thread of this process, by its native id."""
     return _read_stat(f"/proc/self/task/{thread_id}/stat")

@@ -1,8 +1,9 @@
 """Stages that are operating system processes, joined by kernel pipes.
 
-A child runs in a session and process group of its own, with LC_ALL=C, the default SIGPIPE and no descriptor
-but its three and those it is given. It stays a zombie until `stop`, so that its group's number cannot become
-somebody else's before the group is killed. Touches: os, subprocess, select, signal.
+A child runs in a session and process group of its own, with LC_ALL=C where it is not told otherwise, the
+default SIGPIPE and no descriptor but its three and those it is given. It stays a zombie until `stop`, so that
+its group's number cannot become somebody else's before the group is killed.
+Touches: os, subprocess, select, signal.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import select
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from guerillabackup.errors import (
     ConfigError,
@@ -34,6 +36,15 @@ TERMINATE_GRACE_SECONDS = 1.0
 KILL_DEADLINE_SECONDS = 10.0
 MAX_DRAINED_BYTES = 1 << 20
 _ABSENT = (FileNotFoundError, NotADirectoryError, PermissionError)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """Whom a program runs as; only root can choose. `group_ids` are the further groups."""
+
+    user_id: int
+    group_id: int
+    group_ids: tuple[int, ...] = ()
 
 
 class State(enum.Enum):
@@ -60,6 +71,7 @@ class OSProcessPipelineElement(TransformationPipelineElementInterface):
         working_directory: str | None = None,
         name: str | None = None,
         judge: Judge = judge_end,
+        identity: ProcessIdentity | None = None,
     ) -> None:
         """`environment` is added to ours, `pass_fds` keep their numbers and stay the caller's.
 
@@ -80,6 +92,7 @@ class OSProcessPipelineElement(TransformationPipelineElementInterface):
         self.working_directory = working_directory
         self.name = name or os.path.basename(executable)
         self.judge = judge
+        self.identity = identity
 
     def get_execution_instance(
         self, upstream_process_output: TransformationProcessOutputInterface | None
@@ -196,7 +209,7 @@ class OSProcess(TransformationProcessInterface):
         return descriptor
 
     def _spawn(self, input_fd: int) -> None:
-        element = self._element
+        element, identity = self._element, self._element.identity
         self._message_fd, message_write_end = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._message_fd, False)
         try:
@@ -208,8 +221,11 @@ class OSProcess(TransformationProcessInterface):
                 stderr=message_write_end,
                 pass_fds=element.pass_fds,
                 cwd=element.working_directory,
-                env={**os.environ, **element.environment, "LC_ALL": "C"},
+                env={**os.environ, "LC_ALL": "C", **element.environment},
                 start_new_session=True,
+                user=None if identity is None else identity.user_id,
+                group=None if identity is None else identity.group_id,
+                extra_groups=None if identity is None else identity.group_ids,
             )
             self._child_fd = self._open_child(self._child)
         except _ABSENT as error:

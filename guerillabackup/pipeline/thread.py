@@ -85,6 +85,26 @@ class StageStreams:
             self.bytes_written += written
             data = data[written:]
 
+    def pass_on(self, limit: int) -> int:
+        """Move at most `limit` bytes from the input to the output without looking at them; both are pipes.
+
+        Zero at the end of input; raises StorageError, BrokenOutputError, StageStopped.
+        """
+        while True:
+            self._wait(self.input_fd, select.POLLIN)
+            try:
+                count = os.splice(self.input_fd, self.output_fd, limit, flags=os.SPLICE_F_NONBLOCK)
+            except BlockingIOError:
+                self._wait(self.output_fd, select.POLLOUT)
+                continue
+            except BrokenPipeError as error:
+                raise BrokenOutputError(f"cannot pass on the input: {error.strerror}") from error
+            except OSError as error:
+                raise_storage_error(error, "cannot pass on the input")
+            self.bytes_read += count
+            self.bytes_written += count
+            return count
+
     def close(self) -> None:
         """Let go of what it opened itself."""
         if self._writer is not None:

@@ -7,9 +7,15 @@ import time
 
 import pytest
 
-from guerillabackup.errors import BrokenOutputError, ConfigError, PipelineError, UnreadInputError
+from guerillabackup.errors import (
+    BrokenOutputError,
+    ConfigError,
+    GuerillaBackupError,
+    PipelineError,
+    UnreadInputError,
+)
 from guerillabackup.pipeline.connection import DescriptorOutput, open_pipe
-from guerillabackup.pipeline.os_process import OSProcess, OSProcessPipelineElement
+from guerillabackup.pipeline.os_process import OSProcess, OSProcessPipelineElement, ProcessIdentity
 
 DEADLINE = 20
 
@@ -272,3 +278,27 @@ def test_counts_include_the_processor_time_of_descendants(shell, finish):
         os.sched_yield()
     assert process.get_counts().cpu_seconds > 0
     process.stop()
+
+
+def test_words_in_another_language_are_there_for_who_asks(shell, finish, output_file):
+    element = shell("echo $LC_ALL", environment={"LC_ALL": "C.UTF-8"})
+    process = finish(element.get_execution_instance(None))
+    process.set_process_output_stream(output_file.fileno())
+    run_to_end(process)
+    assert output_file.read() == b"C.UTF-8\n"
+
+
+def test_it_runs_as_whom_it_is_told_to(shell, finish, output_file):
+    identity = ProcessIdentity(os.getuid(), os.getgid(), tuple(os.getgroups()))
+    if os.getuid() == 0:
+        identity = ProcessIdentity(65534, 65533, (65532,))
+    element = shell("id -u; id -g; id -G", identity=identity, working_directory="/")
+    process = finish(element.get_execution_instance(None))
+    process.set_process_output_stream(output_file.fileno())
+    if os.getuid() == 0:
+        run_to_end(process)
+        user, group, groups = output_file.read().decode().splitlines()
+        assert (user, group, sorted(groups.split())) == ("65534", "65533", ["65532", "65533"])
+    else:  # which groups one is in, only root may say, even where they are one's own
+        with pytest.raises(GuerillaBackupError, match="not permitted"):
+            run_to_end(process)
