@@ -17,7 +17,8 @@ from guerillabackup.errors import ConfigError
 from guerillabackup.signature import KeyPurpose, Keyring
 
 TEMPLATE = "config.template"
-UNIT_TEMPLATES = ("Readme.txt", "TarBackupUnit.config.template")
+UNITS_README = "Readme.txt"
+TEMPLATE_SUFFIX = ".template"
 UNIT = "TarBackupUnit"
 UNIT_LINE = "from guerillabackup.units.tar import TarBackupUnit as backupGeneratorUnitClass"
 DOCUMENTED_DEFINITION = "/usr/share/guerillabackup/units/TarBackupUnit.py"
@@ -109,7 +110,7 @@ def make_configuration(steps: InitPlan) -> str | None:
     Raises ConfigError; what was made until then stays, and the next try goes on with it.
     """
     text = _read_template(TEMPLATE)
-    unit_files = {name: _read_template(os.path.join("units", name)) for name in UNIT_TEMPLATES}
+    unit_files = {name: _read_template(os.path.join(UNITS_DIRECTORY, name)) for name in _unit_files()}
     try:
         for directory in steps.directories:
             os.makedirs(directory, mode=0o700, exist_ok=True)
@@ -149,6 +150,13 @@ def signing_key_name() -> str:
 def _read_template(name: str) -> str:
     with open(find_template(name), encoding="utf-8") as stream:
         return stream.read()
+
+
+def _unit_files() -> list[str]:
+    """The names of what is put into the folder of the units: templates for each, and what to do with them."""
+    directory = os.path.dirname(find_template(os.path.join(UNITS_DIRECTORY, UNITS_README)))
+    names = sorted(name for name in os.listdir(directory) if name.endswith(TEMPLATE_SUFFIX))
+    return [UNITS_README, *names]
 
 
 def _make_signing_key(keys_directory: str) -> str:

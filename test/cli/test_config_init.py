@@ -56,3 +56,18 @@ def test_an_installed_package_has_its_templates_within(tmp_path):
         check=True,
     )
     assert done.stdout.decode().strip() == str(tmp_path / "guerillabackup" / "templates" / "config.template")
+
+
+def test_a_wheel_holds_the_templates_and_definitions_of_all_units():
+    included = (ROOT / "pyproject.toml").read_text()
+    assert '"units" = "guerillabackup/templates/units"' in included
+    assert not {path.name for path in (ROOT / "units").glob("*.py")} & {
+        path.name for path in (ROOT / "etc" / "guerillabackup" / "units").iterdir()
+    }
+
+
+def test_a_new_configuration_has_the_templates_of_all_units(command, tmp_path):
+    command("config", "init", "--yes", "--no-signing-key", "--base", tmp_path, "--config-dir", tmp_path / "etc")
+    templates = ROOT / "etc" / "guerillabackup" / "units"
+    made = {path.name for path in (tmp_path / "etc" / "units").iterdir()}
+    assert made == {path.name for path in templates.iterdir()}
