@@ -115,7 +115,7 @@ def _check_units(configuration: Configuration, outcome: CheckOutcome) -> list[Co
     except ConfigError as error:
         outcome.problems += error.problems
         return []
-    outcome.warnings += listing.warnings
+    outcome.warnings += (*listing.warnings, *listing.unused_overlays)
     for unit in listing.units:
         outcome.units.append(unit.name)
         try:

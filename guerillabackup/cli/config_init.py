@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from guerillabackup.cli.common import DEFAULT_CONFIG_DIRECTORY
+from guerillabackup.cli.unit_hint import UNIT, activation_command, config_dir_option
 from guerillabackup.config import KEYS_DIRECTORY, LIBRARY_DIRECTORY, MAIN_FILE, UNITS_DIRECTORY
 from guerillabackup.errors import ConfigError
 from guerillabackup.signature import KeyPurpose, Keyring
@@ -19,10 +19,6 @@ from guerillabackup.signature import KeyPurpose, Keyring
 TEMPLATE = "config.template"
 UNITS_README = "Readme.txt"
 TEMPLATE_SUFFIX = ".template"
-UNIT = "TarBackupUnit"
-UNIT_LINE = "from guerillabackup.units.tar import TarBackupUnit as backupGeneratorUnitClass"
-DOCUMENTED_DEFINITION = "/usr/share/guerillabackup/units/TarBackupUnit.py"
-"""Where the Readme of the units says the definition file is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +43,12 @@ def find_template(name: str = TEMPLATE) -> str:
     places = (
         os.path.join(package, "templates"),
         os.path.join(os.path.dirname(package), "etc", "guerillabackup"),
-        os.path.dirname(package),
     )
     for place in places:
         path = os.path.join(place, name)
         if os.path.isfile(path):
             return path
     raise ConfigError(f"{name} is not installed: it is neither in {' nor in '.join(places)}")
-
-
-def find_definition() -> str | None:
-    """The tar unit's definition file, of the package or of the checkout; None where it is not installed."""
-    try:
-        return find_template(os.path.join("units", f"{UNIT}.py"))
-    except ConfigError:
-        return None
 
 
 def plan(
@@ -119,9 +106,7 @@ def make_configuration(steps: InitPlan) -> str | None:
     for name, content in unit_files.items():
         path = os.path.join(steps.units_directory, name)
         if not os.path.lexists(path):
-            _write_new(
-                path, content.replace(DOCUMENTED_DEFINITION, find_definition() or DOCUMENTED_DEFINITION)
-            )
+            _write_new(path, content)
     settings = dict(steps.settings)
     fingerprint = None
     if steps.signing_key:
@@ -188,11 +173,7 @@ def _write_new(path: str, text: str) -> None:
 def _next_commands(
     config_directory: str, encryption_keys: tuple[str, ...], private_keyring: str | None, signing_key: bool
 ) -> Iterator[str]:
-    option = (
-        ""
-        if config_directory == DEFAULT_CONFIG_DIRECTORY
-        else f" --config-dir {shlex.quote(config_directory)}"
-    )
+    option = config_dir_option(config_directory)
     private = private_keyring or os.path.join(os.path.expanduser("~"), "guerillabackup-private")
     for name in encryption_keys or ("backup",):
         yield (
@@ -202,14 +183,9 @@ def _next_commands(
     if not encryption_keys:
         yield f"# in {os.path.join(config_directory, MAIN_FILE)} set:"
         yield "#   GeneralDefaultEncryptionElement = guerillabackup.GpgEncryptionPipelineElement('backup')"
-    unit = os.path.join(config_directory, UNITS_DIRECTORY, UNIT)
-    definition, quoted = find_definition(), shlex.quote(unit)
-    if definition is None:
-        yield f"echo {shlex.quote(UNIT_LINE)} > {quoted}"
-    else:
-        yield f"ln -s {shlex.quote(definition)} {quoted}"
-    yield f"cp {shlex.quote(unit + '.config.template')} {shlex.quote(unit + '.config')}"
-    yield f'"${{EDITOR:-vi}}" {shlex.quote(unit + ".config")}  # what to back up, and when'
+    settings = os.path.join(config_directory, UNITS_DIRECTORY, f"{UNIT}.config")
+    yield activation_command(config_directory)
+    yield f'"${{EDITOR:-vi}}" {shlex.quote(settings)}  # what to back up, and when'
     yield f"guerillabackup config check{option}"
     yield f"guerillabackup generator run --once{option}"
     yield f"# keep elsewhere, off this host: PRIVATE KEYRING {private}: without it nothing can be restored"

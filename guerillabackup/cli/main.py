@@ -54,6 +54,7 @@ COMMANDS = {
     "restore": LazyCommand(
         "guerillabackup.cli.restore:restore", "Restore SOURCE into a directory, or list what is in it."
     ),
+    "unit": LazyCommand("guerillabackup.cli.unit:unit", "List, enable and disable generator units."),
 }
 
 

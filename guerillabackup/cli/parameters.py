@@ -121,6 +121,15 @@ def list_unit_names(context: click.Context, incomplete: str) -> list[str]:
     return [unit.name for unit in listing.units]
 
 
+def list_definition_names(context: click.Context, incomplete: str) -> list[str]:
+    """The definition files of units that can be enabled."""
+    from guerillabackup.config import UNITS_DIRECTORY
+    from guerillabackup.generator.activation import find_definitions
+
+    directory = os.path.join(_config_directory(context), UNITS_DIRECTORY)
+    return [definition.name for definition in find_definitions(directory)]
+
+
 def list_key_names(context: click.Context, incomplete: str) -> list[str]:
     """The names of the keys in the keyring that the command line is about."""
     from guerillabackup.config import KEYS_DIRECTORY
@@ -160,6 +169,7 @@ SOURCE_PATTERN = NameType(list_sources)
 ELEMENT = ElementIdType(list_element_ids)
 SOURCE_OR_ELEMENT = SourceOrElementType(list_sources_and_element_ids)
 UNIT = NameType(list_unit_names)
+DEFINITION = NameType(list_definition_names)
 KEY = NameType(list_key_names)
 CONFIGURATION_KEY = NameType(list_configuration_keys)
 PATH = click.Path(readable=False)

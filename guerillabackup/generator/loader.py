@@ -35,10 +35,15 @@ class UnitFile:
 
 @dataclass(frozen=True, slots=True)
 class UnitListing:
-    """The activated units, sorted by name, and what else lies there and should not."""
+    """The activated units, sorted by name, and what else lies there and should not.
+
+    `unused_overlays` tells of overlays without a unit, such as that of one that was disabled: worth saying to
+    who looks at the configuration, but not each time units are run.
+    """
 
     units: tuple[UnitFile, ...]
     warnings: tuple[str, ...]
+    unused_overlays: tuple[str, ...] = ()
 
 
 def list_units(directory: str) -> UnitListing:
@@ -49,7 +54,7 @@ def list_units(directory: str) -> UnitListing:
         return UnitListing((), ())
     except OSError as error:
         raise ConfigError(f"{directory}: cannot be listed: {error.strerror}") from error
-    units, warnings = [], []
+    units, warnings, unused = [], [], []
     for name in names:
         path = os.path.join(directory, name)
         if _UNIT_NAME.fullmatch(name):
@@ -59,13 +64,19 @@ def list_units(directory: str) -> UnitListing:
             continue
         elif name.endswith(OVERLAY_SUFFIX) and _UNIT_NAME.fullmatch(name.removesuffix(OVERLAY_SUFFIX)):
             if not os.path.lexists(path.removesuffix(OVERLAY_SUFFIX)):
-                warnings.append(
-                    f"{path}: there is no unit {name.removesuffix(OVERLAY_SUFFIX)} for it; activate one with:"
-                    f" ln -s DEFINITION-FILE {path.removesuffix(OVERLAY_SUFFIX)}"
+                unit = name.removesuffix(OVERLAY_SUFFIX)
+                unused.append(
+                    f"{path}: there is no unit {unit} for it; enable one with:"
+                    f" guerillabackup unit enable DEFINITION --as {unit}; or remove it"
                 )
         else:
             warnings.append(f"{path}: ignored, because a unit's name is of letters and digits only")
-    return UnitListing(tuple(units), tuple(warnings))
+    return UnitListing(tuple(units), tuple(warnings), tuple(unused))
+
+
+def is_unit_name(text: str) -> bool:
+    """Whether a unit may have that name."""
+    return _UNIT_NAME.fullmatch(text) is not None
 
 
 def load_unit_class(unit: UnitFile, execute: Executor) -> type[SchedulableGeneratorUnitInterface]:

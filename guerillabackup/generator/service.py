@@ -102,7 +102,11 @@ def run_once(
     configuration.require(*REQUIRED)
     listing = list_units(configuration.units_directory)
     if not listing.units:
-        raise NothingToRunError(f"no unit is enabled in {configuration.units_directory}", *listing.warnings)
+        raise NothingToRunError(
+            f"no unit is enabled in {configuration.units_directory}",
+            *listing.warnings,
+            *listing.unused_overlays,
+        )
     be_a_batch_job()
     with ExitStack() as stack:
         if keys is None:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from guerillabackup.cli.config_init import find_definition
 from guerillabackup.config import load_configuration
 from guerillabackup.config_keys import KEYS
 
@@ -35,7 +34,10 @@ def enable_tar_unit(directory, overlay):
 def test_a_new_configuration_with_its_key_is_in_order(command, made):
     outcome = command("config", "check", "--config-dir", made)
     assert (outcome.status, outcome.err.count("\n")) == (0, 1)
-    assert "warning: no unit is enabled: nothing is backed up; activate a unit with: ln -s" in outcome.err
+    assert (
+        "warning: no unit is enabled: nothing is backed up; activate a unit with: guerillabackup unit"
+        in outcome.err
+    )
     assert "is in order; units: none" in outcome.out
     document = command("config", "check", "--config-dir", made, "--json").document
     assert (document["ok"], document["units"], len(document["warnings"])) == (True, [], 1)
@@ -216,7 +218,7 @@ def test_init_puts_the_units_readme_and_template_into_the_units_folder(command, 
     units.mkdir(parents=True, mode=0o700)
     (units / "TarBackupUnit.config.template").write_text("mine")
     command("config", "init", "--yes", "--base", tmp_path, "--config-dir", tmp_path / "etc")
-    assert find_definition() in (units / "Readme.txt").read_text()
+    assert "guerillabackup unit enable" in (units / "Readme.txt").read_text()
     assert (units / "TarBackupUnit.config.template").read_text() == "mine"
 
 

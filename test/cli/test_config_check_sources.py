@@ -61,7 +61,9 @@ def test_a_pattern_that_never_matches_is_warned_of(conf):
 
 def test_a_configuration_that_backs_up_nothing_is_warned_of(conf):
     (warning,) = check_configuration(str(conf)).warnings
-    assert warning.startswith("no unit is enabled: nothing is backed up; activate a unit with: ln -s ")
+    assert warning.startswith(
+        "no unit is enabled: nothing is backed up; activate a unit with: guerillabackup unit"
+    )
     (conf / "units" / "Tar").write_text(UNIT)
     (conf / "units" / "Tar.config").write_text("TarBackupUnitConfigList = {}\n")
     assert check_configuration(str(conf)).warnings == ["unit Tar has no source: nothing is backed up"]

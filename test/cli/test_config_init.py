@@ -67,7 +67,9 @@ def test_a_wheel_holds_the_templates_and_definitions_of_all_units():
 
 
 def test_a_new_configuration_has_the_templates_of_all_units(command, tmp_path):
-    command("config", "init", "--yes", "--no-signing-key", "--base", tmp_path, "--config-dir", tmp_path / "etc")
+    command(
+        "config", "init", "--yes", "--no-signing-key", "--base", tmp_path, "--config-dir", tmp_path / "etc"
+    )
     templates = ROOT / "etc" / "guerillabackup" / "units"
     made = {path.name for path in (tmp_path / "etc" / "units").iterdir()}
     assert made == {path.name for path in templates.iterdir()}

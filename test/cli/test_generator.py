@@ -58,7 +58,7 @@ def test_without_a_unit_it_fails_and_says_what_to_type(host, generate):
     outcome = generate()
     assert outcome.status == 1
     assert "no unit is enabled" in outcome.err
-    assert "ln -s" in outcome.err
+    assert "guerillabackup unit enable TarBackupUnit" in outcome.err
     add_unit(host)
     outcome = generate()
     assert outcome.status == 1

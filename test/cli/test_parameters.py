@@ -50,6 +50,8 @@ def test_units_keys_and_configuration_keys_are_proposed(host, complete, capfd):
     assert host("key", "create", "myhost", "--purpose", "sign")[0] == 0
     assert complete("config", "show", "--unit", "T") == ["Tar"]
     assert complete("generator", "run", "--unit", "T") == ["Tar"]
+    assert complete("unit", "disable", "T") == ["Tar"]
+    assert complete("unit", "enable", "Tar") == ["TarBackupUnit"]
     assert complete("key", "export", "my") == ["myhost"]
     assert complete("config", "show", "GeneralSigning") == ["GeneralSigningKey"]
 

@@ -72,11 +72,13 @@ def test_a_name_that_is_not_text_gets_a_warning_too(units):
     assert len(list_units(str(units)).warnings) == 1
 
 
-def test_an_overlay_without_its_unit_gets_a_warning_with_the_remedy(units):
+def test_an_overlay_without_its_unit_is_told_of_with_the_remedy_but_is_no_warning(units):
     (units / "Tar.config").write_text("")
-    (warning,) = list_units(str(units)).warnings
-    assert "there is no unit Tar" in warning
-    assert "ln -s" in warning
+    listing = list_units(str(units))
+    assert listing.warnings == ()
+    (unused,) = listing.unused_overlays
+    assert "there is no unit Tar" in unused
+    assert "guerillabackup unit enable DEFINITION --as Tar" in unused
 
 
 def test_the_overlay_is_found_when_it_is_a_link_that_leads_nowhere(units):

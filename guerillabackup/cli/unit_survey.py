@@ -1,0 +1,77 @@
+"""Looks at the units that are activated and at the definition files that could be, for `unit list`.
+
+It joins the configuration, the units' folder and the installed definitions.
+"""
+
+import os
+from dataclasses import dataclass
+
+from guerillabackup.cli.config_check import overlay_of
+from guerillabackup.config import Configuration, execute_definition
+from guerillabackup.errors import ConfigError, GuerillaBackupError
+from guerillabackup.generator.activation import UnitDefinition, definition_of, find_definitions
+from guerillabackup.generator.loader import UnitFile, list_units, load_unit_class
+
+
+@dataclass(frozen=True, slots=True)
+class UnitView:
+    """An activated unit as it stands; `sources` is None where it cannot say, or could not be loaded."""
+
+    name: str
+    definition: str
+    overlay: str | None
+    class_name: str | None
+    sources: tuple[str, ...] | None
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnitSurvey:
+    """All activated units, the definition files with the names they are activated under, and warnings."""
+
+    units: tuple[UnitView, ...]
+    definitions: tuple[tuple[UnitDefinition, tuple[str, ...]], ...]
+    warnings: tuple[str, ...]
+
+
+def survey_units(configuration: Configuration) -> UnitSurvey:
+    """Look at everything; what is wrong with a unit is in its problems. Raises ConfigError."""
+    listing = list_units(configuration.units_directory)
+    targets = {unit.name: os.path.realpath(unit.path) for unit in listing.units}
+    definitions = tuple(
+        (
+            definition,
+            tuple(name for name, path in targets.items() if path == os.path.realpath(definition.path)),
+        )
+        for definition in find_definitions(configuration.units_directory)
+    )
+    units = tuple(_view_unit(configuration, unit) for unit in listing.units)
+    return UnitSurvey(units, definitions, (*listing.warnings, *listing.unused_overlays))
+
+
+def _view_unit(configuration: Configuration, unit: UnitFile) -> UnitView:
+    unit_class, sources = None, None
+    problems: list[str] = []
+    try:
+        unit_class = load_unit_class(unit, execute_definition)
+    except ConfigError as error:
+        problems += error.problems
+    try:
+        effective = overlay_of(configuration, unit.name)
+        if unit_class is not None:
+            listed = unit_class.list_sources(effective)
+            sources = None if listed is None else tuple(str(source) for source in listed)
+            if sources == ():
+                problems.append("it has no source")
+    except GuerillaBackupError as error:
+        problems += error.problems if isinstance(error, ConfigError) else [str(error)]
+    except Exception as error:  # a unit's own code may raise anything
+        problems.append(f"{type(error).__name__}: {error}")
+    return UnitView(
+        unit.name,
+        definition_of(unit),
+        unit.overlay,
+        None if unit_class is None else unit_class.__name__,
+        sources,
+        tuple(problems),
+    )

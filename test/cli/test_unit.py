@@ -1,0 +1,101 @@
+"""`unit list`, `enable` and `disable` from a new configuration to a backup."""
+
+import pytest
+
+
+@pytest.fixture
+def conf(tmp_path, command):
+    options = ("--yes", "--no-signing-key", "--base", tmp_path, "--config-dir", tmp_path / "etc")
+    assert command("config", "init", *options).status == 0
+    return tmp_path / "etc"
+
+
+@pytest.fixture
+def unit(conf, command):
+    return lambda *arguments: command("unit", *arguments, "--config-dir", conf)
+
+
+def test_a_unit_is_enabled_filled_in_run_and_disabled(conf, command, unit, tmp_path):
+    outcome = unit("enable", "TarBackupUnit", "--as", "Home")
+    assert outcome.status == 0
+    assert outcome.out.startswith("enabled unit Home, ")
+    assert f"made its settings, {conf}/units/Home.config" in outcome.out
+    assert f"guerillabackup config check --config-dir {conf}" in outcome.out
+    (tmp_path / "tree").mkdir()
+    settings = {"Root": str(tmp_path / "tree"), "FullBackupTiming": [0, 0, None, None]}
+    with open(conf / "units" / "Home.config", "a") as file:
+        file.write(f"TarBackupUnitConfigList['/host/home'] = {settings!r}\n")
+    (view,) = unit("list", "--json").document["units"]
+    assert (view["unit"], view["class"], view["sources"]) == ("Home", "TarBackupUnit", ["/host/home"])
+    assert view["problems"] == []
+    assert "stored /host/" in command("generator", "run", "--once", "--config-dir", conf).out
+    outcome = unit("disable", "Home")
+    assert outcome.out.startswith("disabled unit Home, ")
+    assert f"kept its settings, {conf}/units/Home.config" in outcome.out
+    assert unit("list", "--json").document["units"] == []
+    assert (
+        f"kept its settings, {conf}/units/Home.config" in unit("enable", "TarBackupUnit", "--as", "Home").out
+    )
+    assert command("config", "check", "--config-dir", conf).status == 0
+
+
+def test_the_list_shows_units_definitions_and_problems(conf, unit):
+    assert unit("list").out.startswith("no unit is enabled\n")
+    unit("enable", "TarBackupUnit", "--as", "Home")
+    (conf / "units" / "Broken").write_text("1 = 2\n")
+    (conf / "units" / "Gone").symlink_to("/nowhere")
+    (conf / "units" / "Gone.config").write_text("GeneralSignData = 5\n")
+    (conf / "units" / "Other.config").write_text("")
+    outcome = unit("list")
+    assert outcome.status == 0
+    assert "problem of unit Home: it has no source" in outcome.out
+    assert "units/Broken:1: syntax error" in outcome.out
+    assert "problem of unit Gone: " in outcome.out
+    assert "there is no unit Other" in outcome.err
+    document = unit("list", "--json").document
+    assert [view["unit"] for view in document["units"]] == ["Broken", "Gone", "Home"]
+    assert len(document["units"][1]["problems"]) == 2
+    (tar,) = [item for item in document["definitions"] if item["definition"] == "TarBackupUnit"]
+    assert tar["units"] == ["Home"]
+    assert len(document["warnings"]) == 1
+
+
+def test_what_was_done_can_be_read_by_a_program(conf, unit):
+    first = unit("enable", "TarBackupUnit", "--json").document
+    assert (first["unit"], first["was_enabled"], first["overlay_was_made"]) == ("TarBackupUnit", False, True)
+    assert len(first["next"]) == 3
+    assert unit("enable", "TarBackupUnit", "--json").document["was_enabled"] is True
+    last = unit("disable", "TarBackupUnit", "--json").document
+    assert last == {"unit": "TarBackupUnit", "definition": first["definition"], "overlay": first["overlay"]}
+
+
+def test_a_file_of_ones_own_is_enabled_by_its_path_when_it_is_a_unit(conf, unit, tmp_path):
+    (tmp_path / "Mine.py").write_text("from guerillabackup.units.tar import TarBackupUnit as unit\n")
+    outcome = unit("enable", tmp_path / "Mine.py")
+    assert outcome.status == 1
+    assert "does not bind backupGeneratorUnitClass" in outcome.err
+    (tmp_path / "Mine.py").write_text(
+        "from guerillabackup.units.tar import TarBackupUnit as backupGeneratorUnitClass\n"
+    )
+    assert unit("enable", tmp_path / "Mine.py").status == 0
+    assert (conf / "units" / "Mine").is_symlink()
+
+
+def test_what_cannot_be_done_is_one_line_and_status_1(conf, unit):
+    (conf / "units" / "Own").write_text("")
+    for arguments, message in [
+        (("enable", "TarBackup"), "is TarBackupUnit meant?"),
+        (("enable", "TarBackupUnit", "--as", "Own"), "is a file of its own: nothing was changed"),
+        (("disable", "Own"), "nothing was changed"),
+        (("disable", "TarBackupUnit"), "there is no unit 'TarBackupUnit'"),
+    ]:
+        outcome = unit(*arguments)
+        assert (outcome.status, outcome.out, outcome.err.count("\n")) == (1, "", 1)
+        assert message in outcome.err
+
+
+def test_without_a_main_configuration_the_first_step_is_to_make_one(tmp_path, command):
+    (tmp_path / "etc").mkdir(mode=0o700)
+    outcome = command("unit", "enable", "TarBackupUnit", "--config-dir", tmp_path / "etc")
+    assert outcome.status == 0
+    assert "  guerillabackup config init --config-dir" in outcome.out
