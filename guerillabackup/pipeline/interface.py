@@ -56,6 +56,11 @@ class TransformationProcessInterface(ABC):
     def name(self) -> str:
         """What to call it in messages and progress: `tar`, `zstd`, `digest`."""
 
+    @property
+    def ends_by_force(self) -> bool:
+        """Whether `stop` can end it whatever it waits for; else its neighbours may have to end first."""
+        return False
+
     @abstractmethod
     def get_process_output(self) -> TransformationProcessOutputInterface:
         """Where its bytes come out; before `start`, not with a set stream. (getProcessOutput)"""

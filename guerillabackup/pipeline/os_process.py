@@ -128,6 +128,10 @@ class OSProcess(TransformationProcessInterface):
         return self._element.name
 
     @property
+    def ends_by_force(self) -> bool:
+        return True
+
+    @property
     def process_id(self) -> int | None:
         """Of the child, which leads its process group; None before the start."""
         return None if self._child is None else self._child.pid

@@ -213,13 +213,17 @@ class _Run:
 
 
 def _stop_all(processes: Sequence[TransformationProcessInterface]) -> GuerillaBackupError | None:
-    """Stop every process, also after errors; the first error that was not told yet."""
+    """Stop every process, also after errors; the first one's error that was not told yet.
+
+    A thread that waits to write ends once nobody holds the other end of its pipe any more: what can be ended
+    by force goes first, then each after the one that reads from it.
+    """
     for process in processes:
         process.request_stop()
-    first_error: GuerillaBackupError | None = None
-    for process in processes:
+    errors: dict[int, GuerillaBackupError] = {}
+    for index in sorted(range(len(processes)), key=lambda each: (not processes[each].ends_by_force, -each)):
         try:
-            process.stop()
+            processes[index].stop()
         except GuerillaBackupError as error:
-            first_error = first_error or error
-    return first_error
+            errors[index] = error
+    return errors[min(errors)] if errors else None

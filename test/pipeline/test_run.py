@@ -1,6 +1,7 @@
 import hashlib
 import itertools
 import os
+import select
 import signal
 import subprocess
 import threading
@@ -250,6 +251,36 @@ def test_what_a_listener_raises_ends_the_run(shell):
 
     with pytest.raises(KeyboardInterrupt):
         run(shell("sleep 1000"), DigestPipelineElement(), on_progress=interrupt)
+
+
+@pytest.mark.parametrize("behind", ["program", "deaf program", "thread"])
+def test_a_function_that_waits_to_write_ends_with_whoever_reads_from_it(shell, behind):
+    """Left alone its thread would be given up after ten seconds, and be there still."""
+    is_full = threading.Event()
+
+    def flood(input_fd: int, output_fd: int) -> None:
+        while True:
+            if not select.select([], [output_fd], [], 0)[1]:
+                is_full.set()
+            os.write(output_fd, bytes(4096))
+
+    def wait(input_fd: int, output_fd: int) -> None:
+        is_going_on.wait()
+
+    def interrupt(seconds, stages) -> None:
+        if is_full.is_set():
+            is_going_on.set()
+            raise KeyboardInterrupt
+
+    is_going_on = threading.Event()
+    reader = {
+        "program": shell("sleep 1000"),
+        "deaf program": shell("trap '' TERM; while :; do sleep 0.1; done"),
+        "thread": ThreadPipelineElement(wait, "wait"),
+    }[behind]
+    with pytest.raises(KeyboardInterrupt):
+        run(ThreadPipelineElement(flood, "flood"), reader, on_progress=interrupt, progress_interval=0.01)
+    assert not any(thread.name == "stage-flood" for thread in threading.enumerate())
 
 
 def test_a_pipeline_that_cannot_be_joined_closes_what_it_opened(shell):
