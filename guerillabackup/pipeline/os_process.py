@@ -341,9 +341,10 @@ class OSProcess(TransformationProcessInterface):
     def _end_group(self) -> None:
         """End the child and all that is left in its group, reap it, and judge an end not seen yet."""
         assert self._child is not None
+        # In this order: what has ended by the first of them is seen by the second, and judged.
+        was_forced = not self._wait_for_end(0)
         if self._state is State.RUNNING:
             self._look()
-        was_forced = not self._wait_for_end(0)
         if was_forced:
             self._signal_group(signal.SIGTERM)
             self._signal_group(signal.SIGCONT)
