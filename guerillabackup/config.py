@@ -15,6 +15,7 @@ import guerillabackup
 from guerillabackup.config_file import Execution, execute_file, find_write_permissions
 from guerillabackup.config_keys import KEYS, NO_DEFAULT, Key
 from guerillabackup.errors import ConfigError
+from guerillabackup.original.names import provide_modules
 
 MAIN_FILE = "config"
 KEYS_DIRECTORY = "keys"
@@ -120,10 +121,11 @@ class Configuration(Mapping[str, Any]):
         return len(self._values)
 
 
-def load_configuration(config_directory: str) -> Configuration:
+def load_configuration(config_directory: str, presets: Mapping[str, Any] | None = None) -> Configuration:
     """Execute the main file of a configuration directory; raises ConfigError with every problem.
 
-    Its `lib-enabled` goes to the end of the import path, once, where it exists.
+    Its `lib-enabled` goes to the end of the import path, once, where it exists. `presets` are values that
+    hold where the files do not set others.
     """
     directory = os.path.abspath(config_directory)
     problems = _enable_library(os.path.join(directory, LIBRARY_DIRECTORY))
@@ -140,7 +142,7 @@ def load_configuration(config_directory: str) -> Configuration:
             f"{path}: cannot be read: {error.strerror}; run it as the user whose configuration that is, or "
             "name another one with --config-dir"
         ) from error
-    namespace: dict[str, Any] = {_PACKAGE_NAME: guerillabackup}
+    namespace = {**(presets or {}), **_bind_package()}
     try:
         configuration = _execute(directory, path, namespace, {}, KEYS)
     except ConfigError as error:
@@ -164,11 +166,17 @@ def load_configuration_if_any(config_directory: str) -> Configuration:
 
 def execute_definition(path: str) -> dict[str, Any]:
     """What a unit's definition file binds, executed by itself with the package's name; raises ConfigError."""
-    namespace: dict[str, Any] = {_PACKAGE_NAME: guerillabackup}
+    namespace = _bind_package()
     execution = execute_file(path, namespace)
     if execution.problems:
         raise ConfigError(*execution.problems)
     return namespace
+
+
+def _bind_package() -> dict[str, Any]:
+    """What every executed file sees: the package, of which it may also import the original's modules."""
+    provide_modules()
+    return {_PACKAGE_NAME: guerillabackup}
 
 
 def _execute(

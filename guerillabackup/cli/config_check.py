@@ -17,10 +17,11 @@ from guerillabackup.cli.config_check_sources import (
     find_source_warnings,
     warn_of_nothing,
 )
-from guerillabackup.config import Configuration, execute_definition, load_configuration
+from guerillabackup.config import Configuration, load_configuration
 from guerillabackup.config_keys import Key
 from guerillabackup.errors import ConfigError, KeyUnusableError
-from guerillabackup.generator.loader import list_units, load_unit_class
+from guerillabackup.generator.loader import list_units
+from guerillabackup.original.unit import load_any_unit_class
 from guerillabackup.signature import KeyInfo, KeyPurpose, Keyring
 from guerillabackup.signature_values import day, time_left
 from guerillabackup.storage.registry import make_ownership
@@ -119,7 +120,7 @@ def _check_units(configuration: Configuration, outcome: CheckOutcome) -> list[Co
     for unit in listing.units:
         outcome.units.append(unit.name)
         try:
-            load_unit_class(unit, execute_definition)
+            load_any_unit_class(unit)
         except ConfigError as error:
             outcome.problems += error.problems
         try:

@@ -83,15 +83,13 @@ def enable(invocation: Invocation, definition: str, alias: str | None) -> None:
     their template, if there are none yet. Nothing that is there is changed; enabling a unit once more does
     no harm.
     """
-    from guerillabackup.config import MAIN_FILE, execute_definition
+    from guerillabackup.config import MAIN_FILE
     from guerillabackup.generator.activation import activate, choose_definition, find_definitions
-    from guerillabackup.generator.loader import load_unit_class
+    from guerillabackup.original.unit import load_any_unit_class
 
     directory = _units_directory(invocation)
     chosen = choose_definition(definition, find_definitions(directory))
-    done = activate(
-        directory, chosen, alias or chosen.name, lambda file: load_unit_class(file, execute_definition)
-    )
+    done = activate(directory, chosen, alias or chosen.name, load_any_unit_class)
     option = config_dir_option(invocation.config_directory)
     overlay = done.unit.overlay
     settings = overlay or f"{done.unit.path}.config"

@@ -7,10 +7,11 @@ import os
 from dataclasses import dataclass
 
 from guerillabackup.cli.config_check import overlay_of
-from guerillabackup.config import Configuration, execute_definition
+from guerillabackup.config import Configuration
 from guerillabackup.errors import ConfigError, GuerillaBackupError
 from guerillabackup.generator.activation import UnitDefinition, definition_of, find_definitions
-from guerillabackup.generator.loader import UnitFile, list_units, load_unit_class
+from guerillabackup.generator.loader import UnitFile, list_units
+from guerillabackup.original.unit import load_any_unit_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def _view_unit(configuration: Configuration, unit: UnitFile) -> UnitView:
     unit_class, sources = None, None
     problems: list[str] = []
     try:
-        unit_class = load_unit_class(unit, execute_definition)
+        unit_class = load_any_unit_class(unit)
     except ConfigError as error:
         problems += error.problems
     try:

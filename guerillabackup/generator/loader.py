@@ -22,6 +22,8 @@ _IGNORED = re.compile(r"Readme\.txt|.*\.template")
 
 Executor = Callable[[str], Mapping[str, Any]]
 """Executes a trusted file and hands back what it binds; raises ConfigError."""
+StandInFinder = Callable[[str], type[SchedulableGeneratorUnitInterface] | None]
+Adapter = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +81,25 @@ def is_unit_name(text: str) -> bool:
     return _UNIT_NAME.fullmatch(text) is not None
 
 
-def load_unit_class(unit: UnitFile, execute: Executor) -> type[SchedulableGeneratorUnitInterface]:
-    """The class its definition file binds; raises ConfigError."""
+def load_unit_class(
+    unit: UnitFile,
+    execute: Executor,
+    find_stand_in: StandInFinder = lambda path: None,
+    adapt: Adapter = lambda bound: bound,
+) -> type[SchedulableGeneratorUnitInterface]:
+    """The class its definition file binds; raises ConfigError.
+
+    `find_stand_in` may name another class for the file, `adapt` makes one of ours of what was bound.
+    """
+    stand_in = find_stand_in(unit.path)
+    if stand_in is not None:
+        return stand_in
     if os.path.islink(unit.path) and not os.path.exists(unit.path):
         raise ConfigError(
             f"{unit.path}: is a symbolic link to {os.readlink(unit.path)}, which is not there;"
             " link it to a definition file of this installation"
         )
-    unit_class = execute(unit.path).get(CLASS_NAME)
+    unit_class = adapt(execute(unit.path).get(CLASS_NAME))
     if unit_class is None:
         raise ConfigError(f"{unit.path}: does not bind {CLASS_NAME} to the class of the unit")
     if not isinstance(unit_class, type) or not issubclass(unit_class, SchedulableGeneratorUnitInterface):

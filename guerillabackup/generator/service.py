@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from guerillabackup.config import Configuration, execute_definition
+from guerillabackup.config import Configuration
 from guerillabackup.element import SourceUrl
 from guerillabackup.errors import ConfigError, GuerillaBackupError, KeyUnusableError
 from guerillabackup.events import EventListener, UnitFailed, UnitSkipped, ignore_events
@@ -24,7 +24,7 @@ from guerillabackup.generator.interface import (
     UnitContext,
 )
 from guerillabackup.generator.keys import KeyringAhead
-from guerillabackup.generator.loader import UnitFile, list_units, load_unit_class
+from guerillabackup.generator.loader import UnitFile, list_units
 from guerillabackup.generator.selection import (
     LoadedUnit,
     NothingToRunError,
@@ -33,6 +33,9 @@ from guerillabackup.generator.selection import (
     make_request,
 )
 from guerillabackup.generator.timing import ClockAnchor
+from guerillabackup.original.pipeline import adapt_elements
+from guerillabackup.original.storage import DefaultFileSystemSink
+from guerillabackup.original.unit import load_any_unit_class
 from guerillabackup.pipeline.scheduling import be_a_batch_job
 from guerillabackup.storage.default_file import DefaultFileStorage
 from guerillabackup.storage.registry import make_ownership, open_storage
@@ -129,7 +132,7 @@ def _load(configuration: Configuration, unit: UnitFile) -> LoadedUnit:
     """Read a unit's files; nothing is raised, because what is wrong with one must not stop the others."""
     try:
         own = configuration if unit.overlay is None else configuration.overlay(unit.overlay)
-        unit_class = load_unit_class(unit, execute_definition)
+        unit_class = load_any_unit_class(unit)
         listed = unit_class.list_sources(own)
     except GuerillaBackupError as error:
         return LoadedUnit(unit.name, error=error)
@@ -217,7 +220,7 @@ class _Workshop:
         signing_key = self._usable_signing_key(configuration)
         return UnitContext(
             unit_name=unit_name,
-            configuration=configuration,
+            configuration=adapt_elements(configuration),
             config_directory=self._configuration.directory,
             state_directory=os.path.join(configuration["GeneralPersistencyBaseDir"], "generators", unit_name),
             storage=self._storage,
@@ -254,7 +257,7 @@ class _Workshop:
 
 def _open_storage(configuration: Configuration) -> DefaultFileStorage:
     sink_class = configuration.get("GeneratorSinkClass")
-    if sink_class not in (None, DefaultFileStorage):
+    if sink_class not in (None, DefaultFileStorage, DefaultFileSystemSink):
         raise ConfigError(
             f"GeneratorSinkClass is {sink_class!r}: elements go to guerillabackup.DefaultFileSystemSink only"
         )

@@ -8,6 +8,7 @@ from guerillabackup.config import execute_definition
 from guerillabackup.errors import ConfigError
 from guerillabackup.generator.interface import SchedulableGeneratorUnitInterface
 from guerillabackup.generator.loader import UnitFile, list_units, load_unit_class
+from guerillabackup.units.tar import TarBackupUnit
 
 GOOD = """
 import guerillabackup
@@ -163,3 +164,11 @@ def test_a_folder_is_told(units):
     (units / "Unit").mkdir()
     with pytest.raises(ConfigError, match="not a regular file"):
         load(units / "Unit")
+
+
+def test_another_class_may_stand_in_and_what_is_bound_be_adapted(tmp_path):
+    (tmp_path / "Unit").write_text("backupGeneratorUnitClass = 'theirs'")
+    unit = UnitFile("Unit", str(tmp_path / "Unit"), None)
+    adapted = load_unit_class(unit, execute_definition, adapt=lambda bound: TarBackupUnit)
+    assert adapted is TarBackupUnit
+    assert load_unit_class(unit, execute_definition, lambda path: TarBackupUnit) is TarBackupUnit

@@ -1,0 +1,30 @@
+"""Our units in place of the original's own, whose files the links of an existing installation lead to.
+
+Touches: importlib, os.
+"""
+
+import importlib
+import os
+import re
+
+from guerillabackup.generator.interface import SchedulableGeneratorUnitInterface
+
+UNITS = {
+    "LogfileBackupUnit": "guerillabackup.units.logfile",
+    "TarBackupUnit": "guerillabackup.units.tar",
+}
+_ITS_OWN = re.compile(rf".*/lib/guerillabackup/({'|'.join(UNITS)})\.py")
+
+
+def find_stand_in(path: str) -> type[SchedulableGeneratorUnitInterface] | None:
+    """Our class for a unit's link to the original's file, whether that is there or not; else None."""
+    if not os.path.islink(path):
+        return None
+    for target in (os.readlink(path), os.path.realpath(path)):
+        match = _ITS_OWN.fullmatch(target)
+        if match is not None:
+            unit_class: type[SchedulableGeneratorUnitInterface] = getattr(
+                importlib.import_module(UNITS[match[1]]), match[1]
+            )
+            return unit_class
+    return None

@@ -1,0 +1,198 @@
+"""Units written for the original, run as units of ours.
+
+Such a unit gets a dictionary for its configuration and a sink when it is invoked, opens its own state, and
+chains its elements itself; what it stores is signed as all elements are. It joins the unit's state, its
+context and the sink in the original's spelling.
+"""
+
+import logging
+import math
+import os
+from typing import Any, ClassVar
+
+import guerillabackup
+from guerillabackup.config import execute_definition
+from guerillabackup.config_keys import KEYS
+from guerillabackup.element import BackupElementMetainfo, SourceUrl
+from guerillabackup.errors import ConfigError, GuerillaBackupError
+from guerillabackup.events import ElementStored, SourceFailed, SourceStarted
+from guerillabackup.generator.interface import (
+    SchedulableGeneratorUnitInterface,
+    SourceOutcome,
+    UnitContext,
+)
+from guerillabackup.generator.loader import UnitFile, load_unit_class
+from guerillabackup.generator.selection import describe_foreign
+from guerillabackup.generator.state import StateDirectory
+from guerillabackup.original.interfaces import without_abstract_methods
+from guerillabackup.original.pipeline import ELEMENT_KEYS, element_for_original
+from guerillabackup.original.stand_in import find_stand_in
+from guerillabackup.original.storage import EndOfTest, Sink, SinkHandle, store_nothing
+from guerillabackup.storage.interface import SinkHandleInterface
+
+RETRY_SECONDS = 3600
+
+log = logging.getLogger(__name__)
+
+
+class ConfigContext(dict[str, Any]):
+    """The configuration as a unit of the original gets it: what is not set is not in it.
+
+    Beside that, what the default pipeline has to know of where the keys are.
+    """
+
+    def __init__(self, context: UnitContext) -> None:
+        super().__init__(
+            {
+                name: value
+                for name, value in context.configuration.items()
+                if value is not None or name not in KEYS
+            },
+            guerillabackup=guerillabackup,
+        )
+        for key in ELEMENT_KEYS:
+            if key in self:
+                self[key] = element_for_original(self[key])
+        self.keys_directory = os.path.join(context.config_directory, "keys")
+        self.find_encryption_key = context.find_encryption_key
+
+
+class AdoptedUnit(SchedulableGeneratorUnitInterface):
+    """Runs a unit of the class `theirs`.
+
+    When it failed it is made anew before the next invocation: the original asks for that. A number of seconds
+    that it hands back is kept, up to an hour.
+    """
+
+    theirs: ClassVar[type]
+
+    def __init__(self, unit_name: str, context: UnitContext) -> None:
+        self._unit_name = unit_name
+        self._context = context
+        self._state = StateDirectory(context.state_directory)
+        self._unit: Any = None
+        self._retry_at: float | None = None
+        try:
+            self._find_unit()
+        except BaseException:
+            self._state.close()
+            raise
+
+    def close(self) -> None:
+        self._unit = None
+        self._state.close()
+
+    def get_next_invocation_time(self) -> float:
+        if self._retry_at is not None:
+            # Not more than was asked for, when the clock was set back meanwhile.
+            return max(0.0, min(self._retry_at - self._context.clock(), RETRY_SECONDS))
+        seconds = self._find_unit().getNextInvocationTime()
+        if not _is_seconds(seconds):
+            raise ConfigError(f"unit {self._unit_name} is due in {seconds!r}, which is no number of seconds")
+        return max(0.0, float(seconds))
+
+    def invoke_unit(self) -> list[SourceOutcome]:
+        sink = _UnitSink(self._unit_name, self._context)
+        self._retry_at = None
+        try:
+            retry = self._find_unit().invokeUnit(sink)
+        except EndOfTest:
+            self._unit = None
+        except BaseException as error:
+            self._unit = None
+            if not isinstance(error, Exception) or not sink.fail_open_sources(error, RETRY_SECONDS):
+                raise
+            self._retry_at = self._context.clock() + RETRY_SECONDS
+        else:
+            if _is_seconds(retry) and retry > 0:
+                self._retry_at = self._context.clock() + min(retry, RETRY_SECONDS)
+        finally:
+            sink.drop_open()
+        return sink.outcomes
+
+    def _find_unit(self) -> Any:
+        if self._unit is None:
+            self._unit = self.theirs(self._unit_name, ConfigContext(self._context))
+        return self._unit
+
+
+class _UnitSink(Sink):
+    """The sink of one invocation: every element is signed, stored, told of and noted."""
+
+    def __init__(self, unit_name: str, context: UnitContext) -> None:
+        self._unit_name = unit_name
+        self._context = context
+        self._open: dict[SourceUrl, tuple[SinkHandleInterface, float]] = {}
+        self.outcomes: list[SourceOutcome] = []
+
+    def getSinkHandle(self, sourceUrl: str) -> SinkHandle:
+        url = SourceUrl(sourceUrl)
+        context = self._context
+        if url in context.foreign_sources:
+            raise ConfigError(describe_foreign(url, context.foreign_sources[url], self._unit_name))
+        handle = context.storage.get_sink_handle(url)
+        self._open[url] = (handle, context.clock())
+        context.listen(SourceStarted(self._unit_name, url, "unit"))
+
+        def finish(handle: SinkHandleInterface, metainfo: BackupElementMetainfo) -> None:
+            self._store(url, handle, metainfo)
+
+        return SinkHandle(handle, finish)
+
+    def fail_open_sources(self, error: Exception, retry_after: int) -> bool:
+        """Note the failure of what was being made; whether there was something."""
+        failed = list(self._open)
+        for url in failed:
+            reason = error if isinstance(error, GuerillaBackupError) else _describe(error)
+            log.error("source %s: no backup: %s", url, reason)
+            self._context.listen(SourceFailed(self._unit_name, url, str(reason), retry_after))
+            self.outcomes.append(SourceOutcome(url, None, reason, retry_after))
+        return bool(failed)
+
+    def drop_open(self) -> None:
+        """Nothing stays of what was not closed."""
+        for handle, _ in self._open.values():
+            handle.abort()
+        self._open.clear()
+
+    def _store(self, url: SourceUrl, handle: SinkHandleInterface, metainfo: BackupElementMetainfo) -> None:
+        context = self._context
+        if context.test_mode:
+            self.outcomes.append(SourceOutcome(url, None))
+            self._open.pop(url, None)
+            store_nothing(handle, metainfo)
+        if context.data_signature is not None:
+            metainfo = metainfo.replace(StorageFileSignature=context.data_signature(handle.get_sink_stream()))
+        if context.sign is not None:
+            metainfo = context.sign(metainfo, url)
+        element = handle.close(metainfo)
+        assert element is not None
+        element_id = element.get_element_id()
+        _, started = self._open.pop(url, (handle, context.clock()))
+        seconds = max(0.0, context.clock() - started)
+        log.info("source %s: stored %s", url, element_id)
+        size = element.get_data_size()
+        context.listen(ElementStored(self._unit_name, element_id, size, size, seconds))
+        self.outcomes.append(SourceOutcome(url, element_id))
+
+
+def load_any_unit_class(unit: UnitFile) -> type[SchedulableGeneratorUnitInterface]:
+    """The class of an activated unit, written for ours or for the original; raises ConfigError."""
+    return load_unit_class(unit, execute_definition, find_stand_in, adapt_unit_class)
+
+
+def adapt_unit_class(bound: Any) -> Any:
+    """What a definition file bound, as a class of ours where it was written for the original."""
+    if not isinstance(bound, type) or not callable(getattr(bound, "invokeUnit", None)):
+        return bound
+    return type(bound.__name__, (AdoptedUnit,), {"theirs": without_abstract_methods(bound)})
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _describe(error: Exception) -> GuerillaBackupError:
+    described = GuerillaBackupError(f"{type(error).__name__}: {error}")
+    described.__cause__ = error
+    return described
