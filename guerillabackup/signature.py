@@ -22,6 +22,7 @@ from guerillabackup.signature_values import (
     KeyPurpose,
     SignatureResult,
     SignatureStatus,
+    as_latin,
     check_packet,
     choose_for_export,
     choose_key,
@@ -83,7 +84,7 @@ class Keyring:
 
         self._directory = directory
         self._clock = clock
-        self._passphrase = None if passphrase_file is None else read_passphrase(passphrase_file)
+        self._passphrase = None if passphrase_file is None else as_latin(read_passphrase(passphrase_file))
         self._signers: dict[str, KeyInfo] = {}
         self._listed: list[KeyInfo] | None = None
         self._home = GpgHome(directory)
@@ -165,8 +166,8 @@ class Keyring:
             raise ConfigError(f"key {name!r} is in keyring {self._directory} already")
         self._home.prepare_writing()
         self._home.start_agent()
-        text = _generation_text(name, purpose, algorithm, expires_in, self._passphrase)
-        result = self._gpg.gen_key(text.encode("utf-8").decode("latin-1"))
+        text = _generation_text(as_latin(name), purpose, algorithm, expires_in, self._passphrase)
+        result = self._gpg.gen_key(text)
         if not result.fingerprint:
             raise KeyUnusableError(f"key {name!r} could not be created: {_last_message(result.stderr)}")
         self._use_keyring_file()
@@ -174,7 +175,7 @@ class Keyring:
 
     def export_key(self, name: str, *, secret: bool = False) -> str:
         """A key as ASCII text, its public half or both; raises KeyUnusableError."""
-        fingerprint = self._find(name, secret).fingerprint
+        fingerprint = choose_for_export(self.list_keys(), name, secret, self._directory).fingerprint
         if secret:
             self._home.start_agent()
         text = self._gpg.export_keys(
@@ -253,10 +254,6 @@ class Keyring:
         expired = any("EXPKEYSIG" in line for line in lines)
         keys = [_key_info(item, set()) for item in self._gpg.list_keys()] if expired else []
         return judge(lines, keys)
-
-    def _find(self, name: str, secret: bool) -> KeyInfo:
-        """The key a name means for export, whatever it can do still."""
-        return choose_for_export(self.list_keys(), name, secret, self._directory)
 
     def _read_keys(self) -> list[KeyInfo]:
         if not os.path.exists(self._home.keyring_path):

@@ -26,6 +26,8 @@ MAX_TEMPORARY_PATH = 50
 _PREFIX = "guerillabackup-gpg-"
 _HOME_NAME = re.compile(_PREFIX + "[a-z0-9_]{8}")
 _SECRET_KEYS = "private-keys-v1.d"
+_KEY_HEAD = 4096
+"""Bytes of a secret key's file within which its kind stands."""
 _REVOCATIONS = "openpgp-revocs.d"
 
 
@@ -184,12 +186,31 @@ def read_passphrase(path: str) -> str:
         text = line.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"passphrase file {path}: cannot be read: {error}") from error
+    return check_passphrase(text, f"passphrase file {path}")
+
+
+def check_passphrase(text: str, where: str) -> str:
+    """The same text; raises ConfigError for one that gpg would not take as it is."""
     if text != text.strip():
         # gpg itself drops them in some places and not in others.
-        raise ConfigError(f"passphrase file {path}: the passphrase begins or ends with a blank")
+        raise ConfigError(f"{where}: the passphrase begins or ends with a blank")
     if not text or not text.isprintable():
-        raise ConfigError(f"passphrase file {path}: its first line is no passphrase of printable characters")
+        raise ConfigError(f"{where}: its first line is no passphrase of printable characters")
     return text
+
+
+def has_protected_keys(keyring_directory: str) -> bool:
+    """Whether a secret key in it, as gpg-agent keeps them, has a passphrase; False where none is seen."""
+    try:
+        with os.scandir(os.path.join(keyring_directory, _SECRET_KEYS)) as entries:
+            return any(_is_protected(entry.path) for entry in entries if entry.name.endswith(".key"))
+    except OSError:
+        return False
+
+
+def _is_protected(path: str) -> bool:
+    with open(path, "rb") as stream:
+        return b"protected-private-key" in stream.read(_KEY_HEAD)
 
 
 def _make_home(base: str) -> tuple[str, int]:

@@ -193,6 +193,11 @@ def choose_for_export(keys: Sequence[KeyInfo], name: str, secret: bool, where: s
     raise reasons[0]
 
 
+def as_latin(text: str) -> str:
+    """Its UTF-8 as the characters that gnupg turns into these bytes again."""
+    return text.encode("utf-8").decode("latin-1")
+
+
 def find_imported(status_lines: Iterable[str]) -> set[str]:
     """Fingerprints of the keys that an import was about, changed or not, from its status lines.
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from guerillabackup.cli.paths import DIRECTORY
 from guerillabackup.errors import ConfigError, GuerillaBackupError, IntegrityError, KeyUnusableError
 
 if TYPE_CHECKING:
@@ -177,6 +178,7 @@ _SHARED_OPTIONS = (
     click.option(
         "--config-dir",
         metavar="DIR",
+        type=DIRECTORY,
         default=DEFAULT_CONFIG_DIRECTORY,
         envvar=CONFIG_DIRECTORY_VARIABLE,
         show_default=True,

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from guerillabackup.cli.common import ExitStatus, Invocation, shared
-from guerillabackup.cli.parameters import CONFIGURATION_KEY, PATH, UNIT
+from guerillabackup.cli.parameters import CONFIGURATION_KEY, UNIT, private_keyring_option
+from guerillabackup.cli.paths import DIRECTORY
 from guerillabackup.errors import ConfigError
 
 
@@ -83,7 +84,10 @@ def show(invocation: Invocation, key: str | None, unit: str | None) -> None:
 @config.command()
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option(
-    "--base", metavar="DIR", type=PATH, help="Put data, state and run below DIR instead of /var/lib and /run."
+    "--base",
+    metavar="DIR",
+    type=DIRECTORY,
+    help="Put data, state and run below DIR instead of /var/lib and /run.",
 )
 @click.option(
     "--encryption-key",
@@ -92,9 +96,7 @@ def show(invocation: Invocation, key: str | None, unit: str | None) -> None:
     multiple=True,
     help="Encrypt for this key; may be given several times.",
 )
-@click.option(
-    "--private-keyring", metavar="DIR", type=PATH, help="Where the keys that decrypt are, if here at all."
-)
+@private_keyring_option("Where the keys that decrypt are, if here at all.")
 @click.option("--signing-key/--no-signing-key", default=True, help="Make a key that signs. Default: yes.")
 @shared(
     example="guerillabackup config init --encryption-key backup\n"

@@ -13,18 +13,23 @@ from typing import Any, TypeVar
 import click
 
 from guerillabackup.cli.common import ExitStatus, Invocation, shared
-from guerillabackup.cli.format import human_size, human_time
-from guerillabackup.cli.parameters import ELEMENT, PATH, SOURCE_OR_ELEMENT, SOURCE_PATTERN
+from guerillabackup.cli.format import count_elements, human_size, human_time
+from guerillabackup.cli.parameters import (
+    ELEMENT,
+    SOURCE_OR_ELEMENT,
+    SOURCE_PATTERN,
+    decrypting_keyring_option,
+    passphrase_file_option,
+    private_keyring_option,
+    storage_option,
+)
+from guerillabackup.cli.passphrase import passphrase_source
 from guerillabackup.element import MEMBERS_SUFFIX, ElementId
 from guerillabackup.errors import BrokenOutputError, ConfigError, ElementNotFoundError, StorageError
 from guerillabackup.restore.chain import Severity
 from guerillabackup.restore.elements import DeletionPlan, dependents_text
 from guerillabackup.restore.service import RestoreService
 from guerillabackup.restore.time_text import describe_time
-
-_STORAGE = click.option(
-    "--storage", metavar="DIR", type=PATH, help="Another storage than DefaultFileSystemSinkBaseDir."
-)
 
 _T = TypeVar("_T")
 
@@ -44,7 +49,7 @@ def element() -> None:
 @click.argument("source_pattern", metavar="[SOURCE|PATTERN]", type=SOURCE_PATTERN, required=False)
 @click.option("--long", "is_long", is_flag=True, help="With time, type and size.")
 @click.option("--members", "with_members", is_flag=True, help="The lists of members too.")
-@_STORAGE
+@storage_option
 def list_elements(
     invocation: Invocation,
     source_pattern: str | None,
@@ -73,7 +78,7 @@ def list_elements(
 @element.command()
 @shared(example="guerillabackup element show /myhost/system/20261120140000-root-full")
 @click.argument("element_id", type=ELEMENT)
-@_STORAGE
+@storage_option
 def show(invocation: Invocation, element_id: ElementId, storage: str | None) -> ExitStatus | None:
     """Show all that is known of one element; ends with 4 when its metadata cannot be read."""
     with RestoreService(invocation.configuration_for(storage), storage_directory=storage) as service:
@@ -101,12 +106,8 @@ def show(invocation: Invocation, element_id: ElementId, storage: str | None) -> 
     is_flag=True,
     help="Only warn of elements that are not signed, or by a key that is not known here.",
 )
-@click.option(
-    "--private-keyring",
-    metavar="DIR",
-    help="A keyring with public signing keys too, for GeneralPrivateKeyringDir.",
-)
-@_STORAGE
+@private_keyring_option("A keyring with public signing keys too, for GeneralPrivateKeyringDir.")
+@storage_option
 def verify(
     invocation: Invocation,
     names: tuple[str, ...],
@@ -154,17 +155,9 @@ def verify(
 @shared(example="guerillabackup element cat /myhost/logs/20261120140000-syslog-full | less")
 @click.argument("element_id", type=ELEMENT)
 @click.option("--raw", "is_raw", is_flag=True, help="The data as it is stored, not decoded.")
-@click.option(
-    "--private-keyring",
-    metavar="DIR",
-    help="Keyring with the keys that decrypt, for GeneralPrivateKeyringDir.",
-)
-@click.option(
-    "--passphrase-file",
-    metavar="FILE",
-    help="File with the passphrase of the key that decrypts in its first line.",
-)
-@_STORAGE
+@decrypting_keyring_option
+@passphrase_file_option
+@storage_option
 def cat(
     invocation: Invocation,
     element_id: ElementId,
@@ -176,8 +169,12 @@ def cat(
     """Write an element's data to stdout, decrypted and decompressed."""
     if invocation.as_json:
         raise ConfigError("the data of an element is no JSON document: leave --json out")
+    configuration = invocation.configuration_for(storage)
+    if not is_raw:
+        home = private_keyring or configuration.get("GeneralPrivateKeyringDir")
+        passphrase_file = passphrase_source(passphrase_file, home)
     with RestoreService(
-        invocation.configuration_for(storage),
+        configuration,
         storage_directory=storage,
         private_keyring=private_keyring,
         passphrase_file=passphrase_file,
@@ -199,7 +196,7 @@ def cat(
 @click.option(
     "--force", "is_forced", is_flag=True, help="Also when other elements cannot be restored without."
 )
-@_STORAGE
+@storage_option
 def delete(
     invocation: Invocation,
     element_ids: tuple[ElementId, ...],
@@ -231,12 +228,14 @@ def _require_any(elements: Iterator[_T], pattern: str) -> Iterator[_T]:
 
 
 def _ask(plan: DeletionPlan) -> None:
-    """Raises Abort when the answer is no."""
+    """Raises Abort when the answer is no, UsageError when nobody is there to give one."""
+    if not sys.stdin.isatty():
+        raise click.UsageError("nobody is here to be asked: say --yes")
     for each in plan.elements:
         click.echo(f"{each.get_element_id()}  {human_size(each.get_data_size())}", err=True)
     for text in dependents_text(plan.dependents):
         click.echo(f"warning: {text}", err=True)
-    click.confirm(f"delete {len(plan.elements)} elements for good?", abort=True, err=True)
+    click.confirm(f"delete {count_elements(len(plan.elements))} for good?", abort=True, err=True)
 
 
 def _render_element(record: Mapping[str, Any]) -> str:

@@ -73,3 +73,8 @@ def align(rows: Iterable[Sequence[str]]) -> list[str]:
     count = max((len(row) for row in table), default=0)
     widths = [max((len(row[i]) for row in table if len(row) > i), default=0) for i in range(count)]
     return ["  ".join(cell.ljust(widths[i]) for i, cell in enumerate(row)).rstrip() for row in table]
+
+
+def count_elements(count: int) -> str:
+    """`1 element`, `2 elements`."""
+    return f"{count} element{'' if count == 1 else 's'}"

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from guerillabackup.cli.common import Invocation, shared, write_text
-from guerillabackup.cli.parameters import KEY, PATH
+from guerillabackup.cli.parameters import KEY, passphrase_file_option, private_keyring_option
+from guerillabackup.cli.passphrase import ask_new_passphrase, passphrase_source
+from guerillabackup.cli.paths import FILE
 from guerillabackup.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,17 +25,8 @@ _DAYS = {"y": 365, "m": 30, "w": 7, "d": 1}
 MAX_EXPIRY_DAYS = 100 * 365
 MAX_KEY_FILE_SIZE = 1 << 20
 
-_private_keyring = click.option(
-    "--private-keyring",
-    metavar="DIR",
-    type=PATH,
-    help="The keyring with the halves that decrypt; where needed, the default is GeneralPrivateKeyringDir.",
-)
-_passphrase_file = click.option(
-    "--passphrase-file",
-    metavar="FILE",
-    type=PATH,
-    help="File with the passphrase of the secret key in its first line.",
+_private_keyring = private_keyring_option(
+    "The keyring with the halves that decrypt; where needed, the default is GeneralPrivateKeyringDir."
 )
 
 
@@ -65,7 +58,10 @@ def key() -> None:
 @_private_keyring
 @click.option("--expires", callback=_parse_span, metavar="SPAN", help="2y, 18m, 90d … Default: never.")
 @click.option("--algorithm", type=click.Choice(["ed25519", "rsa4096"]), default="ed25519", show_default=True)
-@_passphrase_file
+@click.option("--passphrase", "asks", is_flag=True, help="Ask for a passphrase for it, twice.")
+@click.option(
+    "--passphrase-file", metavar="FILE", type=FILE, help="File with a passphrase for it in its first line."
+)
 @shared(
     example="guerillabackup key create backup --purpose encrypt --private-keyring /root/keys --expires 2y\n"
     "guerillabackup key create 'myhost signing' --purpose sign"
@@ -77,6 +73,7 @@ def create(
     private_keyring: str | None,
     expires: int | None,
     algorithm: str,
+    asks: bool,
     passphrase_file: str | None,
 ) -> None:
     """Create a key pair for signing or for encryption.
@@ -96,8 +93,12 @@ def create(
             )
     if purpose == "sign" and private_keyring is not None:
         raise click.UsageError("a key that signs lives in the configuration's keyring, not in a private one")
+    if asks and passphrase_file is not None:
+        raise click.UsageError("--passphrase and --passphrase-file exclude each other")
     keys_directory = _keys_directory(invocation)
     home = keys_directory if private_keyring is None else _private_directory(private_keyring, keys_directory)
+    if asks:
+        passphrase_file = ask_new_passphrase(name)
     for directory in dict.fromkeys((keys_directory, home)):
         _make_private_directory(directory)
     with Keyring(home, passphrase_file=passphrase_file) as keyring:
@@ -128,7 +129,7 @@ def create(
     if home != keys_directory and passphrase_file is None:
         invocation.say(
             f"the key has no passphrase: who can read {home} can read all backups; "
-            "--passphrase-file FILE gives it one"
+            "--passphrase or --passphrase-file FILE gives it one"
         )
 
 
@@ -150,8 +151,8 @@ def list_(invocation: Invocation, private_keyring: str | None) -> None:
 @click.argument("name", type=KEY)
 @click.option("--secret", is_flag=True, help="With the secret half, from the private keyring.")
 @_private_keyring
-@_passphrase_file
-@click.option("--output", metavar="FILE", type=PATH, help="A new file to write to instead of stdout.")
+@passphrase_file_option
+@click.option("--output", metavar="FILE", type=FILE, help="A new file to write to instead of stdout.")
 @shared(
     example="guerillabackup key export backup > backup.asc\n"
     "guerillabackup key export backup --secret --private-keyring /root/private --output backup-secret.asc"
@@ -171,7 +172,10 @@ def export(
         private_keyring = _default_private_keyring(invocation)
         if private_keyring is None:
             raise click.UsageError("--secret needs --private-keyring DIR, or GeneralPrivateKeyringDir")
-    with Keyring(private_keyring or _keys_directory(invocation), passphrase_file=passphrase_file) as keyring:
+    home = private_keyring or _keys_directory(invocation)
+    if secret:
+        passphrase_file = passphrase_source(passphrase_file, home)
+    with Keyring(home, passphrase_file=passphrase_file) as keyring:
         text = keyring.export_key(name, secret=secret)
     if output is None:
         if invocation.as_json:
@@ -190,7 +194,7 @@ def export(
 
 
 @key.command("import")
-@click.argument("file", type=PATH)
+@click.argument("file", type=FILE)
 @_private_keyring
 @shared(
     example="guerillabackup key import backup.asc\n"

@@ -1,5 +1,7 @@
 """The kinds of arguments that are ours: each refuses what cannot be meant, and completes what there is.
 
+The options that several commands have are here as well.
+
 A typo is wrong usage, and the message has the form that is expected. Completion looks at no more than
 MAX_SEEN elements and is silent whatever is wrong: a shell asks in the middle of a line. It joins click with
 the configuration, the storage, the units and the keyrings, which are imported when they are asked for.
@@ -9,14 +11,15 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
 from guerillabackup.cli.common import CONFIG_DIRECTORY_VARIABLE, DEFAULT_CONFIG_DIRECTORY
+from guerillabackup.cli.paths import DIRECTORY, FILE
 from guerillabackup.element import ElementId, SourceUrl
-from guerillabackup.errors import ElementIdError, SourceUrlError
+from guerillabackup.errors import ConfigError, ElementIdError, SourceUrlError
 
 MAX_SEEN = 20_000
 """Elements that are looked at for one completion."""
@@ -25,6 +28,8 @@ SOURCE_FORM = "a source is named like /myhost/system/root"
 ELEMENT_FORM = (
     "an element is named like /myhost/system/20261120140000-root-full, as `element list` shows them"
 )
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 Names = Callable[[click.Context, str], Iterable[str]]
 """What there is, for a command line so far and the beginning of the name."""
@@ -83,6 +88,20 @@ class SourceOrElementType(NameType):
             return str(SourceUrl(value))
         except SourceUrlError as error:
             self.fail(f"{error}: {SOURCE_FORM}, {ELEMENT_FORM}", param, ctx)
+
+
+class TimeType(NameType):
+    """A moment; the command gets UTC seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from guerillabackup.restore.time_text import parse_time
+
+        try:
+            return value if isinstance(value, float) else parse_time(value)
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
 
 
 def list_sources(context: click.Context, incomplete: str) -> Iterator[str]:
@@ -172,5 +191,24 @@ UNIT = NameType(list_unit_names)
 DEFINITION = NameType(list_definition_names)
 KEY = NameType(list_key_names)
 CONFIGURATION_KEY = NameType(list_configuration_keys)
-PATH = click.Path(readable=False)
-"""A file or directory, which need not be there."""
+TIME = TimeType(lambda context, incomplete: ())
+
+storage_option = click.option(
+    "--storage", metavar="DIR", type=DIRECTORY, help="Another storage than DefaultFileSystemSinkBaseDir."
+)
+passphrase_file_option = click.option(
+    "--passphrase-file",
+    metavar="FILE",
+    type=FILE,
+    help="File with the passphrase of the secret key in its first line; without it a terminal is asked.",
+)
+
+
+def private_keyring_option(text: str) -> Callable[[_F], _F]:
+    """`--private-keyring DIR`, with what it is for in this command."""
+    return click.option("--private-keyring", metavar="DIR", type=DIRECTORY, help=text)
+
+
+decrypting_keyring_option = private_keyring_option(
+    "Keyring with the keys that decrypt, for GeneralPrivateKeyringDir."
+)

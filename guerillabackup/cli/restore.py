@@ -6,14 +6,23 @@ from typing import Any
 import click
 
 from guerillabackup.cli.common import ExitStatus, Invocation, shared, show_error
-from guerillabackup.cli.format import human_size, human_time, printable
-from guerillabackup.cli.parameters import ELEMENT, PATH, SOURCE
+from guerillabackup.cli.format import count_elements, human_size, human_time, printable
+from guerillabackup.cli.parameters import (
+    ELEMENT,
+    SOURCE,
+    TIME,
+    decrypting_keyring_option,
+    passphrase_file_option,
+    storage_option,
+)
+from guerillabackup.cli.passphrase import passphrase_source
+from guerillabackup.cli.paths import DIRECTORY
 from guerillabackup.element import ElementId, SourceUrl
 from guerillabackup.errors import ConfigError
 from guerillabackup.restore.chain import RestoreChain
 from guerillabackup.restore.interface import ListedMember
 from guerillabackup.restore.service import RestoreRequest, RestoreService
-from guerillabackup.restore.time_text import EXPECTED, parse_time
+from guerillabackup.restore.time_text import EXPECTED
 from guerillabackup.restore.verify import Verification
 
 EXAMPLE = """
@@ -27,12 +36,17 @@ guerillabackup restore /myhost/system/root --list
 @shared(example=EXAMPLE)
 @click.argument("source_url", metavar="SOURCE", type=SOURCE)
 @click.option(
-    "--to", "target", metavar="DIR", type=PATH, help="Directory to restore into; made if it is not there."
+    "--to",
+    "target",
+    metavar="DIR",
+    type=DIRECTORY,
+    help="Directory to restore into; made if it is not there.",
 )
 @click.option(
     "--at",
-    "at_text",
+    "at",
     metavar="TIME",
+    type=TIME,
     help=f"The state as of that time, local where no zone is named: {EXPECTED}.",
 )
 @click.option(
@@ -52,22 +66,14 @@ guerillabackup restore /myhost/system/root --list
     is_flag=True,
     help="Only warn of elements that are not signed, or by a key that is not known here.",
 )
-@click.option(
-    "--private-keyring",
-    metavar="DIR",
-    help="Keyring with the keys that decrypt, for GeneralPrivateKeyringDir.",
-)
-@click.option(
-    "--passphrase-file",
-    metavar="FILE",
-    help="File with the passphrase of the key that decrypts in its first line.",
-)
-@click.option("--storage", metavar="DIR", help="Another storage than DefaultFileSystemSinkBaseDir.")
+@decrypting_keyring_option
+@passphrase_file_option
+@storage_option
 def restore(
     invocation: Invocation,
     source_url: SourceUrl,
     target: str | None,
-    at_text: str | None,
+    at: float | None,
     includes: tuple[str, ...],
     is_list: bool,
     element_id: ElementId | None,
@@ -87,17 +93,19 @@ def restore(
         raise click.UsageError("--to needs the name of a directory, '' is none")
     if is_list == (target is not None):
         raise click.UsageError("one of --to and --list is needed, and not both")
-    if at_text is not None and element_id is not None:
+    if at is not None and element_id is not None:
         raise click.UsageError("--at and --element exclude each other")
-    at = None if at_text is None else parse_time(at_text)
     if element_id is not None and element_id.source_url != source_url:
         raise ConfigError(
             f"element {element_id} is one of source {element_id.source_url}, not of {source_url}"
         )
+    configuration = invocation.configuration_for(storage)
+    home = private_keyring or configuration.get("GeneralPrivateKeyringDir")
+    passphrase_file = passphrase_source(passphrase_file, home)
     with (
         invocation.progress() as listen,
         RestoreService(
-            invocation.configuration_for(storage),
+            configuration,
             storage_directory=storage,
             private_keyring=private_keyring,
             passphrase_file=passphrase_file,
@@ -134,7 +142,7 @@ def _restore(invocation: Invocation, service: RestoreService, request: RestoreRe
     elif not report.is_merged:
         pass
     elif report.is_archive:
-        last = f"the state of {report.elements[-1]}, from {len(report.elements)} elements"
+        last = f"the state of {report.elements[-1]}, from {count_elements(len(report.elements))}"
         invocation.say(f"restored {report.source_url} to {report.written_to}: {last}")
     else:
         invocation.say(f"{report.elements[-1]} is not an archive: its content is in {report.written_to}")

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from cli_host import configured_host
+from terminal import run_at_terminal
 
 FULL, INC = "/host/20231114221320-tree-full", "/host/20231114231320-tree-inc"
 
@@ -142,10 +143,20 @@ def test_deleting_what_others_need_ends_with_1_unless_forced(host, source):
     assert host("element", "list")[1] == f"{INC}\n"
 
 
-def test_deleting_asks_and_without_an_answer_deletes_nothing(host, source):
+def test_deleting_asks_at_a_terminal_and_without_an_answer_deletes_nothing(host, source):
+    arguments = ("element", "delete", INC)
+    status, output, shown = run_at_terminal(arguments, [("delete 1 element for good?", "n")])
+    assert (status, output) == (130, "")
+    assert INC in shown
+    assert host("element", "list")[1] == f"{FULL}\n{INC}\n"
+    status, output, _ = run_at_terminal(arguments, [("for good?", "y")])
+    assert (status, output) == (0, f"deleted {INC}\n")
+
+
+def test_deleting_where_nobody_can_be_asked_is_wrong_usage(host, source):
     status, _, errors = host("element", "delete", INC)
-    assert status != 0
-    assert INC in errors
+    assert status == 2
+    assert "say --yes" in errors
     assert host("element", "list")[1] == f"{FULL}\n{INC}\n"
 
 

@@ -25,6 +25,7 @@ def test_a_restore_says_what_it_restored_and_ends_with_0(host):
     status, output, errors = host("restore", "/host/tree", "--to", host.path / "out")
     assert status == 0
     assert output.startswith(f"restored /host/tree to {host.path / 'out'}: the state of /host/2023")
+    assert output.endswith("-full, from 1 element\n")
     assert "warning: element /host/20231114221320-tree-full: it is not signed" in errors
     assert (host.path / "out" / "etc" / "passwd").read_text() == "root"
 
@@ -128,9 +129,15 @@ def test_an_element_without_a_slash_ends_with_2_and_the_form(host):
     assert "/myhost/system/20261120140000-root-full" in " ".join(errors.split())
 
 
-@pytest.mark.parametrize("arguments", [("--at", "yesterday"), ("--element", "/other/20231114221320-x-full")])
-def test_a_time_or_element_that_cannot_be_meant_ends_with_1(host, arguments):
-    assert host("restore", "/host/tree", "--to", "x", *arguments)[0] == 1
+def test_a_time_that_cannot_be_meant_is_wrong_usage_and_says_what_is_expected(host):
+    status, _, errors = host("restore", "/host/tree", "--to", "x", "--at", "yesterday")
+    assert status == 2
+    assert "time 'yesterday' is not understood: expected YYYY-MM-DD" in errors
+
+
+def test_an_element_of_another_source_ends_with_1(host):
+    arguments = ("--to", "x", "--element", "/other/20231114221320-x-full")
+    assert host("restore", "/host/tree", *arguments)[0] == 1
 
 
 def test_the_state_of_a_time_is_restored(host):
