@@ -1,6 +1,13 @@
 """`unit list`, `enable` and `disable` from a new configuration to a backup."""
 
+import shutil
+import subprocess
+import sys
+
 import pytest
+
+PROGRAM = (sys.executable, "-c", "from guerillabackup.cli.main import main; main()")
+INVENTORY = "/host/inventory"
 
 
 @pytest.fixture
@@ -99,3 +106,24 @@ def test_without_a_main_configuration_the_first_step_is_to_make_one(tmp_path, co
     outcome = command("unit", "enable", "TarBackupUnit", "--config-dir", tmp_path / "etc")
     assert outcome.status == 0
     assert "  guerillabackup config init --config-dir" in outcome.out
+
+
+def test_a_unit_made_from_the_template_stores_encrypted_and_signed_and_is_read_back(command, made, tmp_path):
+    options = ("--config-dir", made)
+    shutil.copy(made / "units" / "CustomUnit.py.template", made / "units" / "Mine")
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "file").write_text("x")
+    (made / "units" / "Mine.config").write_text(
+        f"CustomUnitSource = {INVENTORY!r}\nCustomUnitDirectory = {str(tmp_path / 'tree')!r}\n"
+    )
+    (view,) = command("unit", "list", *options, "--json").document["units"]
+    assert (view["class"], view["sources"], view["problems"]) == ("CustomUnit", [INVENTORY], [])
+    outcome = command("generator", "run", "--once", "--json", *options)
+    assert outcome.status == 0
+    (source,) = outcome.document["sources"]
+    assert command("element", "verify", "--all", *options).status == 0
+    keyring = ("--private-keyring", tmp_path / "private")
+    # In a process of its own: bulk data goes to the descriptor of standard output.
+    arguments = ["element", "cat", source["element"], *keyring, *options]
+    shown = subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, check=True).stdout
+    assert shown.endswith(f"  {tmp_path}/tree/file\n")
