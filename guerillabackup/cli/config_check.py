@@ -7,40 +7,29 @@ import os
 import shlex
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from guerillabackup.cli.config_check_sources import (
-    TAR_SOURCES,
+    UNIT_KEYS,
+    find_encryption_keys,
+    find_shared_sources,
     find_source_problems,
     find_source_warnings,
     warn_of_nothing,
 )
 from guerillabackup.config import Configuration, load_configuration
-from guerillabackup.config_keys import Key
 from guerillabackup.errors import ConfigError, KeyUnusableError
 from guerillabackup.generator.loader import list_units
 from guerillabackup.original.unit import load_any_unit_class
 from guerillabackup.signature import KeyInfo, KeyPurpose, Keyring
 from guerillabackup.signature_values import day, time_left
 from guerillabackup.storage.registry import make_ownership
-from guerillabackup.units.tar_source import parse_sources
 
 EXPIRY_WARNING = 30 * 86400
 """Seconds before the end of a key from which on it is warned of."""
 _REQUIRED = ("GeneralPersistencyBaseDir", "GeneralRuntimeDataDir", "DefaultFileSystemSinkBaseDir")
-
-
-def _check_tar_sources(value: Any) -> Sequence[str]:
-    try:
-        parse_sources(value)
-    except ConfigError as error:
-        return error.problems
-    return ()
-
-
-UNIT_KEYS = (Key(TAR_SOURCES, "Sources of the tar unit.", _check_tar_sources, "{}"),)
 
 
 @dataclass(slots=True)
@@ -127,28 +116,13 @@ def _check_units(configuration: Configuration, outcome: CheckOutcome) -> list[Co
             overlays[unit.name] = overlay_of(configuration, unit.name)
         except ConfigError as error:
             outcome.problems += error.problems
-    outcome.problems += _shared_sources(overlays)
+    outcome.problems += find_shared_sources(overlays)
     for overlay in overlays.values():
         outcome.problems += find_source_problems(overlay)
         outcome.warnings += find_source_warnings(overlay)
     if len(overlays) == len(listing.units):
         outcome.warnings += warn_of_nothing(configuration.directory, overlays)
     return list(overlays.values())
-
-
-def _shared_sources(overlays: Mapping[str, Configuration]) -> list[str]:
-    """Two units with one source would each go on from the other's element: the chain forks."""
-    owners: dict[str, str] = {}
-    problems = []
-    for unit, overlay in overlays.items():
-        sources = overlay.get(TAR_SOURCES)
-        for source in sources if isinstance(sources, dict) else ():
-            other = owners.setdefault(str(source), unit)
-            if other != unit:
-                problems.append(
-                    f"source {source} is one of unit {other} and one of unit {unit}: take it from one of them"
-                )
-    return problems
 
 
 def _missing_owners(configuration: Configuration) -> list[str]:
@@ -262,8 +236,4 @@ def _encryption_keys(configuration: Configuration) -> list[str]:
     # An element with a home or arguments of its own, or of another kind, has its keys where it says.
     has_own = getattr(element, "home", None) is not None or getattr(element, "argv", None) is not None
     names = [] if has_own else [name for name in getattr(element, "keys", ()) if isinstance(name, str)]
-    if configuration.get(TAR_SOURCES):
-        for source in parse_sources(configuration[TAR_SOURCES]):
-            own = source.encryption_key or ()
-            names += [own] if isinstance(own, str) else own
-    return names
+    return [*names, *find_encryption_keys(configuration)]

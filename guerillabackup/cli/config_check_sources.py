@@ -1,59 +1,149 @@
-"""What `config check` finds about the sources of the units: where they are, what is never left out of them.
+"""What `config check` finds about the sources of the units: what they need and do not have, what looks wrong.
 
-It joins the overlays and the tar unit's own checks.
+It joins the overlays and the units' own checks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from guerillabackup.cli.unit_hint import what_to_do
-from guerillabackup.errors import GuerillaBackupError
+from guerillabackup.config_keys import Key
+from guerillabackup.errors import ConfigError, GuerillaBackupError
+from guerillabackup.units import command_source, tar_source
+from guerillabackup.units.command_environment import find_environment_problems
 from guerillabackup.units.settings import find_unencrypted
 from guerillabackup.units.tar_place import check_place
-from guerillabackup.units.tar_source import TarSource, find_idle_excludes, split_sources
 
-TAR_SOURCES = "TarBackupUnitConfigList"
+
+@dataclass(frozen=True, slots=True)
+class SourceKind:
+    """The sources of one kind of units: the key that lists them, and what to ask of each.
+
+    `parse` raises ConfigError with every problem; `split` hands back those without.
+    """
+
+    key: str
+    about: str
+    parse: Callable[[object], Sequence[Any]]
+    split: Callable[[object], Sequence[Any]]
+    find_problems: Callable[[Any], Sequence[str]]
+    find_warnings: Callable[[Any], Sequence[str]]
+
+
+def _tar_problems(source: tar_source.TarSource) -> Sequence[str]:
+    """What is not there or may not be read, where nothing makes it before the backup."""
+    if source.pre_command is not None or source.full_override is not None:
+        return ()
+    try:
+        check_place(source)
+    except GuerillaBackupError as error:
+        return (str(error),)
+    return ()
+
+
+KINDS = (
+    SourceKind(
+        "TarBackupUnitConfigList",
+        "Sources of the tar unit.",
+        tar_source.parse_sources,
+        lambda value: tar_source.split_sources(value).sources,
+        _tar_problems,
+        tar_source.find_idle_excludes,
+    ),
+    SourceKind(
+        command_source.CONFIG_KEY,
+        "Sources of the command unit.",
+        command_source.parse_sources,
+        lambda value: command_source.split_sources(value).sources,
+        find_environment_problems,
+        command_source.find_exposed_secrets,
+    ),
+)
+
+
+def _checker(kind: SourceKind) -> Callable[[Any], Sequence[str]]:
+    def check(value: Any) -> Sequence[str]:
+        try:
+            kind.parse(value)
+        except ConfigError as error:
+            return error.problems
+        return ()
+
+    return check
+
+
+UNIT_KEYS = tuple(Key(kind.key, kind.about, _checker(kind), "{}") for kind in KINDS)
 
 
 def find_source_problems(configuration: Mapping[str, Any]) -> list[str]:
-    """What of a unit's sources is not there or may not be read, where nothing makes it before the backup."""
-    problems = []
-    for source in _sources(configuration):
-        if source.pre_command is not None or source.full_override is not None:
-            continue
-        try:
-            check_place(source)
-        except GuerillaBackupError as error:
-            problems.append(f"source {source.source_url}: {error}")
-    return problems
+    """What a unit's sources need and this host does not have."""
+    return [
+        f"source {source.source_url}: {text}"
+        for kind, sources in _sources(configuration)
+        for source in sources
+        for text in kind.find_problems(source)
+    ]
 
 
 def find_source_warnings(configuration: Mapping[str, Any]) -> list[str]:
     """What an administrator should look at, although the sources of the unit would be backed up."""
-    sources = _sources(configuration)
-    unencrypted = find_unencrypted(sources, configuration)
-    warnings = [] if unencrypted is None else [unencrypted]
-    for source in sources:
-        warnings += [f"source {source.source_url}: {text}" for text in find_idle_excludes(source)]
+    warnings = []
+    for kind, sources in _sources(configuration):
+        unencrypted = find_unencrypted(sources, configuration)
+        warnings += [] if unencrypted is None else [unencrypted]
+        for source in sources:
+            warnings += [f"source {source.source_url}: {text}" for text in kind.find_warnings(source)]
     return warnings
 
 
+def find_shared_sources(overlays: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Two units with one source would each go on from the other's element: the chain forks."""
+    owners: dict[str, str] = {}
+    problems = []
+    for unit, overlay in overlays.items():
+        listed = [overlay.get(kind.key) for kind in KINDS]
+        for source in (source for sources in listed if isinstance(sources, dict) for source in sources):
+            other = owners.setdefault(str(source), unit)
+            if other != unit:
+                problems.append(
+                    f"source {source} is one of unit {other} and one of unit {unit}: take it from one of them"
+                )
+    return problems
+
+
+def find_encryption_keys(configuration: Mapping[str, Any]) -> list[str]:
+    """The keys that the unit's sources are encrypted for in place of the main configuration's."""
+    names: list[str] = []
+    for _, sources in _sources(configuration):
+        for source in sources:
+            own = source.encryption_key or ()
+            names += [own] if isinstance(own, str) else own
+    return names
+
+
 def warn_of_nothing(config_directory: str, overlays: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A warning when there is no unit, or no source in any of them; other units than tar's may have some."""
+    """A warning when there is no unit, or no source in any of them; units of other kinds may have some."""
     if not overlays:
         return [f"no unit is enabled: nothing is backed up; {what_to_do(config_directory)}"]
-    empty = [name for name, overlay in overlays.items() if overlay.get(TAR_SOURCES) == {}]
+    empty = [name for name, overlay in overlays.items() if _is_empty(overlay)]
     if len(empty) < len(overlays):
         return []
     return [f"unit {name} has no source: nothing is backed up" for name in empty]
 
 
-def _sources(configuration: Mapping[str, Any]) -> tuple[TarSource, ...]:
+def _is_empty(overlay: Mapping[str, Any]) -> bool:
+    listed = [overlay[kind.key] for kind in KINDS if overlay.get(kind.key) is not None]
+    return bool(listed) and not any(listed)
+
+
+def _sources(configuration: Mapping[str, Any]) -> Iterator[tuple[SourceKind, Sequence[Any]]]:
     """The sources whose settings are right; the others are told of elsewhere."""
-    listed = configuration.get(TAR_SOURCES)
-    if listed is None:
-        return ()
-    try:
-        return split_sources(listed).sources
-    except GuerillaBackupError:
-        return ()
+    for kind in KINDS:
+        listed = configuration.get(kind.key)
+        if listed is None:
+            continue
+        try:
+            yield kind, kind.split(listed)
+        except GuerillaBackupError:
+            continue

@@ -67,3 +67,68 @@ def test_a_configuration_that_backs_up_nothing_is_warned_of(conf):
     (conf / "units" / "Tar").write_text(UNIT)
     (conf / "units" / "Tar.config").write_text("TarBackupUnitConfigList = {}\n")
     assert check_configuration(str(conf)).warnings == ["unit Tar has no source: nothing is backed up"]
+
+
+# Sources of commands.
+
+
+COMMAND_UNIT = "from guerillabackup.units.command import CommandBackupUnit as backupGeneratorUnitClass\n"
+
+
+def check_command(conf, unit="Command", url="/host/dump", **settings):
+    settings = {"Command": ["true"], "Timing": [0, 60, None, None], **settings}
+    (conf / "units" / unit).write_text(COMMAND_UNIT)
+    (conf / "units" / f"{unit}.config").write_text(
+        f"CommandBackupUnitConfigList = {{{url!r}: {settings!r}}}\n"
+    )
+    return check_configuration(str(conf))
+
+
+def test_a_command_that_is_right_has_no_problem(conf):
+    outcome = check_command(conf)
+    assert outcome.problems == []
+    assert outcome.warnings == [
+        "elements of /host/dump are not encrypted: GeneralDefaultEncryptionElement is not set"
+    ]
+
+
+def test_every_problem_of_a_command_is_told_of(conf):
+    outcome = check_command(conf, Comand=1, Timing=3)
+    assert len(outcome.problems) == 2
+    assert all("source /host/dump: " in problem for problem in outcome.problems)
+
+
+def test_what_a_command_needs_and_the_host_does_not_have_is_a_problem(conf):
+    secret = conf / "secret"
+    secret.write_text("A=1")
+    secret.chmod(0o644)
+    outcome = check_command(conf, RestoreCommand=["/no/such/program"], EnvironmentFile=str(secret))
+    assert [problem.split(": ")[:2] for problem in outcome.problems] == [
+        ["source /host/dump", f"EnvironmentFile {secret}"],
+        ["source /host/dump", "RestoreCommand"],
+    ]
+
+
+def test_a_secret_in_the_configuration_is_warned_of(conf):
+    outcome = check_command(conf, Environment={"PGPASSWORD": "hunter2"})
+    (warning,) = [text for text in outcome.warnings if "hunter2" not in text and "PGPASSWORD" in text]
+    assert "put it into EnvironmentFile" in warning
+
+
+def test_a_source_of_two_units_of_different_kinds_is_a_problem(conf):
+    check(conf)
+    assert check_command(conf, url="/host/a").problems == [
+        "source /host/a is one of unit Command and one of unit Tar: take it from one of them"
+    ]
+
+
+def test_the_key_of_a_command_is_looked_for(conf):
+    (conf / "keys").mkdir(mode=0o700)
+    (problem,) = check_command(conf, EncryptionKey="missing").key_problems
+    assert "'missing'" in problem
+
+
+def test_a_unit_of_commands_without_any_is_warned_of(conf):
+    (conf / "units" / "Command").write_text(COMMAND_UNIT)
+    (conf / "units" / "Command.config").write_text("CommandBackupUnitConfigList = {}\n")
+    assert check_configuration(str(conf)).warnings == ["unit Command has no source: nothing is backed up"]

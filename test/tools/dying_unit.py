@@ -1,17 +1,16 @@
-"""Runs a tar unit that is killed at a chosen call to the file system; a program of its own, which forks.
+"""Runs a unit that is killed at a chosen call to the file system; a program of its own, which forks.
 
-Each line of standard input is `NUMBER BASE TREE`: the unit in BASE runs and is killed before its NUMBERth
-call that changes or opens files, counted from when the run begins. The answer is the name of that call, or
-`ended` when the run made fewer.
+Its argument is `MODULE:CLASS` of the bench that runs the unit over a tree. Each line of standard input is
+`NUMBER BASE TREE`: the unit in BASE runs and is killed before its NUMBERth call that changes or opens files,
+counted from when the run begins. The answer is the name of that call, or `ended` when the run made fewer.
 """
 
 import functools
+import importlib
 import os
 import signal
 import sys
 from pathlib import Path
-
-from tar_bench import TarBench
 
 from guerillabackup import osfile
 
@@ -58,8 +57,8 @@ class Countdown:
         return counted
 
 
-def run(number: int, base: Path, tree: Path, report: int) -> None:
-    bench = TarBench(base, tree)
+def run(make_bench, number: int, base: Path, tree: Path, report: int) -> None:
+    bench = make_bench(base, tree)
     bench.now += 10_000
     Countdown(number, report)
     outcome = bench.run()
@@ -67,13 +66,15 @@ def run(number: int, base: Path, tree: Path, report: int) -> None:
 
 
 def main() -> None:
+    module, name = sys.argv[1].split(":")
+    make_bench = getattr(importlib.import_module(module), name)
     for line in sys.stdin:
         number, base, tree = line.rstrip("\n").split(" ", 2)
         report, write_end = os.pipe()
         child = os.fork()
         if child == 0:
             try:
-                run(int(number), Path(base), Path(tree), write_end)
+                run(make_bench, int(number), Path(base), Path(tree), write_end)
             finally:
                 os._exit(0)
         os.close(write_end)

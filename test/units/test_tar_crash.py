@@ -1,47 +1,20 @@
 """A generator that is killed, at whatever call, leaves nothing that blocks, forks or breaks the chain."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from tar_bench import URL, TarBench, follow_chain, members, read_elements, unpack
 from trees import describe_tree
+from victim import Victim
 
 MAX_CALLS = 400
 """More calls than a run makes: the numbers end when a run comes to its end."""
 
 
-class Victim:
-    """The program that is killed, again and again."""
-
-    def __init__(self, tools: Path) -> None:
-        path = os.pathsep.join([str(tools), str(tools.parent.parent)])
-        self._process = subprocess.Popen(
-            [sys.executable, str(tools / "dying_unit.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path},
-            text=True,
-        )
-
-    def kill(self, number: int, base: Path, tree: Path) -> str:
-        """The call before which it was killed, `ended` when it came to its end."""
-        print(number, base, tree, file=self._process.stdin, flush=True)
-        return self._process.stdout.readline().strip()
-
-    def close(self) -> None:
-        self._process.stdin.close()
-        self._process.wait(timeout=60)
-        self._process.stdout.close()
-
-
 @pytest.fixture(scope="module")
-def victim(request):
-    process = Victim(request.config.rootpath / "test" / "tools")
+def victim():
+    process = Victim("tar_bench:TarBench")
     yield process
     process.close()
 

@@ -1,0 +1,149 @@
+"""One run of a command whose output becomes an element, and what is told of how it went. Touches: time."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from guerillabackup.errors import CancelledError, GuerillaBackupError, PipelineError
+from guerillabackup.pipeline.activity import find_session
+from guerillabackup.pipeline.counting import CountingPipelineElement
+from guerillabackup.pipeline.interface import (
+    TransformationPipelineElementInterface,
+    TransformationProcessInterface,
+)
+from guerillabackup.pipeline.os_process import OSProcess, OSProcessPipelineElement
+from guerillabackup.pipeline.outcome import ProcessEnd, judge_end
+from guerillabackup.pipeline.run import ProgressListener, instantiate_pipeline, run_pipeline
+from guerillabackup.units.command_environment import CommandEnvironment, open_environment
+from guerillabackup.units.command_source import CommandSource, hide_secrets
+from guerillabackup.units.making import StoredStream, stored_stream
+
+LEFT_BEHIND_SECONDS = 10.0
+"""How long what a command leaves running may still hold its output: a filter may be at its last bytes."""
+MAX_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a command wrote: as it is stored, its own size, and what it said beside it."""
+
+    data: StoredStream
+    content_size: int
+    messages: tuple[str, ...]
+
+
+def run_command(
+    source: CommandSource,
+    downstream: Sequence[TransformationPipelineElementInterface],
+    data_fd: int,
+    *,
+    stall_timeout: float,
+    on_progress: ProgressListener,
+    cancelled: Callable[[], bool],
+) -> Output:
+    """Run the command; its output goes through `downstream` to `data_fd`.
+
+    Raises ConfigError, PipelineError, CancelledError and what else a pipeline raises: then what was written
+    is no backup.
+    """
+    with open_environment(source) as environment:
+        producer = make_command_element(source, source.command, environment, source.allowed_exit_statuses)
+        processes = instantiate_pipeline([producer, CountingPipelineElement(), *downstream], None, data_fd)
+        watch = _Watch(processes[0], source.time_limit, cancelled)
+        try:
+            run_pipeline(
+                processes, stall_timeout=stall_timeout, on_progress=on_progress, cancelled=watch.is_over
+            )
+        except CancelledError as error:
+            if watch.reason is None:
+                raise
+            raise PipelineError(_with_messages(watch.reason, processes[0], environment)) from error
+        messages = tuple(hide_secrets(line, environment.secrets) for line in _messages(processes[0]))
+    content_size = processes[1].get_counts().bytes_written
+    if content_size < source.minimum_size:
+        raise PipelineError(
+            _with_messages(
+                f"{source.command[0]} ended well, but wrote {content_size} bytes only; MinimumSize is"
+                f" {source.minimum_size}",
+                processes[0],
+                environment,
+            )
+        )
+    return Output(stored_stream(processes), content_size, messages)
+
+
+def make_command_element(
+    source: CommandSource,
+    argv: Sequence[str],
+    environment: CommandEnvironment,
+    allowed_exit_statuses: Sequence[int] = (0,),
+) -> OSProcessPipelineElement:
+    """A command of a source as a stage; its error repeats no secret that it was given."""
+
+    def judge(end: ProcessEnd) -> GuerillaBackupError | None:
+        lines = tuple(hide_secrets(line, environment.secrets) for line in end.messages)
+        return judge_end(replace(end, messages=lines))
+
+    return OSProcessPipelineElement(
+        argv[0],
+        argv,
+        allowed_exit_statuses,
+        environment=environment.variables,
+        pass_fds=environment.pass_fds,
+        working_directory=source.working_directory,
+        judge=judge,
+        identity=environment.identity,
+    )
+
+
+class _Watch:
+    """Looks now and then whether a run has to be ended, and remembers why."""
+
+    def __init__(
+        self,
+        producer: TransformationProcessInterface,
+        time_limit: float | None,
+        cancelled: Callable[[], bool],
+    ) -> None:
+        assert isinstance(producer, OSProcess)
+        self._producer = producer
+        self._time_limit = time_limit
+        self._cancelled = cancelled
+        self._started = time.monotonic()
+        self._ended: float | None = None
+        self.reason: str | None = None
+        """Why it was ended; None: somebody else wanted it."""
+
+    def is_over(self) -> bool:
+        now = time.monotonic()
+        if self._time_limit is not None and now - self._started > self._time_limit:
+            self.reason = f"{self._producer.name} had not ended after {self._time_limit:g} s, its TimeLimit"
+        if self._producer.exit_status is not None:
+            self._ended = now if self._ended is None else self._ended
+            if now - self._ended > LEFT_BEHIND_SECONDS:
+                self._look_for_left(self._producer.process_id)
+        return self.reason is not None or self._cancelled()
+
+    def _look_for_left(self, process_id: int | None) -> None:
+        """Whether the command's output is still held by what it started: nobody knows how that ends."""
+        left = [] if process_id is None else find_session(process_id)
+        if left:
+            named = ", ".join(f"{name} ({number})" for number, name in left[:MAX_NAMED])
+            self.reason = (
+                f"{self._producer.name} ended well, but what it left running holds its output: {named};"
+                " let it wait for what it starts"
+            )
+
+
+def _messages(process: TransformationProcessInterface) -> list[str]:
+    assert isinstance(process, OSProcess)
+    return process.get_messages()
+
+
+def _with_messages(
+    reason: str, process: TransformationProcessInterface, environment: CommandEnvironment
+) -> str:
+    """A reason and the last that the command said."""
+    said = [line.strip() for line in _messages(process) if line.strip()]
+    words = hide_secrets("; ".join(said[-MAX_NAMED:]), environment.secrets)[-600:]
+    return f"{reason}{': ' if words else ''}{words}"
