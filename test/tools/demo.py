@@ -24,7 +24,6 @@ TOP = Path(__file__).resolve().parents[2]
 COMMAND = Path(sys.executable).parent / "guerillabackup"
 ENTRY_POINT = "from guerillabackup.cli.main import main; main()"
 CONFIG_VARIABLE = "GUERILLABACKUP_CONFIG_DIR"
-UNIT_FILE = TOP / "units" / "TarBackupUnit.py"
 ATTEMPTS = 3
 """How often a source that changed under our hands is backed up again before giving up."""
 OWN_FILES = ("config", "data", "private", "restored", "run", "state")
@@ -178,9 +177,8 @@ def activate_unit(plan: Plan) -> None:
     exclude = [escape(path) for path in own] + [escape(b"/" + path) for path in plan.left_out]
     units = plan.config / "units"
     text = UNIT.format(source_url=plan.source_url, include=include, exclude=exclude)
+    guerillabackup(plan, "unit", "enable", "TarBackupUnit", "--as", "Demo")
     (units / "Demo.config").write_text(text, "utf-8")
-    (units / "Demo").symlink_to(UNIT_FILE)
-    print(f"  {units / 'Demo'} -> {UNIT_FILE}")
     print(f"  {units / 'Demo.config'}: source {plan.source_url}, of {' and '.join(map(str, plan.roots))}")
     for path, reason in list(plan.left_out.items())[:DIFFERENCES_SHOWN]:
         print(f"  left out: {'/' + os.fsdecode(path)!a}: {reason}")
