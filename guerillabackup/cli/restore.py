@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from guerillabackup.cli.common import ExitStatus, Invocation, shared, show_error
-from guerillabackup.cli.format import count_elements, human_size, human_time, printable
+from guerillabackup.cli.format import count_elements, human_size, human_time
 from guerillabackup.cli.parameters import (
     ELEMENT,
     SOURCE,
@@ -21,6 +21,7 @@ from guerillabackup.element import ElementId, SourceUrl
 from guerillabackup.errors import ConfigError
 from guerillabackup.restore.chain import RestoreChain
 from guerillabackup.restore.interface import ListedMember
+from guerillabackup.restore.member_patterns import quote
 from guerillabackup.restore.service import RestoreRequest, RestoreService
 from guerillabackup.restore.time_text import EXPECTED
 from guerillabackup.restore.verify import Verification
@@ -54,7 +55,8 @@ guerillabackup restore /myhost/system/root --list
     "includes",
     metavar="PATTERN",
     multiple=True,
-    help="Only members of that path, and what is below; * stays within a directory, ** does not. Repeatable.",
+    help="Only members of that path, and what is below, named as by --list; * ? [a-z] stay within a "
+    "directory, ** does not; \\ before one of * ? [ \\ takes its meaning. Repeatable.",
 )
 @click.option("--list", "is_list", is_flag=True, help="Show the chain and the members instead of restoring.")
 @click.option("--element", "element_id", metavar="ID", type=ELEMENT, help="The state after this element.")
@@ -86,8 +88,10 @@ def restore(
     """Restore SOURCE into a directory, or list what is in it.
 
     Everything that is needed is verified before anything is written. Without --at or --element the last
-    state is restored. Ends with 1 when something could not be restored, with 4 when an element is not what it
-    claims to be, with 5 when the key to decrypt it is missing.
+    state is restored. What --list prints as a member's name is what --include takes, between '…'.
+
+    Ends with 1 when something could not be restored or a pattern matches nothing, with 4 when an element is
+    not what it claims to be, with 5 when the key to decrypt it is missing.
     """
     if target == "":
         raise click.UsageError("--to needs the name of a directory, '' is none")
@@ -197,10 +201,16 @@ def _render(record: Mapping[str, Any]) -> str:
         state = "verified" if record["verified"] else "NOT VERIFIED"
         time, size = human_time(record["timestamp"]), human_size(record["size"])
         return f"# {record['element']}  {time}  {record['type'].value}  {size}  {state}"
-    kind = record["type"] or "unchanged"
+    kind = record["type"] or "never archived"
     size = "" if record["size"] is None else str(record["size"])
-    return f"{kind:16} {size:>14} {_printable_name(record['member'])}"
+    name = quote(record["member"].encode("utf-8", "surrogateescape"))
+    return f"{kind:16} {size:>14} {_member_time(record['mtime']):20} {name}"
 
 
-def _printable_name(name: str) -> str:
-    return printable(name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
+def _member_time(seconds: int | None) -> str:
+    if seconds is None:
+        return ""
+    try:
+        return human_time(seconds)
+    except (OverflowError, ValueError, OSError):
+        return f"@{seconds}"  # no year of four digits: an archive may claim any

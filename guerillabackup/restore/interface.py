@@ -58,7 +58,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class ListedMember:
-    """One member of a source's state; what the archive of an incremental does not tell is None."""
+    """One member of a source's state; what no archive tells is None: it was listed and never archived."""
 
     name: bytes
     type: str | None

@@ -1,43 +1,123 @@
-"""Which members a source has after its last element, from that element's archive alone. No I/O."""
+"""Which members a source has after its last element.
 
-from collections.abc import Callable, Iterator
+Joins what the archives of a chain hold with the table that collects it.
+"""
 
-from guerillabackup.restore.directory_record import DIRECTORY, UNCHANGED, normal_name
-from guerillabackup.restore.interface import ListedMember
-from guerillabackup.restore.tar_stream import MemberType, TarMember
+from collections.abc import Callable, Iterator, Sequence
+
+from guerillabackup.errors import ElementNotFoundError, IntegrityError
+from guerillabackup.restore.decode import ElementDecoder
+from guerillabackup.restore.directory_record import DIRECTORY, UNCHANGED, FinalNames, Rename, normal_name
+from guerillabackup.restore.interface import Content, ListedMember
+from guerillabackup.restore.member_patterns import MemberPatterns
+from guerillabackup.restore.member_table import MemberTable
+from guerillabackup.restore.tar_stream import MemberType, TarMember, TarStream
+from guerillabackup.storage.interface import StorageBackupDataElementInterface
 
 
 class StateListing:
-    """Turns the members of the last archive into those of the state, each once, as they come.
+    """Lists the members of the state that a chain of archives leads to, each with what it is like there."""
 
-    A full holds them all. An incremental holds its directories, whose records list what is unchanged, and
-    what changed: of the unchanged only the name is known.
-    """
+    def __init__(
+        self,
+        decoder: ElementDecoder,
+        elements: Sequence[StorageBackupDataElementInterface],
+        contents: Sequence[Content],
+        patterns: MemberPatterns,
+    ) -> None:
+        """Raises IntegrityError for an element that is no archive."""
+        for element, content in zip(elements, contents, strict=True):
+            if not content.is_archive:
+                raise IntegrityError(f"element {element.get_element_id()} of the chain is not an archive")
+        self._decoder = decoder
+        self._elements = elements
+        self._contents = contents
+        self._patterns = patterns
 
-    def __init__(self, *, incremental: bool, is_wanted: Callable[[bytes], bool] = lambda name: True) -> None:
-        self._incremental = incremental
-        self._is_wanted = is_wanted
-        self._announced: set[bytes] = set()
+    def members(self) -> Iterator[ListedMember]:
+        """The members that are wanted; names are normal ones. Raises what prevents reading the archives.
 
-    def take(self, member: TarMember) -> Iterator[ListedMember]:
-        """What one member of the archive tells; names are normal ones."""
-        for found in self._find(member):
-            if self._is_wanted(found.name):
-                yield found
+        After the last one: ElementNotFoundError when there are patterns that matched none.
+        """
+        unmatched = set(range(len(self._patterns.texts)))
+        for member in self._list_full() if len(self._elements) == 1 else self._list_chain():
+            if unmatched:
+                unmatched.difference_update(self._patterns.matching(member.name))
+            yield member
+        if unmatched:
+            listed = ", ".join(repr(self._patterns.texts[index]) for index in sorted(unmatched))
+            raise ElementNotFoundError(f"no member of this state matches {listed}")
 
-    def _find(self, member: TarMember) -> Iterator[ListedMember]:
-        name = normal_name(member.name)
-        if name in self._announced:
-            self._announced.remove(name)
-        else:
-            size = member.size if member.type is MemberType.FILE else None
-            yield ListedMember(name, member.type.value, size, member.mtime)
-        if not self._incremental or member.record is None:
-            return
-        for code, entry in member.record.entries:
-            below = entry if name == b"." else name + b"/" + entry
-            if code == UNCHANGED:
-                yield ListedMember(below, None, None, None)
-            elif code == DIRECTORY:
-                self._announced.add(below)
-                yield ListedMember(below, MemberType.DIRECTORY.value, None, None)
+    def _list_full(self) -> Iterator[ListedMember]:
+        """What is in the only archive, as it comes."""
+        found: list[TarMember] = []
+
+        def take(member: TarMember) -> bool:
+            found.append(member)
+            return False
+
+        archive = TarStream(take)
+        with self._decoder.open(self._elements[0], self._contents[0]) as read:
+            while piece := read():
+                archive.feed(piece)
+                for member in found:
+                    if self._patterns.match(name := normal_name(member.name)):
+                        yield _describe(name, member)
+                found.clear()
+        archive.end()
+
+    def _list_chain(self) -> Iterator[ListedMember]:
+        """What the last archive holds and names; of what it only names the rest is in those before it."""
+        with MemberTable() as table:
+            last = len(self._elements) - 1
+            renames: list[list[Rename]] = [[] for _ in self._elements]
+            self._scan(last, self._collector(table, renames[last]))
+            lacking = table.count_incomplete()
+
+            def complete(index: int) -> Callable[[TarMember], None]:
+                names = FinalNames([[] if each <= index else renames[each] for each in range(last + 1)])
+
+                def take(member: TarMember) -> None:
+                    nonlocal lacking
+                    if member.record is not None:
+                        renames[index].extend(member.record.renames)
+                    final = names.of(index, normal_name(member.name))
+                    if final is not None and self._patterns.match(final):
+                        lacking -= table.complete(_describe(final, member))
+
+                return take
+
+            for index in range(last - 1, -1, -1):
+                if lacking > 0:
+                    self._scan(index, complete(index))
+            yield from table
+
+    def _collector(self, table: MemberTable, renames: list[Rename]) -> Callable[[TarMember], None]:
+        """Takes the last archive: its directories' records list what is in them, also what is unchanged."""
+
+        def add(member: ListedMember) -> None:
+            if self._patterns.match(member.name):
+                table.add(member)
+
+        def take(member: TarMember) -> None:
+            name = normal_name(member.name)
+            add(_describe(name, member))
+            if member.record is None:
+                return
+            renames.extend(member.record.renames)
+            for code, entry in member.record.entries:
+                below = entry if name == b"." else name + b"/" + entry
+                if code == UNCHANGED:
+                    add(ListedMember(below, None, None, None))
+                elif code == DIRECTORY:
+                    add(ListedMember(below, MemberType.DIRECTORY.value, None, None))
+
+        return take
+
+    def _scan(self, index: int, take: Callable[[TarMember], None]) -> None:
+        self._decoder.scan(self._elements[index], self._contents[index], take)
+
+
+def _describe(name: bytes, member: TarMember) -> ListedMember:
+    size = member.size if member.type is MemberType.FILE else None
+    return ListedMember(name, member.type.value, size, member.mtime)

@@ -1,7 +1,8 @@
 """Which members of an archive a user means: patterns on their paths. No I/O.
 
 `*`, `?` and `[…]` stay within one step of a path, `**` goes over any number of them; a leading `./` or `/`
-says nothing. A pattern that matches a directory takes everything below it.
+says nothing. A pattern that matches a directory takes everything below it. A backslash takes the meaning of
+the character after it, and with three octal digits stands for a byte: every name can be written as a pattern.
 """
 
 import re
@@ -9,7 +10,9 @@ from collections.abc import Sequence
 
 from guerillabackup.errors import ConfigError
 
-MAX_PATTERN_LENGTH = 4096
+MAX_PATTERN_LENGTH = 1 << 16
+_SPECIAL = "*?[\\"
+_BYTE = re.compile(r"\\([0-3][0-7]{2})")
 
 
 class MemberPatterns:
@@ -29,6 +32,22 @@ class MemberPatterns:
     def matching(self, name: bytes) -> list[int]:
         """The positions of the patterns that match a normal name."""
         return [index for index, each in enumerate(self._expressions) if each.fullmatch(name) is not None]
+
+
+def quote(name: bytes) -> str:
+    """A name as the pattern that matches it, and what is below it, and nothing else.
+
+    It prints on one line and harms no terminal: what does not print is there as bytes in octal digits.
+    """
+    return "".join(map(_quote_character, name.decode("utf-8", "surrogateescape")))
+
+
+def _quote_character(character: str) -> str:
+    if character in _SPECIAL:
+        return f"\\{character}"
+    if character.isprintable():
+        return character
+    return "".join(f"\\{byte:03o}" for byte in character.encode("utf-8", "surrogateescape"))
 
 
 def _compile(text: str) -> re.Pattern[bytes]:
@@ -70,12 +89,21 @@ def _translate_step(text: str, step: str) -> bytes:
                 continue
             result += _translate_class(text, step[position:end])
             position = end + 1
+        elif (byte := _BYTE.match(step, position - 1)) is not None:
+            position = byte.end()
+            result += _escape_byte(text, int(byte[1], 8))
         else:
             if character == "\\" and position < len(step):
                 character = step[position]
                 position += 1
             result += re.escape(_encode(text, character))
     return result
+
+
+def _escape_byte(text: str, value: int) -> bytes:
+    if value in b"\0/":
+        raise ConfigError(f"pattern {text!r} has the byte \\{value:03o}, which no name has")
+    return re.escape(bytes((value,)))
 
 
 # A character of UTF-8, or a single byte that is none.

@@ -36,7 +36,6 @@ from guerillabackup.restore.listing import StateListing
 from guerillabackup.restore.member_patterns import MemberPatterns
 from guerillabackup.restore.replay import ArchiveReplay
 from guerillabackup.restore.rules import knows_signers, make_rules
-from guerillabackup.restore.tar_stream import TarMember, TarStream
 from guerillabackup.restore.target import RestoreTarget, check_free
 from guerillabackup.restore.unpack import Unpacker, leaves_files_whole
 from guerillabackup.restore.verify import (
@@ -181,27 +180,16 @@ class RestoreService:
             return self._restore_file(request, elements[-1], contents[-1], warnings)
 
     def list_members(self, chain: RestoreChain, includes: Sequence[str] = ()) -> Iterator[ListedMember]:
-        """The members of the state a chain leads to, as they come; raises ConfigError without an archive."""
+        """The members of the state a chain leads to; raises ConfigError without an archive.
+
+        At the end ElementNotFoundError when a pattern matched none of them.
+        """
         patterns = MemberPatterns(includes)
-        element = self._get(chain)[-1]
-        content = self._find_content(element)
-        if not content.is_archive:
-            raise ConfigError(f"element {element.get_element_id()} is not an archive: it has no members")
-        listing = StateListing(incremental=not chain.target.is_full, is_wanted=patterns.match)
-        found: list[TarMember] = []
-
-        def take(member: TarMember) -> bool:
-            found.append(member)
-            return False
-
-        archive = TarStream(take)
-        with self.decoder.open(element, content) as read:
-            while piece := read():
-                archive.feed(piece)
-                for member in found:
-                    yield from listing.take(member)
-                found.clear()
-        archive.end()
+        elements = self._get(chain)
+        contents = self._find_contents(elements)
+        if not contents[-1].is_archive:
+            raise ConfigError(f"element {chain.target.element_id} is not an archive: it has no members")
+        yield from StateListing(self.decoder, elements, contents, patterns).members()
 
     def write_content(self, element_id: str, descriptor: int, *, raw: bool) -> None:
         """An element's data, decoded or as it is stored, to a descriptor; IntegrityError comes at the end."""

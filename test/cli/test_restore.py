@@ -13,6 +13,8 @@ from failing_tar import failing_tar
 from hand_made import make_incremental
 from sample_source import gpg_home
 
+from guerillabackup.cli.format import human_time
+
 
 @pytest.fixture
 def host(tmp_path, capfd):
@@ -163,12 +165,44 @@ def test_the_listing_has_the_chain_and_the_members(host):
         "/host/20231114231320-tree-inc",
     ]
     assert all(line.endswith("verified") for line in lines[:2])
-    assert [" ".join(line.split()) for line in lines[2:]] == [
-        "directory .",
-        "directory etc",
-        "unchanged etc/passwd",
-        r"file 5 with\nnewline",
+    assert [(line.split()[0], line[53:]) for line in lines[2:]] == [
+        ("directory", "."),
+        ("directory", "etc"),
+        ("file", "etc/passwd"),
+        ("file", r"with\012newline"),
     ]
+    size, *time = lines[4].split()[1:-1]
+    modified = (source.tree / "etc" / "passwd").stat().st_mtime
+    assert (size, " ".join(time)) == ("4", human_time(int(modified)))
+
+
+@pytest.mark.parametrize(
+    "name", ["a*b", "a[1]", "back\\slash", r"a\012", "new\nline", "it's", " ", os.fsdecode(b"\xff")]
+)
+def test_a_name_as_it_is_listed_includes_exactly_that(host, name):
+    source = host.source()
+    (source.tree / name).write_text("wanted")
+    (source.tree / "a1").write_text("other")
+    source.back_up("full")
+    _, output, _ = host("restore", "/host/tree", "--list")
+    listed = {line[53:] for line in output.splitlines()[1:]} - {".", "etc", "etc/passwd", "a1"}
+    include = ("--include", *listed)
+    assert host("restore", "/host/tree", "--to", host.path / "out", *include)[0] == 0
+    assert os.listdir(host.path / "out") == [name]
+    _, output, _ = host("restore", "/host/tree", "--list", *include)
+    assert {line[53:] for line in output.splitlines()[1:]} == listed
+
+
+@pytest.mark.parametrize("kind", ["full", "inc"])
+def test_a_list_of_what_is_not_there_ends_with_1_and_names_the_pattern(host, kind):
+    source = host.source()
+    source.back_up("full")
+    if kind == "inc":
+        source.back_up("inc")
+    status, output, errors = host("restore", "/host/tree", "--list", "--include", "etc", "--include", "zz")
+    assert status == 1
+    assert "no member of this state matches 'zz'" in errors
+    assert "etc/passwd" in output
 
 
 def test_the_listing_as_json_can_be_chosen_from(host):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guerillabackup.errors import ConfigError
-from guerillabackup.restore.member_patterns import MemberPatterns
+from guerillabackup.restore.member_patterns import MemberPatterns, quote
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,12 @@ from guerillabackup.restore.member_patterns import MemberPatterns
         ("[!]]", "x"),
         ("a[b", "a[b"),
         (r"\*", "*"),
+        (r"a\[b]\?", "a[b]?"),
+        (r"with\012newline", "with\nnewline"),
+        (r"\303\244", "ä"),
+        (r"\\012", r"\012"),
+        (r"back\\slash", r"back\slash"),
+        (r"\8\78", "878"),
         ("*", "with\nnewline"),
         (".", "anything/at/all"),
     ],
@@ -70,7 +76,7 @@ def test_the_patterns_that_match_are_told_by_position():
     assert MemberPatterns(["a", "b", "a/c"]).matching(b"a/c/d") == [0, 2]
 
 
-@pytest.mark.parametrize("pattern", ["../etc", "a/../b", "[z-a]", "x" * 5000])
+@pytest.mark.parametrize("pattern", ["../etc", "a/../b", "[z-a]", "x" * 70_000])
 def test_a_pattern_that_cannot_mean_anything_is_refused(pattern):
     with pytest.raises(ConfigError):
         MemberPatterns([pattern])
@@ -81,3 +87,40 @@ def test_within_one_step_a_pattern_means_what_the_shell_means(pattern, name):
     if pattern.strip(".") == "" or "**" in pattern or name in (".", ".."):
         return
     assert MemberPatterns([pattern]).match(name.encode()) == fnmatch.fnmatchcase(name, pattern)
+
+
+NAMES = st.lists(
+    st.binary(min_size=1, max_size=12).filter(
+        lambda step: not set(step) & set(b"/\0") and step not in (b".", b"..")
+    ),
+    min_size=1,
+    max_size=3,
+).map(b"/".join)
+
+
+@given(NAMES, NAMES)
+def test_a_quoted_name_matches_that_name_and_no_other(name, other):
+    pattern = MemberPatterns([quote(name)])
+    assert pattern.match(name)
+    assert pattern.match(name + b"/below")
+    assert pattern.match(other) == (other == name or other.startswith(name + b"/"))
+
+
+@given(st.text("*?[]!\\01a-", min_size=1, max_size=8), st.text("*?[]!\\01a-", min_size=1, max_size=8))
+def test_names_of_nothing_but_special_characters_are_told_apart(name, other):
+    assert MemberPatterns([quote(name.encode())]).match(other.encode()) == (name == other)
+
+
+@given(NAMES)
+def test_a_quoted_name_prints(name):
+    assert quote(name).isprintable()
+
+
+def test_a_name_without_anything_special_is_its_own_pattern():
+    assert quote("etc/größe 'x' (1)".encode()) == "etc/größe 'x' (1)"
+
+
+@pytest.mark.parametrize("pattern", [r"a\057b", r"a\000"])
+def test_a_byte_that_no_name_has_is_refused(pattern):
+    with pytest.raises(ConfigError, match="which no name has"):
+        MemberPatterns([pattern])

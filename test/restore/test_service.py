@@ -23,6 +23,7 @@ from guerillabackup.errors import (
     StorageError,
     StorageFullError,
 )
+from guerillabackup.restore.interface import ListedMember
 from guerillabackup.restore.member_patterns import MemberPatterns
 from guerillabackup.restore.service import RestoreRequest
 from guerillabackup.restore.target import STAGING_PREFIX
@@ -505,13 +506,15 @@ def test_the_members_of_the_last_state_are_listed(house, chain):
         }
 
 
-def test_what_is_unchanged_is_listed_without_what_the_archive_does_not_tell(house, chain):
-    element_id = chain.elements[1].get_element_id()
-    with house.service() as service:
-        chain_ = service.find_chain(chain.source_url, element_id=element_id)
-        listed = {each.name: each for each in service.list_members(chain_)}
-    assert listed[b"etc/hosts"].type is None
-    assert listed[b"etc/passwd"].size == 9
+def test_what_is_unchanged_is_listed_as_the_older_archives_have_it(house, chain):
+    hosts = (chain.tree / "config" / "hosts").stat()
+    for number, name in ((1, b"etc/hosts"), (2, b"config/hosts")):
+        element_id = chain.elements[number].get_element_id()
+        with house.service() as service:
+            chain_ = service.find_chain(chain.source_url, element_id=element_id)
+            listed = {each.name: each for each in service.list_members(chain_)}
+        assert listed[name] == ListedMember(name, "file", hosts.st_size, int(hosts.st_mtime))
+        assert listed[name.replace(b"hosts", b"passwd")].size == 9
 
 
 def test_content_that_is_no_archive_has_no_members(house):
