@@ -1,7 +1,7 @@
 """The directory that is restored into: made or refused, and changed only inside of itself.
 
 Everything is done below a directory descriptor and never through a link, because what an element left there
-may be a link to anywhere. Touches: os, subprocess, tempfile.
+may be a link to anywhere. Touches: os, secrets, subprocess.
 """
 
 import contextlib
@@ -10,13 +10,13 @@ import os
 import secrets
 import stat
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from guerillabackup.errors import ElementExistsError, StorageError
 from guerillabackup.osfile import open_directory, storage_errors
 from guerillabackup.restore.below import Cursor, exists, is_directory, list_all, remove
+from guerillabackup.restore.mounts import mount_in_the_way, mounts_below
 
 STAGING_PREFIX = ".guerillabackup-restore-"
 MAX_NAMED = 5
@@ -42,7 +42,7 @@ class RestoreTarget:
         try:
             self._prepare(into_existing)
         except BaseException:
-            self.close()
+            self.__exit__()
             raise
 
     def _prepare(self, into_existing: bool) -> None:
@@ -54,35 +54,56 @@ class RestoreTarget:
             return
         _refuse_occupied(self.path, names, into_existing)
         with storage_errors(f"cannot make a staging directory in {self.path}"):
-            self.unpack_path = tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=self.path)
+            # Known before it is there: an interrupt at any moment leaves nothing that is not removed.
+            self.unpack_path = os.path.join(self.path, f"{STAGING_PREFIX}{secrets.token_hex(8)}")
+            self.is_staged = True
+            os.mkdir(self.unpack_path, 0o700)
         self.unpack_fd = open_directory(self.unpack_path)
-        self.is_staged = True
 
     def merge(self) -> None:
         """Move what was unpacked into the target; files there are replaced, all others stay.
 
         Does nothing without a staging directory. Refuses before anything is moved when a file would have to
-        take a directory's place or the other way round: StorageError.
+        take a directory's place or the other way round, or a mount is in the way: StorageError. Of what stops
+        it later the error says what was moved by then.
         """
         if not self.is_staged:
             return
         conflicts = list(_find_conflicts(self.unpack_fd, self._target_fd))
         if conflicts:
-            listed = ", ".join(repr(os.fsdecode(name)) for name in conflicts[:MAX_NAMED])
+            more = f" and {len(conflicts) - MAX_NAMED} more" if len(conflicts) > MAX_NAMED else ""
             raise StorageError(
                 f"cannot restore into {self.path}, nothing was changed: "
-                f"{len(conflicts)} names are a directory on one side only: {listed}"
+                f"{'; '.join(conflicts[:MAX_NAMED])}{more}; restore to a new directory instead"
             )
-        with storage_errors(f"cannot move what was unpacked to {self.unpack_path} into {self.path}"):
-            _merge_directory(self.unpack_fd, self._target_fd)
+        progress = _MergeProgress()
+        try:
+            with storage_errors(f"cannot move what was unpacked to {self.unpack_path} into {self.path}"):
+                _merge_directory(self.unpack_fd, self._target_fd, progress)
+        except StorageError as error:
+            raise type(error)(f"{error}; {self._tell(progress)}") from error
         self.remove_staging()
+
+    def _tell(self, progress: "_MergeProgress") -> str:
+        """What a merge that was stopped had done, and what it had not."""
+        with storage_errors(f"cannot list {self.unpack_path}"):
+            count, first = _count_left(self.unpack_fd)
+        named = ", ".join(repr(os.fsdecode(name)) for name in first)
+        if progress.moved == 0:
+            return f"nothing of {count} names was moved, it failed at the first: {named}"
+        return (
+            f"{self.path} is half merged: {progress.moved} names were moved, {os.fsdecode(progress.last)!r} "
+            f"last, and {count} were not: {named}{' and others' if count > len(first) else ''}; those are as "
+            "they were before: put right what stopped it, and restore again"
+        )
 
     def remove_staging(self) -> None:
         """Remove the staging directory with whatever is in it."""
         if self.is_staged:
             with storage_errors(f"cannot remove {self.unpack_path}"):
                 remove(self._target_fd, os.fsencode(os.path.basename(self.unpack_path)))
-            os.close(self.unpack_fd)
+            if self.unpack_fd != self._target_fd:
+                os.close(self.unpack_fd)
             self.unpack_fd = self._target_fd
             self.unpack_path = self.path
             self.is_staged = False
@@ -176,7 +197,38 @@ class _Level:
     kept: int = 0
 
 
-def _find_conflicts(source_fd: int, target_fd: int) -> Iterator[bytes]:
+@dataclass(slots=True)
+class _MergeProgress:
+    """How many names were moved, a directory with all in it being one, and the last of them."""
+
+    moved: int = 0
+    last: bytes = b""
+
+
+def _count_left(directory_fd: int) -> tuple[int, list[bytes]]:
+    """How many names are left in a directory and all below it, and the first; directories do not count."""
+    count, first = 0, list[bytes]()
+    with Cursor(directory_fd) as cursor:
+        levels = [(b"", list_all(directory_fd)[::-1])]
+        while levels:
+            path, names = levels[-1]
+            if not names:
+                levels.pop()
+                if levels:
+                    cursor.leave()
+            elif is_directory(cursor.descriptor, name := names.pop()):
+                cursor.enter(name)
+                levels.append((path + name + b"/", list_all(cursor.descriptor)[::-1]))
+            else:
+                count += 1
+                if len(first) < MAX_NAMED:
+                    first.append(path + name)
+    return count, first
+
+
+def _find_conflicts(source_fd: int, target_fd: int) -> Iterator[str]:
+    """What cannot be merged, each with the reason."""
+    mounts = mounts_below(target_fd)
     with Cursor(source_fd) as source, Cursor(target_fd) as target:
         levels = [(b"", list_all(source_fd)[::-1])]
         while levels:
@@ -189,18 +241,21 @@ def _find_conflicts(source_fd: int, target_fd: int) -> Iterator[bytes]:
             elif exists(target.descriptor, name := names.pop()):
                 both = [is_directory(cursor.descriptor, name) for cursor in (source, target)]
                 if both[0] != both[1]:
-                    yield path + name
+                    yield f"{os.fsdecode(path + name)!r} is a directory on one side only"
+                elif path + name in mounts and (why := mount_in_the_way(target.descriptor, name)) is not None:
+                    yield f"{os.fsdecode(path + name)!r} {why}"
                 elif both[0]:
                     source.enter(name)
                     target.enter(name)
                     levels.append((path + name + b"/", list_all(source.descriptor)[::-1]))
 
 
-def _merge_directory(source_fd: int, target_fd: int) -> None:
+def _merge_directory(source_fd: int, target_fd: int, progress: "_MergeProgress") -> None:
+    """Move all names; what is a directory on both sides is merged."""
     with Cursor(source_fd) as source, Cursor(target_fd) as target:
-        levels = [(os.fstat(source_fd), list_all(source_fd))]
+        levels = [(b"", os.fstat(source_fd), list_all(source_fd)[::-1])]
         while levels:
-            status, names = levels[-1]
+            path, status, names = levels[-1]
             if not names:
                 levels.pop()
                 if levels:
@@ -212,9 +267,12 @@ def _merge_directory(source_fd: int, target_fd: int) -> None:
             if is_directory(source.descriptor, name) and exists(target.descriptor, name):
                 source.enter(name)
                 target.enter(name)
-                levels.append((os.fstat(source.descriptor), list_all(source.descriptor)))
+                below = list_all(source.descriptor)[::-1]
+                levels.append((path + name + b"/", os.fstat(source.descriptor), below))
             else:
                 _move(source.descriptor, target.descriptor, name)
+                progress.moved += 1
+                progress.last = path + name
 
 
 def _move(source_fd: int, target_fd: int, name: bytes) -> None:
@@ -236,6 +294,7 @@ def _move(source_fd: int, target_fd: int, name: bytes) -> None:
             with contextlib.suppress(OSError):
                 os.unlink(copy, dir_fd=target_fd)
             raise
+        remove(source_fd, name)  # what is left in the staging directory is what was not moved
 
 
 def _copy_file(source_fd: int, name: bytes, target_fd: int, copy: bytes) -> None:

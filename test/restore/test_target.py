@@ -1,6 +1,8 @@
 """The directory that is restored into, and what merging leaves in it."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,74 @@ def test_merging_does_not_follow_links_of_the_target(occupied, tmp_path):
         with pytest.raises(StorageError, match="'directory'"):
             target.merge()
     assert list((tmp_path / "outside").iterdir()) == []
+
+
+MERGE = """
+import os, subprocess, sys
+from pathlib import Path
+from guerillabackup.errors import StorageError
+from guerillabackup.restore.target import RestoreTarget
+out = Path(sys.argv[1])
+{mount}
+with RestoreTarget(str(out), into_existing=True) as target:
+    for name in ("a", "d/a", "d/file", "d/z", "z"):
+        path = Path(target.unpack_path) / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("restored")
+    try:
+        target.merge()
+    except StorageError as error:
+        print(error)
+files = [path for path in out.rglob("*") if path.is_file()]
+print(sorted(str(path.relative_to(out)) for path in files if path.read_text() == "restored"))
+"""
+BIND = 'subprocess.run(["mount", "--bind", out / "mine", out / "d" / "file"], check=True)'
+TMPFS = 'subprocess.run(["mount", "-t", "tmpfs", "-o", "{}", "tmpfs", out / "d"], check=True)'
+
+
+@pytest.fixture
+def merge(occupied):
+    """Merges into a directory with something mounted, in a mount namespace of its own; what was said."""
+    (occupied / "d").mkdir()
+    (occupied / "d" / "file").write_text("old")
+    tree = str(Path(__file__).parent.parent.parent)
+    path = os.pathsep.join((tree, os.environ.get("PYTHONPATH", "")))
+
+    def run(mount):
+        namespace = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
+        program = MERGE.format(mount=mount)
+        result = subprocess.run(
+            [*namespace, sys.executable, "-c", program, str(occupied)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+        assert result.returncode == 0, result.stderr
+        assert not [name for name in os.listdir(occupied) if name.startswith(STAGING_PREFIX)]
+        return result.stdout.splitlines()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("mount", "reason"),
+    [(BIND, "'d/file' is a mount point itself"), (TMPFS.format("ro"), "'d' is mounted read-only")],
+)
+def test_a_mount_in_the_way_is_named_before_anything_is_moved(merge, mount, reason):
+    error, restored = merge(mount)
+    assert reason in error
+    assert "nothing was changed" in error
+    assert restored == "[]"
+
+
+def test_a_file_system_that_is_mounted_in_the_target_is_merged_into(merge):
+    assert merge(TMPFS.format("rw")) == ["['a', 'd/a', 'd/file', 'd/z', 'z']"]
+
+
+def test_a_merge_that_stops_half_way_says_what_was_moved_and_what_was_not(merge):
+    error, restored = merge(TMPFS.format("nr_inodes=2"))
+    assert "2 names were moved, 'd/a' last, and 3 were not: 'd/file', 'd/z', 'z';" in error
+    assert restored == "['a', 'd/a']"
 
 
 def test_merged_directories_take_mode_and_time_of_the_restored_ones(occupied):
