@@ -158,10 +158,27 @@ def load_configuration_if_any(config_directory: str) -> Configuration:
     try:
         os.lstat(os.path.join(directory, MAIN_FILE))
     except (FileNotFoundError, NotADirectoryError):
-        return Configuration(directory, {}, {}, {})
+        return default_configuration(directory)
     except OSError:
         pass  # load_configuration says what it is
     return load_configuration(directory)
+
+
+def default_configuration(config_directory: str) -> Configuration:
+    """The defaults alone, as for a directory without a main file."""
+    return Configuration(os.path.abspath(config_directory), {}, {}, {})
+
+
+def find_forbidden(config_directory: str) -> str | None:
+    """Why this user may not read the main file; None when that may be, or there is none."""
+    path = os.path.join(os.path.abspath(config_directory), MAIN_FILE)
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK))
+    except PermissionError as error:
+        return f"{path}: cannot be read: {error.strerror}"
+    except OSError:
+        pass
+    return None
 
 
 def execute_definition(path: str) -> dict[str, Any]:

@@ -68,12 +68,16 @@ class Invocation(NamedTuple):
         return load_configuration(self.config_directory)
 
     def configuration_for(self, storage: str | None) -> "Configuration":
-        """The main configuration; only defaults where there is none and a storage is named."""
+        """The main configuration; only defaults where a storage is named and there is none we may read."""
         if storage is None:
             return self.configuration()
-        from guerillabackup.config import load_configuration_if_any
+        from guerillabackup.config import default_configuration, find_forbidden, load_configuration_if_any
 
-        return load_configuration_if_any(self.config_directory)
+        forbidden = find_forbidden(self.config_directory)
+        if forbidden is None:
+            return load_configuration_if_any(self.config_directory)
+        self.warn(f"{forbidden}; going on without it: what it says of signing keys is not known")
+        return default_configuration(self.config_directory)
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         """One record: a JSON object, or a line for each of its values."""

@@ -174,6 +174,8 @@ def _check_keys(
         try:
             with Keyring(configuration.keys_directory) as keyring:
                 _check_wanted(keyring, configuration.keys_directory, wanted, outcome)
+                if not trusted:
+                    outcome.warnings += _warn_of_signers(keyring)
                 known = {part.fingerprint for key in keyring.list_keys() for part in key.parts}
         except ConfigError as error:
             outcome.key_problems += error.problems
@@ -198,6 +200,21 @@ def _check_wanted(
             outcome.key_problems += error.problems
         else:
             outcome.warnings += _expiry_warning(name, key, purpose, now, where)
+
+
+def _warn_of_signers(keyring: Keyring) -> list[str]:
+    """Any key that signs may sign any source, unless something says which."""
+    names = [
+        f"{', '.join(key.names)} ({key.fingerprint})"
+        for key in keyring.list_keys()
+        if KeyPurpose.SIGN in key.purposes and KeyPurpose.ENCRYPT not in key.purposes
+    ]
+    if len(names) < 2:
+        return []
+    return [
+        f"each of {len(names)} keys is believed for every source: {'; '.join(names)}; "
+        "GeneralTrustedSigningKeys says which may sign what"
+    ]
 
 
 def _expiry_warning(name: str, key: KeyInfo, purpose: KeyPurpose, now: float, home: str) -> list[str]:

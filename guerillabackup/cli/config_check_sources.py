@@ -10,6 +10,7 @@ from typing import Any
 from guerillabackup.cli.unit_hint import what_to_do
 from guerillabackup.config_keys import Key
 from guerillabackup.errors import ConfigError, GuerillaBackupError
+from guerillabackup.generator.selection import describe_foreign
 from guerillabackup.units import command_source, tar_source
 from guerillabackup.units.command_environment import find_environment_problems
 from guerillabackup.units.settings import find_unencrypted
@@ -106,9 +107,7 @@ def find_shared_sources(overlays: Mapping[str, Mapping[str, Any]]) -> list[str]:
         for source in (source for sources in listed if isinstance(sources, dict) for source in sources):
             other = owners.setdefault(str(source), unit)
             if other != unit:
-                problems.append(
-                    f"source {source} is one of unit {other} and one of unit {unit}: take it from one of them"
-                )
+                problems.append(describe_foreign(str(source), other, unit))
     return problems
 
 

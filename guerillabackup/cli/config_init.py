@@ -34,6 +34,7 @@ class InitPlan:
     units_directory: str
     settings: Mapping[str, str]
     signing_key: bool
+    private_keyring: str | None
     next_commands: tuple[str, ...]
 
 
@@ -87,6 +88,7 @@ def plan(
         units_directory=own[2],
         settings=settings,
         signing_key=signing_key,
+        private_keyring=private_keyring,
         next_commands=tuple(_next_commands(config_directory, encryption_keys, private_keyring, signing_key)),
     )
 
@@ -112,8 +114,21 @@ def make_configuration(steps: InitPlan) -> str | None:
     if steps.signing_key:
         fingerprint = _make_signing_key(steps.keys_directory)
         settings["GeneralSigningKey"] = repr(fingerprint)
+        if steps.private_keyring is not None:
+            with Keyring(steps.keys_directory) as keyring:
+                public = keyring.export_key(fingerprint)
+            add_to_private(steps.private_keyring, public)
     _write_new(steps.path, fill_template(text, settings))
     return fingerprint
+
+
+def add_to_private(private_keyring: str | None, public_key: str) -> str | None:
+    """Let a private keyring that is there verify with a public key; hands back the keyring, if it was."""
+    if private_keyring is None or not os.path.isdir(private_keyring):
+        return None
+    with Keyring(private_keyring) as keyring:
+        keyring.import_key(public_key)
+    return private_keyring
 
 
 def fill_template(text: str, settings: Mapping[str, str]) -> str:
@@ -188,6 +203,13 @@ def _next_commands(
     yield f'"${{EDITOR:-vi}}" {shlex.quote(settings)}  # what to back up, and when'
     yield f"guerillabackup config check{option}"
     yield f"guerillabackup generator run --once{option}"
+    if signing_key and private_keyring is None:
+        name = shlex.quote(signing_key_name())
+        yield "# a private keyring that was made before this gets the key that verifies with:"
+        yield (
+            f"#   guerillabackup key export {name}{option}"
+            f" | guerillabackup key import -{option} --private-keyring {shlex.quote(private)}"
+        )
     yield f"# keep elsewhere, off this host: PRIVATE KEYRING {private}: without it nothing can be restored"
     if signing_key:
         name = shlex.quote(signing_key_name())

@@ -80,8 +80,10 @@ def create(
 
     A key that signs lives in the configuration's keyring. A pair for encryption is made in a private keyring,
     and only the half that encrypts gets into the configuration's: who takes over this host reads no backup.
-    The private keyring gets the public halves of the configuration's keys that sign, to verify with.
+    The private keyring gets the public halves of the configuration's keys that sign, to verify with; also of
+    a key that is made later, if GeneralPrivateKeyringDir names the keyring and it is there.
     """
+    from guerillabackup.cli.config_init import add_to_private
     from guerillabackup.signature import KeyPurpose, Keyring
 
     if purpose == "encrypt" and private_keyring is None:
@@ -99,8 +101,11 @@ def create(
     home = keys_directory if private_keyring is None else _private_directory(private_keyring, keys_directory)
     if asks:
         passphrase_file = ask_new_passphrase(name)
+    is_new = not os.path.lexists(keys_directory)
     for directory in dict.fromkeys((keys_directory, home)):
         _make_private_directory(directory)
+    if is_new:
+        _tell_of_new_keyring(invocation, keys_directory)
     with Keyring(home, passphrase_file=passphrase_file) as keyring:
         made = keyring.create_key(name, KeyPurpose(purpose), algorithm=algorithm, expires_in=expires)
         public = keyring.export_key(made.fingerprint)
@@ -114,6 +119,11 @@ def create(
         with Keyring(home) as keyring:
             for text in signing.values():
                 keyring.import_key(text)
+    else:
+        try:
+            private_keyring = add_to_private(_default_private_keyring(invocation), public)
+        except ConfigError as error:
+            invocation.warn(f"the private keyring does not get the new key to verify with: {error}")
     invocation.write_record(
         {
             **_record(made, time.time()),
@@ -210,7 +220,10 @@ def import_(invocation: Invocation, file: str, private_keyring: str | None) -> N
     text = _read_key_file(file)
     keys_directory = _keys_directory(invocation)
     home = keys_directory if private_keyring is None else _private_directory(private_keyring, keys_directory)
+    is_new = not os.path.lexists(home)
     _make_private_directory(home)
+    if is_new and home == keys_directory:
+        _tell_of_new_keyring(invocation, home)
     with Keyring(home) as keyring:
         revoked = {item.fingerprint for item in keyring.list_keys() if item.is_revoked}
         keys = keyring.import_key(text, secret=private_keyring is not None)
@@ -225,6 +238,15 @@ def import_(invocation: Invocation, file: str, private_keyring: str | None) -> N
 
 def _keys_directory(invocation: Invocation) -> str:
     return os.path.join(invocation.config_directory, "keys")
+
+
+def _tell_of_new_keyring(invocation: Invocation, home: str) -> None:
+    """A keyring where no configuration is may well be one in the wrong place."""
+    if not os.path.lexists(os.path.join(invocation.config_directory, "config")):
+        invocation.warn(
+            f"there is no configuration in {invocation.config_directory}: the key goes into the new keyring "
+            f"{home}; with --private-keyring DIR or --config-dir DIR it goes elsewhere"
+        )
 
 
 def _default_private_keyring(invocation: Invocation) -> str | None:

@@ -42,7 +42,7 @@ def find_foreign_sources(units: Iterable[LoadedUnit]) -> dict[str, dict[SourceUr
     return foreign
 
 
-def describe_foreign(url: SourceUrl, owner: str, unit_name: str) -> str:
+def describe_foreign(url: SourceUrl | str, owner: str, unit_name: str) -> str:
     """What to say of a source of two units."""
     return f"source {url} is one of unit {owner} and one of unit {unit_name}: take it from one of them"
 

@@ -337,7 +337,8 @@ def _make_rules(
     """
     own, private = (
         [stack.enter_context(Keyring(directory))] if directory and os.path.isdir(directory) else []
-        for directory in (configuration.keys_directory, private_keyring)
+        # A keyring that this user may not enter is as if it were not there, like a configuration.
+        for directory in (_enterable(configuration.keys_directory), private_keyring)
     )
     trusted = configuration.get("GeneralTrustedSigningKeys")
     is_required = configuration.get("GeneralRequireSignatures")
@@ -346,6 +347,10 @@ def _make_rules(
             [*own, *private]
         )
     return make_rules([*own, *private], trusted, is_required=is_required, accept_unverified=accept_unverified)
+
+
+def _enterable(directory: str) -> str | None:
+    return directory if os.access(directory, os.R_OK | os.X_OK) else None
 
 
 def _shorten(texts: list[str]) -> list[str]:

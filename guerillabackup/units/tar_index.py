@@ -12,6 +12,7 @@ import stat
 from datetime import UTC, datetime
 
 from guerillabackup import osfile
+from guerillabackup.errors import StateError
 from guerillabackup.generator.state import StateDirectory
 
 COPY_BLOCK = 1 << 20
@@ -27,8 +28,13 @@ def has_index(state: StateDirectory, prefix: str) -> bool:
 
 
 def begin_index(state: StateDirectory, prefix: str, *, from_current: bool) -> str:
-    """Make the next index, a copy of the current one or empty, and hand out its path for tar."""
+    """Make the next index, a copy of the current one or empty, and hand out its path for tar.
+
+    Raises StateError also where the next one could not take the place of the current one: before there is an
+    element whose index that would be.
+    """
     name = f"{prefix}.index.next"
+    _check_place(state, f"{prefix}.index")
     with state.writing(name):
         osfile.remove_file(state.descriptor, name)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -82,6 +88,18 @@ def discard_next_index(state: StateDirectory, prefix: str) -> None:
     """What a failed run left."""
     state.remove(f"{prefix}.index.next.tmp")
     state.remove(f"{prefix}.index.next")
+
+
+def _check_place(state: StateDirectory, name: str) -> None:
+    try:
+        status = os.stat(name, dir_fd=state.descriptor, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(status.st_mode):
+        raise StateError(
+            f"{state.file_path(name)} is a directory, and has to be an index: move it away; "
+            "the next backup is then a full one"
+        )
 
 
 def _copy(state: StateDirectory, name: str, target: int) -> None:

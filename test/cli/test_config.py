@@ -270,3 +270,17 @@ def test_names_with_quotes_and_backslashes_get_into_the_configuration_as_they_ar
     etc = tmp_path / "etc"
     assert command("config", "init", "--yes", "--base", tmp_path, *options, "--config-dir", etc).status == 0
     assert load_configuration(str(etc))["GeneralDefaultEncryptionElement"].keys == tuple(names)
+
+
+def test_check_tells_of_several_keys_that_may_sign_anything(command, made, tmp_path):
+    options = ("--config-dir", made)
+    assert "is believed for every source" not in command("config", "check", *options).err
+    other = ("--config-dir", tmp_path / "other")
+    command("key", "create", "foreign", "--purpose", "sign", *other)
+    (tmp_path / "foreign.asc").write_text(command("key", "export", "foreign", *other).out)
+    command("key", "import", tmp_path / "foreign.asc", *options)
+    errors = command("config", "check", *options).err
+    assert "each of 2 keys is believed for every source" in errors
+    assert "foreign (" in errors
+    append(made, "GeneralTrustedSigningKeys = {'/.*': [GeneralSigningKey]}\n")
+    assert "is believed for every source" not in command("config", "check", *options).err

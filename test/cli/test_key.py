@@ -198,6 +198,35 @@ def test_a_name_is_given_once_and_a_second_time_is_an_error_that_is_no_keys(comm
     assert (outcome.status, "is in keyring" in outcome.err) == (1, True)
 
 
+def test_in_either_order_the_private_keyring_can_verify(command, tmp_path):
+    etc, private = tmp_path / "etc", ("--private-keyring", tmp_path / "private")
+    options = ("--config-dir", etc)
+    create = command("key", "create", "backup", "--purpose", "encrypt", *private, *options)
+    assert create.status == 0
+    assert f"there is no configuration in {etc}" in create.err
+    init = command("config", "init", "--yes", "--base", tmp_path, *private, *options, "--json")
+    command("key", "create", "later", "--purpose", "sign", *options)
+    there = {key["fingerprint"] for key in command("key", "list", *private, *options, "--json").document}
+    assert init.document["signing_key"] in there
+    assert there == {key["fingerprint"] for key in keys_of(command, etc)}
+
+
+def test_a_key_for_signing_is_made_beside_a_broken_configuration(command, made):
+    (made / "config").write_text("GeneralSigningKey = ")
+    outcome = command("key", "create", "later", "--purpose", "sign", "--config-dir", made)
+    assert outcome.status == 0
+    assert "the private keyring does not get the new key" in outcome.err
+
+
+def test_importing_where_no_configuration_is_says_where_the_key_went(command, made, tmp_path):
+    (tmp_path / "backup.asc").write_text(command("key", "export", "backup", "--config-dir", made).out)
+    arguments = ("key", "import", tmp_path / "backup.asc", "--config-dir")
+    outcome = command(*arguments, tmp_path / "typo")
+    assert outcome.status == 0
+    assert f"the key goes into the new keyring {tmp_path / 'typo' / 'keys'}" in outcome.err
+    assert command(*arguments, made).err == ""
+
+
 def test_what_is_no_key_file_is_named(command, tmp_path):
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     (tmp_path / "long").write_bytes(b"x" * (2 << 20))

@@ -1,5 +1,8 @@
 """What a shell is proposed for an argument, as the program answers it."""
 
+import subprocess
+import sys
+
 import pytest
 from cli_host import configured_host
 
@@ -68,3 +71,49 @@ def test_another_storage_and_configuration_are_looked_into_when_they_are_named(h
 def test_a_broken_configuration_proposes_nothing_and_says_nothing(host, complete):
     (host.path / "etc" / "config").write_text("print('hello')\nraise SystemExit\n")
     assert complete("restore", "/") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        (("restore", "--to", "/x"), "dir"),
+        (("restore", "--storage", "/x"), "dir"),
+        (("element", "cat", "--private-keyring", "/x"), "dir"),
+        (("element", "list", "--config-dir", "/x"), "dir"),
+        (("config", "init", "--base", "/x"), "dir"),
+        (("restore", "--passphrase-file", "/x"), "file"),
+        (("key", "import", "/x"), "file"),
+    ],
+)
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_paths_are_left_to_the_shell(host, monkeypatch, shell, words, kind):
+    monkeypatch.setenv("_GUERILLABACKUP_COMPLETE", f"{shell}_complete")
+    words = ["guerillabackup", *words]
+    monkeypatch.setenv("COMP_WORDS", " ".join(words))
+    monkeypatch.setenv("COMP_CWORD", words[-1] if shell == "fish" else str(len(words) - 1))
+    _, output, _ = host()
+    assert output.replace("\n", ",").startswith(f"{kind},")
+
+
+def test_a_real_bash_completes_sources_and_directories(host, monkeypatch, tmp_path):
+    host.source().back_up("full")
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "guerillabackup"
+    code = "from guerillabackup.cli.main import main; main()"
+    program.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{code}' \"$@\"\n")
+    program.chmod(0o755)
+    script = f"""
+        PATH={tmp_path / "bin"}:$PATH
+        eval "$(guerillabackup completion bash)"
+        compopt() {{ echo "compopt $1 $2"; }}
+        complete_words() {{
+            COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
+            _guerillabackup_completion guerillabackup
+            echo "${{COMPREPLY[@]}}"
+        }}
+        complete_words guerillabackup restore /ho
+        complete_words guerillabackup restore --to /tm
+    """
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[0] == "/host/tree"
+    assert "compopt -o dirnames" in done.stdout

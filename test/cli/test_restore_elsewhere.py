@@ -1,9 +1,13 @@
 """A restore where nothing is left but the storage and the private keyring."""
 
+import os
 import shutil
+import subprocess
+import tempfile
 
 import pytest
 from sample_source import SampleSource, gpg_home
+from terminal import PROGRAM
 from trees import describe_tree
 
 from guerillabackup.cli.main import run
@@ -76,3 +80,29 @@ def test_a_storage_without_elements_is_not_in_order(tmp_path, capsys):
     (tmp_path / "data").mkdir()
     assert run(["element", "verify", "--all", "--storage", str(tmp_path / "data"), "--json"]) == 1
     assert "no elements at all" in capsys.readouterr().err
+
+
+def test_a_configuration_that_may_not_be_read_is_told_of_and_gone_without(tmp_path):
+    place = tempfile.mkdtemp(prefix="gb", dir="/tmp")  # others can enter no directory of pytest's
+    try:
+        for name in ("data", "etc"):
+            os.mkdir(os.path.join(place, name))
+        with open(os.path.join(place, "etc", "config"), "w") as config:
+            config.write("raise SystemExit")
+        os.chmod(os.path.join(place, "etc", "config"), 0)
+        arguments = ["element", "list", "--config-dir", f"{place}/etc"]
+        os.chmod(place, 0o755)
+        for storage, status in (([], 1), (["--storage", f"{place}/data"], 0)):
+            done = subprocess.run(
+                [*as_nobody(), *PROGRAM, *arguments, *storage], capture_output=True, text=True, check=False
+            )
+            assert done.returncode == status
+            assert f"{place}/etc/config: cannot be read: Permission denied" in done.stderr
+        assert "warning: " in done.stderr
+    finally:
+        shutil.rmtree(place)
+
+
+def as_nobody():
+    """Root may read everything, other users not."""
+    return ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []

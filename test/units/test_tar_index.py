@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from guerillabackup.errors import StorageError
+from guerillabackup.errors import StateError, StorageError
 from guerillabackup.generator.state import StateDirectory
 from guerillabackup.units.tar_index import (
     begin_index,
@@ -139,4 +139,10 @@ def test_dropping_and_discarding_can_be_repeated(state):
 def test_a_failure_names_the_file(state):
     os.mkdir(state.file_path("a.index.next"))
     with pytest.raises(StorageError, match=r"a\.index\.next"):
+        begin_index(state, "a", from_current=False)
+
+
+def test_a_directory_in_the_place_of_the_index_is_told_of_before_a_run(state):
+    os.mkdir(state.file_path("a.index"))
+    with pytest.raises(StateError, match=r"a\.index is a directory"):
         begin_index(state, "a", from_current=False)
