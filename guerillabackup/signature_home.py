@@ -25,6 +25,9 @@ AGENT_TIMEOUT = 30.0
 MAX_TEMPORARY_PATH = 50
 _PREFIX = "guerillabackup-gpg-"
 _HOME_NAME = re.compile(_PREFIX + "[a-z0-9_]{8}")
+MAX_KEY_FILE = 1 << 16
+_PROTECTED = b"protected-private-key"
+"""What gpg-agent writes of a key that has a passphrase, in both forms of its files."""
 _SECRET_KEYS = "private-keys-v1.d"
 _KEY_HEAD = 4096
 """Bytes of a secret key's file within which its kind stands."""
@@ -81,6 +84,18 @@ class GpgHome:
             return []
         except OSError as error:
             raise ConfigError(f"{path} cannot be listed: {error.strerror}") from error
+
+    def count_protected_keys(self) -> int:
+        """How many of the secret keys have a passphrase; raises ConfigError."""
+        count = 0
+        for name in self.list_secret_keys():
+            path = os.path.join(self._directory, _SECRET_KEYS, name)
+            try:
+                with open(path, "rb") as stream:
+                    count += _PROTECTED in stream.read(MAX_KEY_FILE)
+            except OSError as error:
+                raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+        return count
 
     def start_agent(self) -> None:
         """Have an agent for what needs secret keys; does nothing when it runs. Raises ConfigError."""

@@ -37,9 +37,10 @@ _UNUSABLE = re.compile(
 _OUTPUT_FAILED = re.compile(
     r"error (writing to|flushing)|handle plaintext failed(?!: (Unexpected error|Invalid packet))", re.I
 )
-_NO_PASSPHRASE = re.compile(
-    r"Bad passphrase|No passphrase given|No pinentry|Inappropriate ioctl|can't get input"
-)
+_NO_PASSPHRASE = re.compile(r"No passphrase given|No pinentry|Inappropriate ioctl|can't get input")
+_BAD_PASSPHRASE_CODE = 11
+_ERROR_CODE_MASK = 0xFFFF
+"""What of a number of libgpg-error's is the error; the rest says who found it."""
 _WHOLE = {"DECRYPTION_OKAY", "GOODMDC", "END_DECRYPTION"}
 _FAILED = {"DECRYPTION_FAILED", "BADMDC", "ERROR", "FAILURE", "NODATA", "UNEXPECTED", "TRUNCATED"}
 _HARMLESS = re.compile(
@@ -154,16 +155,8 @@ class GpgDecryptionPipelineElement(TransformationPipelineElementInterface):
         if kinds >= _WHOLE and not kinds & _FAILED and all(_HARMLESS.fullmatch(line) for line in words):
             # Data for hidden recipients is tried with each secret key: gpg counts the wrong ones as errors.
             return None
-        if _NO_PASSPHRASE.search(text):
-            return KeyUnusableError(
-                f"the passphrase of the secret key is wrong or missing: {end.describe(words)}"
-            )
-        if "decryption failed: No secret key" in text:
-            # gpg gives the same answer for a passphrase that is wrong, or that nobody could be asked for.
-            return KeyUnusableError(
-                f"no secret key in {self.home} decrypts this, or its passphrase is wrong or missing: "
-                f"{end.describe(words)}"
-            )
+        if missing := _describe_missing(status, text, self.home):
+            return KeyUnusableError(f"{missing}: {end.describe(words)}")
         if kinds & {"BEGIN_DECRYPTION", "DECRYPTION_KEY"} or "block_filter" in text:
             return IntegrityError(f"encrypted data is damaged: {end.describe(words)}")
         if kinds & {"NODATA", "UNEXPECTED", "BADARMOR"}:
@@ -191,6 +184,26 @@ def _split_messages(messages: Sequence[str]) -> tuple[list[str], list[str]]:
     """What gpg says to programs, without its prefix, and what it says to people."""
     status = [line.removeprefix(STATUS_PREFIX) for line in messages if line.startswith(STATUS_PREFIX)]
     return status, [line for line in messages if not line.startswith(STATUS_PREFIX)]
+
+
+def _describe_missing(status: Sequence[str], text: str, home: str) -> str | None:
+    """What gpg lacked to decrypt, key or passphrase; None when that is not what it failed for."""
+    fields = [line.split(" ") for line in status]
+    codes = {int(each[2]) & _ERROR_CODE_MASK for each in fields if each[:2] == ["ERROR", "pkdecrypt_failed"]}
+    kinds = {each[0] for each in fields}
+    if _BAD_PASSPHRASE_CODE in codes or "BAD_PASSPHRASE" in kinds:
+        return "the passphrase of the secret key is wrong"
+    if _NO_PASSPHRASE.search(text) or kinds & {"NEED_PASSPHRASE", "MISSING_PASSPHRASE"}:
+        return "the secret key has a passphrase, and none was given"
+    if "NO_SECKEY" not in kinds and "decryption failed: No secret key" not in text:
+        return None
+    if "PINENTRY_LAUNCHED" in kinds:
+        return f"no secret key in {home} decrypts this without its passphrase, and none was given"
+    named = sorted({each[1] for each in fields if each[0] == "NO_SECKEY" and each[1:] and each[1].strip("0")})
+    if named:
+        return f"no secret key in {home} decrypts this: it was encrypted for {', '.join(named)}"
+    # Data for hidden recipients names no key: gpg tries each, and says no more of a wrong passphrase.
+    return f"no secret key in {home} decrypts this"
 
 
 def _judge_without_status(end: ProcessEnd, words: list[str]) -> GuerillaBackupError:

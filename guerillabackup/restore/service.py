@@ -231,10 +231,27 @@ class RestoreService:
             if self._home is not None and self._private_keyring is not None:
                 reason = reason.replace(self._home.path, self._private_keyring)
             raise KeyUnusableError(
-                f"element {element.get_element_id()}: {reason}; name the directory of the keyring that has "
-                "the key with --private-keyring or in GeneralPrivateKeyringDir, and with --passphrase-file "
-                "the file with its passphrase, if it has one"
+                f"element {element.get_element_id()}: {reason}; {self._advise()}"
             ) from error
+
+    def _advise(self) -> str:
+        """What to do about a key that does not decrypt, by what is in the keyring that was tried."""
+        other = "name the directory of the keyring that has the key with --private-keyring or in "
+        other += "GeneralPrivateKeyringDir"
+        if self._home is None:
+            return other
+        total, protected = len(self._home.list_secret_keys()), self._home.count_protected_keys()
+        if total == 0:
+            return f"{self._private_keyring} holds no secret key at all: {other}"
+        if protected == 0:
+            return f"none of its {total} secret keys has a passphrase, it is the wrong keyring: {other}"
+        having = f"{protected} of its {total} secret keys have a passphrase"
+        if self._passphrase_file is None:
+            return f"{having}: name the file with it by --passphrase-file; if it is none of these, {other}"
+        return (
+            f"{having}: either {self._passphrase_file} has not theirs, then give the right one with "
+            f"--passphrase-file, or it is the wrong keyring, then {other}"
+        )
 
     def _restore_archives(
         self,

@@ -1,3 +1,7 @@
+import shutil
+import subprocess
+import tempfile
+
 import pytest
 
 from guerillabackup.errors import ConfigError, IntegrityError, KeyUnusableError, StorageFullError
@@ -149,3 +153,56 @@ def test_a_home_is_given_only_to_who_has_none():
     assert "/other" in GpgEncryptionPipelineElement("key").replace_home("/other").get_arguments()
     argv = GpgEncryptionPipelineElement("key", ORIGINAL_ARGV)
     assert argv.replace_home("/other").get_arguments() == argv.get_arguments()
+
+
+LOCKED = """Key-Type: RSA
+Key-Length: 2048
+Name-Real: locked
+Passphrase: right
+%commit
+"""
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory):
+    """A gpg home whose key has the passphrase `right`, and files: passphrases, encrypted data."""
+    home = tempfile.mkdtemp(prefix="gb", dir="/tmp")
+    work = tmp_path_factory.mktemp("locked")
+    argv = ["gpg", "--batch", "--homedir", home, "--trust-model", "always"]
+    for name in ("right", "wrong"):
+        (work / name).write_text(name)
+        (work / name).chmod(0o600)
+    try:
+        subprocess.run([*argv, "--gen-key"], input=LOCKED, text=True, check=True, capture_output=True)
+        subprocess.run(
+            [*argv, "--output", work / "data", "--recipient", "locked", "--encrypt", work / "right"],
+            check=True,
+            capture_output=True,
+        )
+        subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True)
+        yield home, work
+    finally:
+        subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=False)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.mark.parametrize(
+    ("passphrase", "said"),
+    [("wrong", "^the passphrase of the secret key is wrong"), (None, "has a passphrase, and none was given")],
+)
+def test_a_passphrase_that_is_wrong_is_told_from_one_that_is_missing(locked, monkeypatch, passphrase, said):
+    home, work = locked
+    monkeypatch.delenv("GPG_TTY", raising=False)
+    element = GpgDecryptionPipelineElement(home, passphrase and str(work / passphrase))
+    with open(work / "data", "rb") as data, pytest.raises(KeyUnusableError, match=said):
+        run_pipeline(instantiate_pipeline([element], data.fileno(), None), stall_timeout=60)
+
+
+def test_of_a_key_that_is_not_there_its_name_is_told_where_the_data_has_it(locked, keys):
+    _, work = locked
+    element = GpgDecryptionPipelineElement(keys.other_home)
+    with (
+        open(work / "data", "rb") as data,
+        pytest.raises(KeyUnusableError, match=r"encrypted for [0-9A-F]{16}:"),
+    ):
+        run_pipeline(instantiate_pipeline([element], data.fileno(), None), stall_timeout=60)

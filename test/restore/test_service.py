@@ -303,8 +303,11 @@ def test_a_missing_private_keyring_is_a_key_error_before_anything_is_written(hou
 def test_a_private_keyring_without_the_key_is_a_key_error(house, private_home, signing_home):
     source = house.source(recipient=(private_home, "backup"))
     source.back_up("full")
-    with pytest.raises(KeyUnusableError, match="no secret key"):
+    with pytest.raises(KeyUnusableError, match=r"no secret key .* it is the wrong keyring"):
         house.restore(private_keyring=signing_home, accept_unverified=True)
+    (house.path / "empty").mkdir(mode=0o700)
+    with pytest.raises(KeyUnusableError, match="holds no secret key at all"):
+        house.restore(private_keyring=str(house.path / "empty"), accept_unverified=True)
 
 
 def test_a_private_key_with_a_passphrase_needs_the_file_that_holds_it(house, tmp_path):
@@ -317,8 +320,8 @@ def test_a_private_key_with_a_passphrase_needs_the_file_that_holds_it(house, tmp
             keyring.create_key("locked", KeyPurpose.ENCRYPT)
         source = house.source(recipient=(home, "locked"))
         source.back_up("full")
-        for passphrase_file in (None, str(wrong)):
-            with pytest.raises(KeyUnusableError, match="passphrase"):
+        for passphrase_file, advice in ((None, "name the file with it"), (str(wrong), "has not theirs")):
+            with pytest.raises(KeyUnusableError, match=advice):
                 house.restore(private_keyring=home, passphrase_file=passphrase_file)
             assert not (house.path / "out").exists()
         house.restore(private_keyring=home, passphrase_file=str(right))
