@@ -62,6 +62,8 @@ def check_configuration(config_directory: str) -> CheckOutcome:
     except ConfigError as error:
         outcome.problems += error.problems
     outcome.warnings += configuration.unused_keys()
+    if configuration.get("GeneralSigningKey") is None:
+        outcome.warnings.append("elements will not be signed: GeneralSigningKey is not set")
     outcome.problems += _missing_owners(configuration)
     overlays = _check_units(configuration, outcome)
     for effective in (configuration, *overlays):

@@ -9,6 +9,7 @@ import click
 
 from guerillabackup.cli.common import ExitStatus, Invocation, shared
 from guerillabackup.cli.parameters import SOURCE, UNIT
+from guerillabackup.cli.quiet import hold_standing_warnings
 from guerillabackup.element import SourceUrl
 from guerillabackup.errors import ConfigError
 from guerillabackup.events import Event, SourceWarning
@@ -39,7 +40,7 @@ def generator() -> None:
     help="Only this source, and now, even if it is not due; repeatable.",
 )
 @click.option("--full", is_flag=True, help="Make full backups now, even if nothing is due.")
-@click.option("--quiet", is_flag=True, help="Write nothing to stdout when all is well; for cron.")
+@click.option("--quiet", is_flag=True, help="Write nothing when all is well; for cron.")
 @shared(
     example="""guerillabackup generator run --once
 guerillabackup generator run --once --full --source /myhost/system/root
@@ -64,14 +65,20 @@ def run(
 
     Something has to start it regularly: cron, for example each hour with `17 * * * * root guerillabackup
     generator run --once --quiet` in a file of /etc/cron.d, or a systemd timer for a service of type oneshot.
-    Warnings and errors go to stderr; cron sends them by mail, systemd writes them to the journal.
+    Warnings and errors go to stderr; cron sends them by mail, systemd writes them to the journal. With
+    --quiet warnings of settings, as that elements are not signed, come only with others; `config check` has
+    them always.
     """
     from guerillabackup.generator.keys import KeyringAhead
 
     configuration = invocation.configuration()
     warnings: list[str] = []
     # gpg reads the keys while the rest is imported.
-    with KeyringAhead(configuration.keys_directory) as keys, invocation.progress() as show:
+    with (
+        hold_standing_warnings(quiet),
+        KeyringAhead(configuration.keys_directory) as keys,
+        invocation.progress() as show,
+    ):
         from guerillabackup.generator.selection import NothingToRunError
         from guerillabackup.generator.service import run_once
 

@@ -19,6 +19,9 @@ from guerillabackup.storage.interface import StorageInterface
 MetainfoSigner = Callable[[BackupElementMetainfo, SourceUrl], BackupElementMetainfo]
 """Hands back the metadata with its source and the signature over both."""
 
+STANDING = {"is_standing": True}
+"""`extra` of a log record that is the same at each run until settings change; --quiet may hold it back."""
+
 
 class SourceRequest(enum.Enum):
     """What this run is to do for a source."""

@@ -18,6 +18,7 @@ from guerillabackup.events import EventListener, UnitFailed, UnitSkipped, ignore
 from guerillabackup.generator.clock import read_anchor
 from guerillabackup.generator.conditions import find_obstacle
 from guerillabackup.generator.interface import (
+    STANDING,
     SchedulableGeneratorUnitInterface,
     SourceOutcome,
     SourceRequest,
@@ -161,10 +162,12 @@ class _Workshop:
         self._keys = keys
         if self._usable_signing_key(configuration) is None:
             log.warning(
-                "elements are not signed, because GeneralSigningKey is not set in %s", configuration.path
+                "elements are not signed, because GeneralSigningKey is not set in %s",
+                configuration.path,
+                extra=STANDING,
             )
         for warning in configuration.unused_keys():
-            log.warning("%s", warning)
+            log.warning("%s", warning, extra=STANDING)
         self._storage = _open_storage(configuration)
         stack.callback(self._storage.close)
 

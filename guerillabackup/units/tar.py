@@ -23,6 +23,7 @@ from guerillabackup.events import (
     SourceWarning,
 )
 from guerillabackup.generator.interface import (
+    STANDING,
     SchedulableGeneratorUnitInterface,
     SourceOutcome,
     SourceRequest,
@@ -112,7 +113,7 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
         wanted = [source for source in self._sources if self._is_wanted(source.source_url)]
         unencrypted = find_unencrypted(wanted, self._context.configuration)
         if unencrypted is not None:
-            log.warning("unit %s: %s", self._unit_name, unencrypted)
+            log.warning("unit %s: %s", self._unit_name, unencrypted, extra=STANDING)
         for source in wanted:
             now = self._context.clock()
             due = self._due(source, now)

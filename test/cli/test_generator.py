@@ -115,3 +115,17 @@ def test_a_unit_that_is_skipped_is_told_of_with_the_reason_and_is_no_error(host,
     assert skipped["unit"] == "Tar"
     assert "bytes are free" in skipped["reason"]
     assert "stored" in generate("--unit", "Tar").out
+
+
+def test_quiet_holds_warnings_of_settings_back_until_there_are_others(host, generate, command):
+    add_unit(host, "/host/a")
+    checked = command("config", "check", "--config-dir", host / "conf").err
+    assert ("not be signed" in checked, "not encrypted" in checked) == (True, True)
+    assert "are not signed" in generate().err
+    assert generate("--quiet", "--full").err == ""
+    (host / "tree" / "file").unlink()
+    (host / "tree").rmdir()
+    errors = generate("--quiet", "--full").err
+    assert "error: " in errors
+    assert "are not signed" in errors
+    assert "are not encrypted" in errors
