@@ -263,3 +263,18 @@ def test_a_directory_that_cannot_be_entered_is_not_one_without_a_configuration(t
         closed.chmod(0o700)
     assert "cannot be read: Permission denied" in str(raised.value)
     assert "config init" not in str(raised.value)
+
+
+def test_presets_hold_where_the_files_do_not_set_others(tmp_path):
+    write(tmp_path, "GeneralRuntimeDataDir = '/own'\n")
+    presets = {"GeneralRuntimeDataDir": "/preset", "GeneralPersistencyBaseDir": "/preset"}
+    configuration = load_configuration(str(tmp_path), presets)
+    assert configuration["GeneralRuntimeDataDir"] == "/own"
+    assert configuration["GeneralPersistencyBaseDir"] == "/preset"
+    assert configuration.origin("GeneralPersistencyBaseDir") == "default"
+    assert configuration.overlay(write(tmp_path, "", "Overlay"))["GeneralPersistencyBaseDir"] == "/preset"
+
+
+def test_files_may_import_the_modules_of_the_original(tmp_path):
+    write(tmp_path, "import guerillabackup.Utils\nseconds = guerillabackup.Utils.parseTimeDef('1M')\n")
+    assert load_configuration(str(tmp_path))["seconds"] == 60

@@ -161,11 +161,7 @@ def shared(*, example: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def invoke(*positional: Any, config_dir: str, as_json: bool, debug: bool, **arguments: Any) -> Any:
-            _set_up_logging(debug)
-            _end_in_order()
-            _require_open_files()
-            invocation = Invocation(os.path.abspath(config_dir), as_json, debug)
-            return function(invocation, *positional, **arguments)
+            return function(begin(config_dir, as_json, debug), *positional, **arguments)
 
         lines = "".join(f"\n  {line}" for line in example.strip().splitlines())
         text = "\n".join(line.strip() for line in (function.__doc__ or "").strip().splitlines())
@@ -176,6 +172,14 @@ def shared(*, example: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
         return decorated
 
     return decorate
+
+
+def begin(config_directory: str, as_json: bool, debug: bool) -> Invocation:
+    """What every command does first; raises ConfigError where too few files can be open."""
+    _set_up_logging(debug)
+    _end_in_order()
+    _require_open_files()
+    return Invocation(os.path.abspath(config_directory), as_json, debug)
 
 
 _SHARED_OPTIONS = (

@@ -134,13 +134,13 @@ def cli() -> None:
     """
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str], command: click.Command = cli) -> int:
     """Run one command line and return its exit status; nothing is raised but SystemExit of completion."""
     as_json = _asks_for(arguments, "--json")
     debug = _asks_for(arguments, "--debug")
     try:
         _prepare_output()
-        status = _invoke(list(arguments))
+        status = _invoke(list(arguments), command)
         _flush(status)
         return status
     except click.exceptions.Exit as request:
@@ -178,27 +178,32 @@ def _came_of_an_interrupt(error: BaseException | None) -> bool:
 
 
 def main() -> None:
-    """The program's entry point.
+    """The program's entry point."""
+    start(cli)
+
+
+def start(command: click.Command, usage_status: int = ExitStatus.USAGE) -> None:
+    """Run the process's arguments by a command, and end the process; `usage_status` for wrong ones.
 
     All threads are joined, all files closed and all output written by now. To take the interpreter apart as
     well would take longer than many a command.
     """
     gc.set_threshold(GARBAGE_THRESHOLD)
-    status = run(sys.argv[1:])
+    status = run(sys.argv[1:], command)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    os._exit(status)
+    os._exit(usage_status if status == ExitStatus.USAGE else status)
 
 
-def _invoke(arguments: list[str]) -> int:
+def _invoke(arguments: list[str], command: click.Command) -> int:
     instruction = os.environ.get(COMPLETION_VARIABLE)
     if instruction:
         from click.shell_completion import shell_complete
 
         return shell_complete(cli, {}, PROGRAM, COMPLETION_VARIABLE, instruction)
-    with cli.make_context(PROGRAM, arguments) as context:
-        result = cli.invoke(context)
+    with command.make_context(command.name if command is not cli else PROGRAM, arguments) as context:
+        result = command.invoke(context)
     return int(result) if isinstance(result, int) else int(ExitStatus.OK)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from guerillabackup.element import SourceUrl
@@ -20,6 +21,14 @@ TRANSFER_SENDER_POLICY_CLASS_KEY = "TransferSenderPolicyClass"
 TRANSFER_SENDER_POLICY_INIT_ARGS_KEY = "TransferSenderPolicyInitArgs"
 OPENER_INFO_FAIL_ON_ERROR = 0
 OPENER_INFO_IGNORE_ACCESS_ERRORS = 1
+
+DEFAULTS: Mapping[str, str] = MappingProxyType(
+    {
+        CONFIG_GENERAL_PERSISTENCY_BASE_DIR_KEY: CONFIG_GENERAL_PERSISTENCY_BASE_DIR_DEFAULT,
+        CONFIG_GENERAL_RUNTIME_DATA_DIR_KEY: CONFIG_GENERAL_RUNTIME_DATA_DIR_DEFAULT,
+    }
+)
+"""What the original takes where its configuration does not say; ours wants it said."""
 
 DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NOCTTY
 FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NOCTTY
