@@ -109,8 +109,8 @@ class RestoreService:
             self.storage = open_storage(storage_directory, ownership)
             stack.callback(self.storage.close)
             self.rules = _make_rules(configuration, self._private_keyring, accept_unverified, stack)
-            self._tools = self._make_tools()
-            self.decoder = ElementDecoder(self._tools, listen)
+            self.tools = self._make_tools()
+            self.decoder = ElementDecoder(self.tools, listen)
             self.elements = ElementOperations(self.storage, self.rules, listen)
             self._stack = stack.pop_all()
 
@@ -195,7 +195,7 @@ class RestoreService:
         """An element's data, decoded or as it is stored, to a descriptor; IntegrityError comes at the end."""
         element = self.elements.get(element_id)
         content = Content((), False) if raw else self._find_content(element)
-        Unpacker(self._tools, self.decoder).write_stream(element, content, descriptor)
+        Unpacker(self.tools, self.decoder).write_stream(element, content, descriptor)
 
     def _verify_needed(self, elements: Sequence[StorageBackupDataElementInterface]) -> list[str]:
         """Warnings of all elements; raises IntegrityError for the first violation, before more is read.
@@ -261,9 +261,7 @@ class RestoreService:
         contents: Sequence[Content],
         warnings: list[str],
     ) -> RestoreReport:
-        replay = ArchiveReplay(
-            self.decoder, Unpacker(self._tools, self.decoder), elements, contents, patterns
-        )
+        replay = ArchiveReplay(self.decoder, Unpacker(self.tools, self.decoder), elements, contents, patterns)
         replay.survey()
         with RestoreTarget(request.target, into_existing=request.into_existing) as target:
             try:
@@ -294,7 +292,7 @@ class RestoreService:
             raise ConfigError(f"element {element_id} is not an archive: it has no members to choose from")
         with RestoreTarget(request.target, into_existing=request.into_existing) as target:
             name = request.source_url.name
-            unpacker = Unpacker(self._tools, self.decoder)
+            unpacker = Unpacker(self.tools, self.decoder)
             unpacker.write_file(element, content, target.unpack_fd, name)
             target.merge()
             path = os.path.join(target.path, name)
