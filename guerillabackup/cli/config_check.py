@@ -29,6 +29,7 @@ from guerillabackup.storage.registry import make_ownership
 
 EXPIRY_WARNING = 30 * 86400
 """Seconds before the end of a key from which on it is warned of."""
+UNSIGNED = "elements will not be signed: GeneralSigningKey is not set"
 _REQUIRED = ("GeneralPersistencyBaseDir", "GeneralRuntimeDataDir", "DefaultFileSystemSinkBaseDir")
 
 
@@ -63,7 +64,7 @@ def check_configuration(config_directory: str) -> CheckOutcome:
         outcome.problems += error.problems
     outcome.warnings += configuration.unused_keys()
     if configuration.get("GeneralSigningKey") is None:
-        outcome.warnings.append("elements will not be signed: GeneralSigningKey is not set")
+        outcome.warnings.append(UNSIGNED)
     outcome.problems += _missing_owners(configuration)
     overlays = _check_units(configuration, outcome)
     for effective in (configuration, *overlays):
