@@ -34,7 +34,7 @@ from guerillabackup.generator.selection import (
     make_request,
 )
 from guerillabackup.generator.timing import ClockAnchor
-from guerillabackup.original.pipeline import adapt_elements
+from guerillabackup.original.elements import adapt_elements
 from guerillabackup.original.storage import DefaultFileSystemSink
 from guerillabackup.original.unit import load_any_unit_class
 from guerillabackup.pipeline.scheduling import be_a_batch_job

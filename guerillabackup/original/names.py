@@ -17,7 +17,10 @@ _CONDITIONS = "guerillabackup.generator.conditions"
 _ERRORS = "guerillabackup.errors"
 _FUNCTIONS = "guerillabackup.original.functions"
 _GENERATOR = "guerillabackup.generator.interface"
-_INTERFACES = "guerillabackup.original.interfaces"
+_PROCESSES = "guerillabackup.original.processes"
+_ELEMENTS = "guerillabackup.original.elements"
+_ORIGINAL_STORAGE = "guerillabackup.original.storage"
+_ORIGINAL_DIGEST = "guerillabackup.original.digest"
 _ORIGINAL_PIPELINE = "guerillabackup.original.pipeline"
 _PIPELINE = "guerillabackup.pipeline"
 _STORAGE = "guerillabackup.storage"
@@ -26,13 +29,13 @@ _TRANSFER = "guerillabackup.original.transfer"
 NAMES: Mapping[str, str] = MappingProxyType(
     {
         "CompressionPipelineElement": f"{_PIPELINE}.compression",
-        "DigestPipelineElement": _ORIGINAL_PIPELINE,
-        "GpgEncryptionPipelineElement": _ORIGINAL_PIPELINE,
-        "OSProcessPipelineElement": _ORIGINAL_PIPELINE,
+        "DigestPipelineElement": _ORIGINAL_DIGEST,
+        "GpgEncryptionPipelineElement": _ELEMENTS,
+        "OSProcessPipelineElement": _ELEMENTS,
         "ThreadPipelineElement": f"{_PIPELINE}.thread",
-        "TransformationPipelineElementInterface": _ORIGINAL_PIPELINE,
-        "TransformationProcessInterface": _INTERFACES,
-        "TransformationProcessOutputInterface": _INTERFACES,
+        "TransformationPipelineElementInterface": _ELEMENTS,
+        "TransformationProcessInterface": _PROCESSES,
+        "TransformationProcessOutputInterface": _PROCESSES,
         "SchedulableGeneratorUnitInterface": _GENERATOR,
         "UnitContext": _GENERATOR,
         "SourceOutcome": _GENERATOR,
@@ -43,11 +46,11 @@ NAMES: Mapping[str, str] = MappingProxyType(
         "MinPowerOnTimeCondition": _CONDITIONS,
         "TimeWindowCondition": _CONDITIONS,
         "UnitRunConditionInterface": _GENERATOR,
-        "DefaultFileSystemSink": "guerillabackup.original.storage",
-        "SinkHandleInterface": _INTERFACES,
-        "SinkInterface": _INTERFACES,
-        "StorageBackupDataElementInterface": _INTERFACES,
-        "StorageInterface": _INTERFACES,
+        "DefaultFileSystemSink": _ORIGINAL_STORAGE,
+        "SinkHandleInterface": _ORIGINAL_STORAGE,
+        "SinkInterface": _ORIGINAL_STORAGE,
+        "StorageBackupDataElementInterface": _ORIGINAL_STORAGE,
+        "StorageInterface": _ORIGINAL_STORAGE,
         "SenderMoveDataTransferPolicy": _TRANSFER,
         "ElementId": "guerillabackup.element",
         "SourceUrl": "guerillabackup.element",
@@ -96,11 +99,11 @@ FUNCTIONS: Mapping[str, str] = MappingProxyType(
 MODULES: Mapping[str, str] = MappingProxyType(
     {
         "BackupElementMetainfo": "guerillabackup.element",
-        "DefaultFileStorage": "guerillabackup.original.storage",
-        "DefaultFileSystemSink": "guerillabackup.original.storage",
-        "DigestPipelineElement": _ORIGINAL_PIPELINE,
-        "GpgEncryptionPipelineElement": _ORIGINAL_PIPELINE,
-        "OSProcessPipelineElement": _ORIGINAL_PIPELINE,
+        "DefaultFileStorage": _ORIGINAL_STORAGE,
+        "DefaultFileSystemSink": _ORIGINAL_STORAGE,
+        "DigestPipelineElement": _ORIGINAL_DIGEST,
+        "GpgEncryptionPipelineElement": _ELEMENTS,
+        "OSProcessPipelineElement": _ELEMENTS,
         "Transfer": _TRANSFER,
         "TransformationProcessOutputStream": _ORIGINAL_PIPELINE,
         "UnitRunConditions": "guerillabackup.original.run_conditions",

@@ -7,18 +7,19 @@ processes are only asked whether they still run, and it keeps no descriptor to w
 from typing import Any
 
 from guerillabackup.errors import GuerillaBackupError, PipelineError, UnreadInputError
-from guerillabackup.original import interfaces
-from guerillabackup.pipeline.interface import (
-    StageCounts,
-    TransformationProcessInterface,
-    TransformationProcessOutputInterface,
-)
+from guerillabackup.original.interfaces import without_abstract_methods
+from guerillabackup.pipeline.interface import StageCounts
+from guerillabackup.pipeline.interface import TransformationProcessInterface as ProcessInterface
+from guerillabackup.pipeline.interface import TransformationProcessOutputInterface as OutputInterface
+
+TransformationProcessInterface: Any = without_abstract_methods(ProcessInterface)
+TransformationProcessOutputInterface: Any = without_abstract_methods(OutputInterface)
 
 
-class ProcessOutput(interfaces.TransformationProcessOutputInterface):  # type: ignore[misc]
+class ProcessOutput(TransformationProcessOutputInterface):  # type: ignore[misc]
     """An output of ours, for a process written for the original."""
 
-    def __init__(self, output: TransformationProcessOutputInterface) -> None:
+    def __init__(self, output: OutputInterface) -> None:
         self.ours = output
 
     def getOutputStreamDescriptor(self) -> int | None:
@@ -31,10 +32,10 @@ class ProcessOutput(interfaces.TransformationProcessOutputInterface):  # type: i
         self.ours.close()
 
 
-class Process(interfaces.TransformationProcessInterface):  # type: ignore[misc]
+class Process(TransformationProcessInterface):  # type: ignore[misc]
     """A process of ours, for code written for the original that joins, starts and asks it."""
 
-    def __init__(self, process: TransformationProcessInterface) -> None:
+    def __init__(self, process: ProcessInterface) -> None:
         self.ours = process
 
     def getProcessOutput(self) -> Any:
@@ -77,7 +78,7 @@ class Process(interfaces.TransformationProcessInterface):  # type: ignore[misc]
         return digest
 
 
-class AdoptedOutput(TransformationProcessOutputInterface):
+class AdoptedOutput(OutputInterface):
     """An output written for the original, for a process of ours."""
 
     def __init__(self, output: Any) -> None:
@@ -101,7 +102,7 @@ class AdoptedOutput(TransformationProcessOutputInterface):
             raise UnreadInputError(f"the input was not read to its end: {error}") from error
 
 
-class AdoptedProcess(TransformationProcessInterface):
+class AdoptedProcess(ProcessInterface):
     """A process written for the original, for our runs; it is polled."""
 
     def __init__(self, process: Any) -> None:
@@ -114,7 +115,7 @@ class AdoptedProcess(TransformationProcessInterface):
     def name(self) -> str:
         return type(self.theirs).__name__
 
-    def get_process_output(self) -> TransformationProcessOutputInterface:
+    def get_process_output(self) -> OutputInterface:
         output = output_for_ours(self.theirs.getProcessOutput())
         assert output is not None
         return output
@@ -188,34 +189,34 @@ class AdoptedProcess(TransformationProcessInterface):
         return PipelineError(f"stage {self.name} failed: {error}")
 
 
-def output_for_original(output: TransformationProcessOutputInterface | None) -> Any:
+def output_for_original(output: OutputInterface | None) -> Any:
     """An output as code written for the original expects it."""
     if isinstance(output, AdoptedOutput):
         return output.theirs
     return output if output is None or hasattr(output, "readData") else ProcessOutput(output)
 
 
-def output_for_ours(output: Any) -> TransformationProcessOutputInterface | None:
+def output_for_ours(output: Any) -> OutputInterface | None:
     """An output as our processes expect it."""
     if isinstance(output, ProcessOutput):
-        ours: TransformationProcessOutputInterface = output.ours
+        ours: OutputInterface = output.ours
         return ours
     return AdoptedOutput(output) if hasattr(output, "readData") else output
 
 
-def process_for_original(process: TransformationProcessInterface) -> Any:
+def process_for_original(process: ProcessInterface) -> Any:
     """A process as code written for the original expects it."""
     if isinstance(process, AdoptedProcess):
         return process.theirs
     return Process(process)
 
 
-def process_for_ours(process: Any) -> TransformationProcessInterface:
+def process_for_ours(process: Any) -> ProcessInterface:
     """A process as our runs expect it."""
     if isinstance(process, Process):
-        ours: TransformationProcessInterface = process.ours
+        ours: ProcessInterface = process.ours
         return ours
     if hasattr(process, "doProcess"):
         return AdoptedProcess(process)
-    assert isinstance(process, TransformationProcessInterface)
+    assert isinstance(process, ProcessInterface)
     return process

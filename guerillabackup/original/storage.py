@@ -12,20 +12,20 @@ from typing import Any
 
 from guerillabackup.element import BackupElementMetainfo, ElementId, SourceUrl
 from guerillabackup.errors import ConfigError, GuerillaBackupError, IntegrityError
-from guerillabackup.original import interfaces
-from guerillabackup.storage.interface import (
-    SinkHandleInterface,
-    SinkInterface,
-    StorageBackupDataElementInterface,
-    StorageInterface,
-)
+from guerillabackup.original.interfaces import without_abstract_methods
+from guerillabackup.storage import interface
 from guerillabackup.storage.registry import open_storage
+
+SinkInterface: Any = without_abstract_methods(interface.SinkInterface)
+SinkHandleInterface: Any = without_abstract_methods(interface.SinkHandleInterface)
+StorageInterface: Any = without_abstract_methods(interface.StorageInterface)
+StorageBackupDataElementInterface: Any = without_abstract_methods(interface.StorageBackupDataElementInterface)
 
 SINK_DIRECTORY = "DefaultFileSystemSinkBaseDir"
 TEST_MODE = "GeneralDebugTestModeFlag"
 CHECK_SIZE = 1 << 20
 
-Finish = Callable[[SinkHandleInterface, BackupElementMetainfo], None]
+Finish = Callable[[interface.SinkHandleInterface, BackupElementMetainfo], None]
 """Stores what was written to a handle."""
 
 
@@ -33,10 +33,10 @@ class EndOfTest(GuerillaBackupError):
     """Everything was run, and nothing is stored: the test mode of the original raises at that point."""
 
 
-class SinkHandle(interfaces.SinkHandleInterface):  # type: ignore[misc]
+class SinkHandle(SinkHandleInterface):  # type: ignore[misc]
     """Writes one new element."""
 
-    def __init__(self, handle: SinkHandleInterface, finish: Finish) -> None:
+    def __init__(self, handle: interface.SinkHandleInterface, finish: Finish) -> None:
         self._handle = handle
         self._finish = finish
 
@@ -58,10 +58,10 @@ class SinkHandle(interfaces.SinkHandleInterface):  # type: ignore[misc]
         return str(self._handle.get_element_id())
 
 
-class Element(interfaces.StorageBackupDataElementInterface):  # type: ignore[misc]
+class Element(StorageBackupDataElementInterface):  # type: ignore[misc]
     """One stored element."""
 
-    def __init__(self, element: StorageBackupDataElementInterface) -> None:
+    def __init__(self, element: interface.StorageBackupDataElementInterface) -> None:
         self._element = element
 
     def getElementId(self) -> str:
@@ -94,12 +94,19 @@ class Element(interfaces.StorageBackupDataElementInterface):  # type: ignore[mis
         self._element.unlock()
 
 
-class QueryResult(interfaces.BackupDataElementQueryResult):
+class BackupDataElementQueryResult:
+    """The answer to a query of a storage: one element after the other, None at the end."""
+
+    def getNextElement(self) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} has no getNextElement")
+
+
+class QueryResult(BackupDataElementQueryResult):
     """The elements that a query accepts, one after the other, None at their end."""
 
     def __init__(
         self,
-        elements: Iterator[StorageBackupDataElementInterface],
+        elements: Iterator[interface.StorageBackupDataElementInterface],
         query: Callable[[Element], bool] | None,
     ) -> None:
         self._elements = elements
@@ -113,10 +120,10 @@ class QueryResult(interfaces.BackupDataElementQueryResult):
         return None
 
 
-class Sink(interfaces.SinkInterface):  # type: ignore[misc]
+class Sink(SinkInterface):  # type: ignore[misc]
     """Where handles for new elements come from; `finish` stores what was written."""
 
-    def __init__(self, sink: SinkInterface, finish: Finish) -> None:
+    def __init__(self, sink: interface.SinkInterface, finish: Finish) -> None:
         self._sink = sink
         self._finish = finish
 
@@ -143,7 +150,7 @@ class DefaultFileStorage(Sink):
     def __init__(self, storageDirName: str, configContext: Mapping[str, Any]) -> None:
         storage = open_storage(storageDirName)
         super().__init__(storage, store)
-        self._storage: StorageInterface = storage
+        self._storage: interface.StorageInterface = storage
 
     def getBackupDataElement(self, elementId: str) -> Element:
         return Element(self._storage.get_backup_data_element(ElementId.parse(elementId)))
@@ -182,12 +189,12 @@ def with_checksum(descriptor: int, metainfo: BackupElementMetainfo) -> BackupEle
     return metainfo
 
 
-def store(handle: SinkHandleInterface, metainfo: BackupElementMetainfo) -> None:
+def store(handle: interface.SinkHandleInterface, metainfo: BackupElementMetainfo) -> None:
     """Store it as it is."""
     handle.close(metainfo)
 
 
-def store_nothing(handle: SinkHandleInterface, metainfo: BackupElementMetainfo) -> None:
+def store_nothing(handle: interface.SinkHandleInterface, metainfo: BackupElementMetainfo) -> None:
     """The end of a test: what was written is dropped, and the caller must not think that it is stored."""
     with contextlib.suppress(GuerillaBackupError):
         handle.abort()

@@ -24,8 +24,8 @@ from guerillabackup.generator.interface import (
 from guerillabackup.generator.loader import UnitFile, load_unit_class
 from guerillabackup.generator.selection import describe_foreign
 from guerillabackup.generator.state import StateDirectory
+from guerillabackup.original.elements import ELEMENT_KEYS, element_for_original
 from guerillabackup.original.interfaces import without_abstract_methods
-from guerillabackup.original.pipeline import ELEMENT_KEYS, element_for_original
 from guerillabackup.original.stand_in import find_stand_in
 from guerillabackup.original.storage import EndOfTest, Sink, SinkHandle, store_nothing
 from guerillabackup.storage.interface import SinkHandleInterface

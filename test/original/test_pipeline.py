@@ -1,4 +1,4 @@
-"""Elements in both spellings, and the functions that join and run them."""
+"""The functions that join and run elements."""
 
 import bz2
 import hashlib
@@ -9,22 +9,18 @@ import pytest
 
 import guerillabackup
 from guerillabackup.errors import ConfigError, GuerillaBackupError, PipelineError
-from guerillabackup.original.pipeline import (
-    AdoptedElement,
-    GpgEncryptionPipelineElement,
-    NullProcessOutputStream,
+from guerillabackup.original.elements import (
     OSProcessPipelineElement,
     OSProcessPipelineExecutionInstance,
-    TransformationPipelineElementInterface,
-    TransformationProcessOutputStream,
-    adapt_elements,
-    element_for_original,
     element_for_ours,
+)
+from guerillabackup.original.pipeline import (
+    NullProcessOutputStream,
+    TransformationProcessOutputStream,
     getDefaultDownstreamPipeline,
     instantiateTransformationPipeline,
     runTransformationPipeline,
 )
-from guerillabackup.pipeline import gpg, os_process
 from guerillabackup.pipeline.compression import CompressionPipelineElement
 
 CONTENT = b"a line of a log\n" * 5000
@@ -91,44 +87,6 @@ def test_any_element_joins_the_default_pipeline(tmp_path, element):
     with (tmp_path / "out").open("wb") as target:
         runTransformationPipeline(instantiateTransformationPipeline(elements, source, target.fileno(), True))
     assert bz2.decompress((tmp_path / "out").read_bytes()) == CONTENT
-
-
-def test_elements_written_for_the_original_become_ours_in_a_configuration():
-    plain = {"GeneralDefaultCompressionElement": OSProcessPipelineElement(*BZIP2), "Other": 1}
-    assert adapt_elements(plain) is plain
-    adapted = adapt_elements({"GeneralDefaultEncryptionElement": Foreign(), "Other": 1})
-    assert isinstance(adapted["GeneralDefaultEncryptionElement"], AdoptedElement)
-    assert adapted["Other"] == 1
-    assert element_for_original(adapted["GeneralDefaultEncryptionElement"]).key == "none"
-
-
-def test_the_spellings_of_an_element_follow_from_each_other():
-    class Ours(guerillabackup.TransformationPipelineElementInterface):
-        def get_execution_instance(self, upstream_process_output):
-            return CompressionPipelineElement("bzip2").get_execution_instance(upstream_process_output)
-
-    class Neither(guerillabackup.TransformationPipelineElementInterface):
-        pass
-
-    assert Ours().getExecutionInstance(None).ours.name in ("bzip2", "lbzip2", "pbzip2")
-    with pytest.raises(NotImplementedError, match="Neither has no getExecutionInstance"):
-        Neither().get_execution_instance(None)
-    assert element_for_ours("text") == "text"
-    assert issubclass(
-        TransformationPipelineElementInterface, guerillabackup.TransformationPipelineElementInterface
-    )
-
-
-def test_the_elements_of_a_configuration_take_the_originals_arguments_and_are_ours():
-    element = guerillabackup.OSProcessPipelineElement("/bin/cat", ["/bin/cat"], [0, 1])
-    assert isinstance(element, os_process.OSProcessPipelineElement)
-    assert element.allowed_exit_statuses == {0, 1}
-    encryption = guerillabackup.GpgEncryptionPipelineElement("some key", ["/usr/bin/gpg", "--encrypt"])
-    assert isinstance(encryption, gpg.GpgEncryptionPipelineElement)
-    assert encryption.get_arguments()[-2:] == ("--hidden-recipient", "some key")
-    other = encryption.replaceKey("other")
-    assert (other.keys, other.argv) == (("other",), ("/usr/bin/gpg", "--encrypt"))
-    assert "--throw-keyids" in GpgEncryptionPipelineElement.gpgDefaultCallArguments
 
 
 def test_a_key_replaces_that_of_the_configured_encryption():

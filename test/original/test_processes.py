@@ -6,7 +6,7 @@ import os
 import pytest
 
 from guerillabackup.errors import PipelineError, UnreadInputError
-from guerillabackup.original.pipeline import TransformationPipelineElementInterface
+from guerillabackup.original.elements import TransformationPipelineElementInterface
 from guerillabackup.original.processes import (
     AdoptedOutput,
     AdoptedProcess,

@@ -7,7 +7,12 @@ import pytest
 
 from guerillabackup.element import BackupElementMetainfo
 from guerillabackup.errors import ConfigError, ElementNotFoundError, IntegrityError, SourceUrlError
-from guerillabackup.original.storage import DefaultFileStorage, DefaultFileSystemSink, EndOfTest
+from guerillabackup.original.storage import (
+    BackupDataElementQueryResult,
+    DefaultFileStorage,
+    DefaultFileSystemSink,
+    EndOfTest,
+)
 
 DATA = b"some data"
 SUM = hashlib.sha512(DATA).digest()
@@ -95,3 +100,8 @@ def test_in_test_mode_a_sink_raises_instead_of_storing(tmp_path):
     with pytest.raises(EndOfTest, match="nothing is stored"):
         store(DefaultFileSystemSink(context))
     assert not [name for _, _, names in os.walk(tmp_path) for name in names]
+
+
+def test_a_query_result_without_its_method_says_so():
+    with pytest.raises(NotImplementedError, match="getNextElement"):
+        BackupDataElementQueryResult().getNextElement()
