@@ -18,11 +18,15 @@ from guerillabackup.element import BackupElementMetainfo, ElementId, SourceUrl
 from guerillabackup.errors import ElementLockedError, ElementNotFoundError, IntegrityError, MetainfoError
 from guerillabackup.osfile import PRIVATE, Ownership, storage_errors
 from guerillabackup.storage.batch import FileBatch, SyncChooser
+from guerillabackup.storage.catalogue import Catalogue
 from guerillabackup.storage.file_element import AttributeSuffixes, FileElement
 from guerillabackup.storage.folder import RootDirectory, SourceFolders
 from guerillabackup.storage.interface import (
+    ALL_ELEMENTS,
     BatchInterface,
+    ElementFacts,
     ElementFilter,
+    ElementSelection,
     Leftover,
     SinkHandleInterface,
     StorageBackupDataElementInterface,
@@ -49,13 +53,19 @@ class DefaultFileStorage(StorageInterface):
     """The storage below `base_directory`, which must exist; `close`, or a with statement, lets go of it.
 
     `unnamed_files` False writes new files under names in `.partial/`, as is done anyway where the file system
-    has no unnamed ones.
+    has no unnamed ones. `catalogue` is the file of an index for listings, made as needed; None: no index.
     """
 
     def __init__(
-        self, base_directory: str, ownership: Ownership = PRIVATE, *, unnamed_files: bool = True
+        self,
+        base_directory: str,
+        ownership: Ownership = PRIVATE,
+        *,
+        unnamed_files: bool = True,
+        catalogue: str | None = None,
     ) -> None:
         self.base_directory = base_directory
+        self._catalogue_path = catalogue
         self._ownership = ownership
         self._root = RootDirectory(base_directory)
         self._suffixes = AttributeSuffixes()
@@ -121,6 +131,12 @@ class DefaultFileStorage(StorageInterface):
                 continue
             yield element
 
+    def list_ids(self, selection: ElementSelection = ALL_ELEMENTS) -> Iterator[str]:
+        return self._catalogue().list_ids(selection)
+
+    def list_facts(self, selection: ElementSelection = ALL_ELEMENTS) -> Iterator[ElementFacts]:
+        return self._catalogue().list_facts(selection)
+
     def complete(
         self, element_id: ElementId, metainfo: BackupElementMetainfo
     ) -> StorageBackupDataElementInterface | None:
@@ -152,6 +168,9 @@ class DefaultFileStorage(StorageInterface):
                     yield Leftover(relative_path(directory, name), what, now - found.st_ctime)
         for name, changed in self._list_partial() if source_url is None else ():
             yield Leftover(relative_path((PARTIAL_DIRECTORY,), name), "not finished", now - changed)
+
+    def _catalogue(self) -> Catalogue:
+        return Catalogue(self.base_directory, self._catalogue_path, lambda: self)
 
     def _open_element(self, element_id: ElementId) -> FileElement:
         return FileElement(self._root, element_id, self._ownership, self._suffixes)

@@ -5,17 +5,26 @@ import pwd
 
 from guerillabackup.errors import ConfigError
 from guerillabackup.osfile import PRIVATE, Ownership, make_directories, storage_errors
+from guerillabackup.storage.catalogue import catalogue_path
 from guerillabackup.storage.default_file import DefaultFileStorage
 
 
 def open_storage(
-    base_directory: str, ownership: Ownership = PRIVATE, *, create: bool = False
+    base_directory: str,
+    ownership: Ownership = PRIVATE,
+    *,
+    create: bool = False,
+    state_directory: str | None = None,
 ) -> DefaultFileStorage:
-    """The storage below a directory, which is made, with its parents, when `create` says so."""
+    """The storage below a directory, which is made, with its parents, when `create` says so.
+
+    Its catalogue is below `state_directory`, where one is named.
+    """
     if create:
         with storage_errors(f"cannot make the storage's directory {base_directory}"):
             make_directories(base_directory, ownership)
-    return DefaultFileStorage(base_directory, ownership)
+    catalogue = None if state_directory is None else catalogue_path(state_directory, base_directory)
+    return DefaultFileStorage(base_directory, ownership, catalogue=catalogue)
 
 
 def make_ownership(
