@@ -28,6 +28,7 @@ from guerillabackup.pipeline.interface import TransformationProcessInterface
 from guerillabackup.pipeline.os_process import OSProcess, OSProcessPipelineElement
 from guerillabackup.pipeline.run import instantiate_pipeline, run_pipeline
 from guerillabackup.pipeline.thread import ThreadPipelineElement
+from guerillabackup.restore.advice import NAME_THE_KEYRING, advise_on_keys, shorten
 from guerillabackup.restore.chain import RestoreChain, find_chain
 from guerillabackup.restore.decode import ElementDecoder
 from guerillabackup.restore.elements import ElementOperations
@@ -52,9 +53,6 @@ from guerillabackup.storage.registry import make_ownership, open_storage
 
 MAX_HELD = 256
 """Elements of a chain whose data is held open from the start, so that nobody deletes them meanwhile."""
-
-MAX_DOUBTS = 20
-"""Files of a source that cannot be read or belong to no element: how many are told of one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +139,8 @@ class RestoreService:
             if not doubts:
                 raise
             kind = IntegrityError if found.unreadable else type(error)
-            raise kind("; ".join([str(error), *_shorten(doubts)])) from error
-        return replace(chain, warnings=(*chain.warnings, *_shorten(doubts)))
+            raise kind("; ".join([str(error), *shorten(doubts)])) from error
+        return replace(chain, warnings=(*chain.warnings, *shorten(doubts)))
 
     def _not_found(self, source_url: SourceUrl) -> ElementNotFoundError:
         names = [
@@ -235,23 +233,10 @@ class RestoreService:
             ) from error
 
     def _advise(self) -> str:
-        """What to do about a key that does not decrypt, by what is in the keyring that was tried."""
-        other = "name the directory of the keyring that has the key with --private-keyring or in "
-        other += "GeneralPrivateKeyringDir"
-        if self._home is None:
-            return other
+        if self._home is None or self._private_keyring is None:
+            return NAME_THE_KEYRING
         total, protected = len(self._home.list_secret_keys()), self._home.count_protected_keys()
-        if total == 0:
-            return f"{self._private_keyring} holds no secret key at all: {other}"
-        if protected == 0:
-            return f"none of its {total} secret keys has a passphrase, it is the wrong keyring: {other}"
-        having = f"{protected} of its {total} secret keys have a passphrase"
-        if self._passphrase_file is None:
-            return f"{having}: name the file with it by --passphrase-file; if it is none of these, {other}"
-        return (
-            f"{having}: either {self._passphrase_file} has not theirs, then give the right one with "
-            f"--passphrase-file, or it is the wrong keyring, then {other}"
-        )
+        return advise_on_keys(self._private_keyring, total, protected, self._passphrase_file)
 
     def _restore_archives(
         self,
@@ -366,13 +351,6 @@ def _make_rules(
 
 def _enterable(directory: str) -> str | None:
     return directory if os.access(directory, os.R_OK | os.X_OK) else None
-
-
-def _shorten(texts: list[str]) -> list[str]:
-    """The first of them, and how many there are besides."""
-    if len(texts) <= MAX_DOUBTS:
-        return texts
-    return [*texts[:MAX_DOUBTS], f"and {len(texts) - MAX_DOUBTS} more of the kind"]
 
 
 def _summarize(verifications: Sequence[Verification]) -> list[str]:

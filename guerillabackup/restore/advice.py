@@ -1,0 +1,34 @@
+"""What to tell people about what stands in the way of a restore. No I/O."""
+
+from collections.abc import Sequence
+
+MAX_DOUBTS = 20
+"""Files of a source that cannot be read or belong to no element: how many are told of one by one."""
+NAME_THE_KEYRING = (
+    "name the directory of the keyring that has the key with --private-keyring or in GeneralPrivateKeyringDir"
+)
+
+
+def advise_on_keys(keyring: str, total: int, protected: int, passphrase_file: str | None) -> str:
+    """What to do when no key of a keyring decrypts: it has so many secret ones, so many with passphrases."""
+    if total == 0:
+        return f"{keyring} holds no secret key at all: {NAME_THE_KEYRING}"
+    if protected == 0:
+        return (
+            f"none of its {total} secret keys has a passphrase, it is the wrong keyring: {NAME_THE_KEYRING}"
+        )
+    having = f"{protected} of its {total} secret keys have a passphrase"
+    if passphrase_file is None:
+        hint = "name the file with it by --passphrase-file; if it is none of these"
+        return f"{having}: {hint}, {NAME_THE_KEYRING}"
+    return (
+        f"{having}: either {passphrase_file} has not theirs, then give the right one with "
+        f"--passphrase-file, or it is the wrong keyring, then {NAME_THE_KEYRING}"
+    )
+
+
+def shorten(texts: Sequence[str]) -> list[str]:
+    """The first of them, and how many there are besides."""
+    if len(texts) <= MAX_DOUBTS:
+        return list(texts)
+    return [*texts[:MAX_DOUBTS], f"and {len(texts) - MAX_DOUBTS} more of the kind"]
