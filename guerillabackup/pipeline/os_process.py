@@ -7,7 +7,6 @@ Touches: os, subprocess, select, signal.
 """
 
 import contextlib
-import enum
 import os
 import select
 import signal
@@ -30,7 +29,7 @@ from guerillabackup.pipeline.interface import (
     TransformationProcessOutputInterface,
 )
 from guerillabackup.pipeline.messages import MessageCollector
-from guerillabackup.pipeline.outcome import ErrorLatch, Judge, ProcessEnd, judge_end
+from guerillabackup.pipeline.outcome import ErrorLatch, Judge, ProcessEnd, ProcessState, judge_end
 
 TERMINATE_GRACE_SECONDS = 1.0
 KILL_DEADLINE_SECONDS = 10.0
@@ -45,16 +44,6 @@ class ProcessIdentity:
     user_id: int
     group_id: int
     group_ids: tuple[int, ...] = ()
-
-
-class State(enum.Enum):
-    """Where a process is; only RUNNING has a child that may still do something."""
-
-    CREATED = enum.auto()
-    RUNNING = enum.auto()
-    ENDED = enum.auto()
-    FAILED = enum.auto()
-    STOPPED = enum.auto()
 
 
 class OSProcessPipelineElement(TransformationPipelineElementInterface):
@@ -113,7 +102,7 @@ class OSProcess(TransformationProcessInterface):
         self._upstream = upstream
         self._pump: PumpedOutput | None = None
         self._output = OutputSlot()
-        self._state = State.CREATED
+        self._state = ProcessState.CREATED
         self._child: subprocess.Popen[bytes] | None = None
         self._group_is_ours = True
         self._child_fd = -1
@@ -150,11 +139,11 @@ class OSProcess(TransformationProcessInterface):
         return self._pump is None or self._pump.is_done
 
     def start(self) -> None:
-        if self._state is not State.CREATED:
+        if self._state is not ProcessState.CREATED:
             return
         try:
             self._spawn(self._connect_input())
-            self._state = State.RUNNING
+            self._state = ProcessState.RUNNING
         except GuerillaBackupError as error:
             self._fail(error)
             self._errors.tell()
@@ -162,12 +151,12 @@ class OSProcess(TransformationProcessInterface):
             self._output.close()
 
     def request_stop(self) -> None:
-        if self._child is not None and self._state is State.RUNNING:
+        if self._child is not None and self._state is ProcessState.RUNNING:
             self._signal_group(signal.SIGTERM)
             self._signal_group(signal.SIGCONT)
 
     def stop(self) -> None:
-        if self._state is State.STOPPED:
+        if self._state is ProcessState.STOPPED:
             return
         if self._child is not None:
             self._end_group()
@@ -176,29 +165,29 @@ class OSProcess(TransformationProcessInterface):
                 self._upstream.close()
         self._output.abandon()
         self._close_descriptors()
-        self._state = State.STOPPED
+        self._state = ProcessState.STOPPED
         self._errors.release()
 
     def is_running(self) -> bool:
-        if self._state is State.RUNNING:
+        if self._state is ProcessState.RUNNING:
             self._look()
-        return self._state is State.RUNNING or self._errors.is_untold
+        return self._state is ProcessState.RUNNING or self._errors.is_untold
 
     def do_process(self) -> int:
-        if self._state is State.CREATED or self._state is State.STOPPED:
+        if self._state is ProcessState.CREATED or self._state is ProcessState.STOPPED:
             raise PipelineError(f"stage {self.name} is not running")
         moved = self._look()
         self._errors.tell()
-        return moved if self._state is State.RUNNING else -1
+        return moved if self._state is ProcessState.RUNNING else -1
 
     def get_blocking_streams(self) -> tuple[list[int], list[int]]:
         readable = [self._message_fd] if self._message_fd >= 0 else []
-        if self._state is not State.RUNNING:
+        if self._state is not ProcessState.RUNNING:
             return readable, []
         return [self._child_fd, *readable], [] if self._pump is None else self._pump.get_write_streams()
 
     def get_counts(self) -> StageCounts:
-        if self._child is not None and self._state is State.RUNNING:
+        if self._child is not None and self._state is ProcessState.RUNNING:
             self._read_counts(self._child.pid)
         return self._counts
 
@@ -260,7 +249,7 @@ class OSProcess(TransformationProcessInterface):
     def _look(self) -> int:
         """Take what the child said and notice its end; how much was moved for it."""
         self._drain()
-        if self._state is not State.RUNNING:
+        if self._state is not ProcessState.RUNNING:
             return 0
         moved = 0
         try:
@@ -293,7 +282,7 @@ class OSProcess(TransformationProcessInterface):
         self._drain()
         self._read_counts(self._child.pid)
         self.exit_status = status
-        self._state = State.ENDED
+        self._state = ProcessState.ENDED
         if status not in self._element.allowed_exit_statuses:
             end = ProcessEnd(self.name, self._element.executable, status, tuple(self.get_messages()))
             error = self._element.judge(end)
@@ -314,7 +303,7 @@ class OSProcess(TransformationProcessInterface):
 
     def _fail(self, error: GuerillaBackupError) -> None:
         self._errors.keep(error)
-        self._state = State.FAILED
+        self._state = ProcessState.FAILED
 
     def _drain(self) -> None:
         """Take what the child says; no more at a time than keeps the others waiting only shortly."""
@@ -343,7 +332,7 @@ class OSProcess(TransformationProcessInterface):
         assert self._child is not None
         # In this order: what has ended by the first of them is seen by the second, and judged.
         was_forced = not self._wait_for_end(0)
-        if self._state is State.RUNNING:
+        if self._state is ProcessState.RUNNING:
             self._look()
         if was_forced:
             self._signal_group(signal.SIGTERM)

@@ -1,5 +1,6 @@
 """How a child process ended, in words and as an error. Touches: signal."""
 
+import enum
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,16 @@ from guerillabackup.errors import (
 from guerillabackup.pipeline.messages import last_words
 
 _SHELL_SIGPIPE_STATUS = 128 + signal.SIGPIPE
+
+
+class ProcessState(enum.Enum):
+    """Where a process is; only in RUNNING is there a child or thread that may still do something."""
+
+    CREATED = enum.auto()
+    RUNNING = enum.auto()
+    ENDED = enum.auto()
+    FAILED = enum.auto()
+    STOPPED = enum.auto()
 
 
 @dataclass(frozen=True, slots=True)

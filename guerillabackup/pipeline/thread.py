@@ -5,7 +5,6 @@ and a broken output in their place and wakes its waits. Touches: os, select, thr
 """
 
 import contextlib
-import enum
 import os
 import select
 import stat
@@ -34,7 +33,7 @@ from guerillabackup.pipeline.interface import (
     TransformationProcessInterface,
     TransformationProcessOutputInterface,
 )
-from guerillabackup.pipeline.outcome import ErrorLatch
+from guerillabackup.pipeline.outcome import ErrorLatch, ProcessState
 
 START_DEADLINE_SECONDS = 1.0
 JOIN_DEADLINE_SECONDS = 10.0
@@ -142,14 +141,6 @@ class ThreadPipelineElement(TransformationPipelineElementInterface):
         )
 
 
-class _State(enum.Enum):
-    CREATED = enum.auto()
-    RUNNING = enum.auto()
-    ENDED = enum.auto()
-    FAILED = enum.auto()
-    STOPPED = enum.auto()
-
-
 class ThreadProcess(TransformationProcessInterface):
     """One run of a function in a thread."""
 
@@ -161,7 +152,7 @@ class ThreadProcess(TransformationProcessInterface):
         self._upstream = upstream
         self._pump: PumpedOutput | None = None
         self._output = OutputSlot()
-        self._state = _State.CREATED
+        self._state = ProcessState.CREATED
         self._thread: threading.Thread | None = None
         self._has_begun = threading.Event()
         self._thread_error: GuerillaBackupError | None = None
@@ -188,13 +179,13 @@ class ThreadProcess(TransformationProcessInterface):
         return self._pump is None or self._pump.is_done
 
     def start(self) -> None:
-        if self._state is not _State.CREATED:
+        if self._state is not ProcessState.CREATED:
             return
         try:
             self._open_streams()
             self._thread = threading.Thread(target=self._run, name=f"stage-{self._name}", daemon=True)
             # Now, not later: an interrupt may come once there is a thread, and `stop` has to wake it then.
-            self._state = _State.RUNNING
+            self._state = ProcessState.RUNNING
             self._thread.start()
         except (OSError, RuntimeError) as error:
             self._thread = None
@@ -204,15 +195,15 @@ class ThreadProcess(TransformationProcessInterface):
             self._output.close()
 
     def request_stop(self) -> None:
-        if self._wake_fd >= 0 and self._state is _State.RUNNING:
+        if self._wake_fd >= 0 and self._state is ProcessState.RUNNING:
             os.eventfd_write(self._wake_fd, 1)
             self._replace_descriptors()
 
     def stop(self) -> None:
-        if self._state is _State.STOPPED:
+        if self._state is ProcessState.STOPPED:
             return
         self._look()
-        was_forced = self._state is _State.RUNNING
+        was_forced = self._state is ProcessState.RUNNING
         self.request_stop()
         has_ended = self._join()
         self._output.abandon()
@@ -221,7 +212,7 @@ class ThreadProcess(TransformationProcessInterface):
         elif self._upstream is not None and has_ended:
             with contextlib.suppress(UnreadInputError):
                 self._upstream.close()
-        self._state = _State.STOPPED
+        self._state = ProcessState.STOPPED
         if not has_ended:
             raise PipelineError(f"stage {self._name} did not end in {JOIN_DEADLINE_SECONDS:g} s")
         self._close_descriptors()
@@ -229,17 +220,17 @@ class ThreadProcess(TransformationProcessInterface):
 
     def is_running(self) -> bool:
         self._look()
-        return self._state is _State.RUNNING or self._errors.is_untold
+        return self._state is ProcessState.RUNNING or self._errors.is_untold
 
     def do_process(self) -> int:
-        if self._state is _State.CREATED or self._state is _State.STOPPED:
+        if self._state is ProcessState.CREATED or self._state is ProcessState.STOPPED:
             raise PipelineError(f"stage {self._name} is not running")
         moved = self._look()
         self._errors.tell()
-        return moved if self._state is _State.RUNNING else -1
+        return moved if self._state is ProcessState.RUNNING else -1
 
     def get_blocking_streams(self) -> tuple[list[int], list[int]]:
-        if self._state is not _State.RUNNING:
+        if self._state is not ProcessState.RUNNING:
             return [], []
         return [self._end_fd], [] if self._pump is None else self._pump.get_write_streams()
 
@@ -311,7 +302,7 @@ class ThreadProcess(TransformationProcessInterface):
             os.close(broken)
 
     def _look(self) -> int:
-        if self._state is not _State.RUNNING:
+        if self._state is not ProcessState.RUNNING:
             return 0
         moved = 0
         try:
@@ -323,7 +314,7 @@ class ThreadProcess(TransformationProcessInterface):
         return moved
 
     def _conclude(self) -> None:
-        self._state = _State.ENDED
+        self._state = ProcessState.ENDED
         if self._thread_error is not None:
             self._fail(self._thread_error)
             self._thread_error = None
@@ -345,7 +336,7 @@ class ThreadProcess(TransformationProcessInterface):
 
     def _fail(self, error: GuerillaBackupError) -> None:
         self._errors.keep(error)
-        self._state = _State.FAILED
+        self._state = ProcessState.FAILED
 
     def _join(self) -> bool:
         """Whether the thread is gone."""
