@@ -9,10 +9,12 @@ from typing import Any
 
 from guerillabackup.cli.unit_hint import what_to_do
 from guerillabackup.config_keys import Key
+from guerillabackup.element import SourceUrl
 from guerillabackup.errors import ConfigError, GuerillaBackupError
 from guerillabackup.generator.selection import describe_foreign
-from guerillabackup.units import command_source, tar_source
+from guerillabackup.units import command_source, logfile_input, tar_source
 from guerillabackup.units.command_environment import find_environment_problems
+from guerillabackup.units.logfile_files import LogDirectory
 from guerillabackup.units.settings import find_unencrypted
 from guerillabackup.units.tar_place import check_place
 
@@ -30,6 +32,7 @@ class SourceKind:
     split: Callable[[object], Sequence[Any]]
     find_problems: Callable[[Any], Sequence[str]]
     find_warnings: Callable[[Any], Sequence[str]]
+    example: str = "{}"
 
 
 def _tar_problems(source: tar_source.TarSource) -> Sequence[str]:
@@ -38,6 +41,17 @@ def _tar_problems(source: tar_source.TarSource) -> Sequence[str]:
         return ()
     try:
         check_place(source)
+    except GuerillaBackupError as error:
+        return (str(error),)
+    return ()
+
+
+def _log_problems(log_input: logfile_input.LogInput) -> Sequence[str]:
+    """Why the directory of log files cannot be used."""
+    try:
+        with LogDirectory(log_input.directory) as directory:
+            directory.list_names()
+            directory.check_removable()
     except GuerillaBackupError as error:
         return (str(error),)
     return ()
@@ -60,6 +74,15 @@ KINDS = (
         find_environment_problems,
         command_source.find_exposed_secrets,
     ),
+    SourceKind(
+        "LogBackupUnitInputList",
+        "Log files of the logfile unit.",
+        logfile_input.check_inputs,
+        lambda value: logfile_input.parse_inputs(value, SourceUrl("/entry")).inputs,
+        _log_problems,
+        lambda log_input: (),
+        "[]",
+    ),
 )
 
 
@@ -74,7 +97,7 @@ def _checker(kind: SourceKind) -> Callable[[Any], Sequence[str]]:
     return check
 
 
-UNIT_KEYS = tuple(Key(kind.key, kind.about, _checker(kind), "{}") for kind in KINDS)
+UNIT_KEYS = tuple(Key(kind.key, kind.about, _checker(kind), kind.example) for kind in KINDS)
 
 
 def find_source_problems(configuration: Mapping[str, Any]) -> list[str]:

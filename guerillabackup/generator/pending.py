@@ -41,11 +41,25 @@ class Presence(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What a crash left to be remembered: the unit's own details, the first element, what became of it."""
+    """What a crash left to be remembered: the unit's own details, the elements, what became of each.
+
+    After one that is damaged none is named: what follows it was not stored. `was_confirmed` says that all of
+    them were stored for certain; without it one that moved on may as well have been cleaned away.
+    """
 
     details: dict[str, Any]
-    element_id: ElementId
-    presence: Presence
+    elements: tuple[tuple[ElementId, Presence], ...]
+    was_confirmed: bool = False
+
+    @property
+    def element_id(self) -> ElementId:
+        """Of the first one."""
+        return self.elements[0][0]
+
+    @property
+    def presence(self) -> Presence:
+        """Of the first one."""
+        return self.elements[0][1]
 
 
 def store_together(
@@ -72,6 +86,11 @@ def store_together(
     return elements
 
 
+def confirm_pending(state: StateDirectory) -> None:
+    """Note that all elements are stored, for those who next give up what the elements were made from."""
+    state.save(PENDING, {**state.load(PENDING), "Stored": True})
+
+
 def recover(state: StateDirectory, storage: StorageInterface) -> Recovered | None:
     """Finish the elements of a run that ended after step 2; None when there was none.
 
@@ -88,11 +107,13 @@ def recover(state: StateDirectory, storage: StorageInterface) -> Recovered | Non
         raise state.damaged(PENDING, str(error)) from error
     if not described:
         raise state.damaged(PENDING, "it names no element")
-    presence = _complete(storage, *described[0])
-    if presence is not Presence.DAMAGED:
-        for companion in described[1:]:
-            _complete(storage, *companion)
-    return Recovered(details, described[0][0], presence)
+    elements = []
+    for element_id, metainfo in described:
+        presence = _complete(storage, element_id, metainfo)
+        elements.append((element_id, presence))
+        if presence is Presence.DAMAGED:
+            break  # nothing may follow it in its chain
+    return Recovered(details, tuple(elements), pending.get("Stored") is True)
 
 
 def forget_pending(state: StateDirectory) -> None:
