@@ -31,6 +31,10 @@ class TransformationPipelineElementInterface(ElementInterface):
     ) -> TransformationProcessInterface:
         return process_for_ours(self.getExecutionInstance(output_for_original(upstream_process_output)))
 
+    def replace_key(self, key: str | Sequence[str]) -> ElementInterface:
+        """The same with another encryption key, by the element's own replaceKey; raises ConfigError."""
+        return _replace_key(self, key)
+
     def getExecutionInstance(self, upstreamProcessOutput: Any) -> Any:
         if type(self).get_execution_instance is TransformationPipelineElementInterface.get_execution_instance:
             raise NotImplementedError(f"{type(self).__name__} has no getExecutionInstance")
@@ -65,6 +69,9 @@ class AdoptedElement(TransformationPipelineElementInterface):
 
     def __init__(self, element: Any) -> None:
         self.theirs = element
+
+    def replace_key(self, key: str | Sequence[str]) -> ElementInterface:
+        return _replace_key(self.theirs, key)
 
     def getExecutionInstance(self, upstreamProcessOutput: Any) -> Any:
         return self.theirs.getExecutionInstance(upstreamProcessOutput)
@@ -117,6 +124,14 @@ def element_for_original(element: Any) -> Any:
     if element is None or hasattr(element, "getExecutionInstance"):
         return element
     return _Element(element)
+
+
+def _replace_key(element: Any, key: str | Sequence[str]) -> ElementInterface:
+    replace = getattr(element, "replaceKey", None)
+    if replace is None:
+        raise ConfigError(f"the key of {type(element).__name__} cannot be replaced by {key!r}")
+    replaced: ElementInterface = element_for_ours(replace(key))
+    return replaced
 
 
 def adapt_elements(configuration: Mapping[str, Any]) -> Mapping[str, Any]:

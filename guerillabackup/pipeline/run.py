@@ -47,7 +47,12 @@ def default_downstream(
         if compression is not None:
             encryption = encryption.without_compression()
     elif encryption is not None and encryption_key:
-        raise ConfigError(f"the key of {type(encryption).__name__} cannot be replaced by {encryption_key!r}")
+        replace_key = getattr(encryption, "replace_key", None)  # an element of a site's own may know how
+        if replace_key is None:
+            raise ConfigError(
+                f"the key of {type(encryption).__name__} cannot be replaced by {encryption_key!r}"
+            )
+        encryption = replace_key(encryption_key)
     if encryption is not None:
         elements.append(encryption)
     return [*elements, DigestPipelineElement()]

@@ -3,6 +3,7 @@
 import pytest
 
 import guerillabackup
+from guerillabackup.errors import ConfigError
 from guerillabackup.original.elements import (
     AdoptedElement,
     GpgEncryptionPipelineElement,
@@ -15,6 +16,7 @@ from guerillabackup.original.elements import (
 )
 from guerillabackup.pipeline import gpg, os_process
 from guerillabackup.pipeline.compression import CompressionPipelineElement
+from guerillabackup.pipeline.run import default_downstream
 
 BZIP2 = ("/bin/bzip2", ["/bin/bzip2", "-c9"])
 
@@ -68,3 +70,23 @@ def test_the_elements_of_a_configuration_take_the_originals_arguments_and_are_ou
     other = encryption.replaceKey("other")
     assert (other.keys, other.argv) == (("other",), ("/usr/bin/gpg", "--encrypt"))
     assert "--throw-keyids" in GpgEncryptionPipelineElement.gpgDefaultCallArguments
+
+
+def test_the_key_of_an_element_of_a_sites_own_is_replaced_by_its_own_method():
+    class Own(TransformationPipelineElementInterface):
+        key = "first"
+
+        def replaceKey(self, newKeyName):
+            self.key = newKeyName
+            return self
+
+        def getExecutionInstance(self, upstreamProcessOutput):
+            return OSProcessPipelineExecutionInstance(*BZIP2, upstreamProcessOutput)
+
+    for element in (Own(), element_for_ours(Foreign())):
+        encryption, _ = default_downstream(None, element, "second", "/keys")
+        assert element_for_original(encryption).key == "second"
+    with pytest.raises(ConfigError, match="the key of Plain cannot be replaced by 'second'"):
+        default_downstream(
+            None, type("Plain", (TransformationPipelineElementInterface,), {})(), "second", "/keys"
+        )
