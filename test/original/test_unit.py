@@ -146,6 +146,31 @@ def test_elements_of_a_configurations_own_class_are_used_by_it(host):
     os.close(descriptor)
 
 
+@pytest.mark.parametrize(
+    "definition", [UNIT, "from guerillabackup.units.tar import TarBackupUnit as backupGeneratorUnitClass\n"]
+)
+def test_an_element_that_derives_from_nothing_is_used_by_units_of_either_kind(host, definition):
+    (host.base / "tree").mkdir()
+    host.write_config(
+        "class Counting:",
+        "    used = 0",
+        "    def getExecutionInstance(self, upstreamProcessOutput):",
+        "        Counting.used += 1",
+        "        return guerillabackup.OSProcessPipelineElement('/bin/gzip', ['/bin/gzip', '-c'])"
+        ".getExecutionInstance(upstreamProcessOutput)",
+        "GeneralDefaultCompressionElement = Counting()",
+    )
+    sources = {"/host/tree": {"Root": f"{host.base}/tree", "FullBackupTiming": [600, 600, None, None]}}
+    host.add_unit("Note", definition, f"Names = ['one']\nTarBackupUnitConfigList = {sources!r}")
+    configuration = load_configuration(str(host.base / "conf"))
+    assert run_once(configuration).errors == ()
+    assert configuration["GeneralDefaultCompressionElement"].used > 0
+    for element in host.elements():
+        descriptor = element.getDataStream()
+        assert os.read(descriptor, 2) == b"\x1f\x8b"
+        os.close(descriptor)
+
+
 def test_what_fails_concerns_the_source_that_was_being_made_and_its_unit(host):
     host.add_unit("Bad", in_invoke(FAILING), "Names = ['one', 'two', 'three']")
     host.add_unit("Good", overlay="Names = ['four']")

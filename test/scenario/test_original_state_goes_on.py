@@ -5,6 +5,7 @@ restored as a whole. The clock is the machine's: to be due again, the times in t
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -101,10 +102,10 @@ class Host:
             (self.tree / f"goes on day {day}").unlink()
             (self.tree / f"folder {day - 1}").rename(self.tree / f"renamed {day - 1}")
 
-    def chain(self) -> list[Element]:
-        """The elements of the source in the order in which they follow each other."""
+    def chain(self, source: str = SOURCE) -> list[Element]:
+        """The elements of a source in the order in which they follow each other."""
         storage = DefaultFileStorage(str(self.base / "data"), {})
-        result = storage.queryBackupDataElements(lambda element: element.getSourceUrl() == SOURCE)
+        result = storage.queryBackupDataElements(lambda element: element.getSourceUrl() == source)
         followers = {
             element.getMetaData().predecessor: element for element in iter(result.getNextElement, None)
         }
@@ -171,3 +172,31 @@ def test_ours_makes_a_full_backup_where_the_original_went_on_meanwhile(host):
     assert "a full backup is made in place of an incremental one" in host.make_backup()
     assert host.types() == ["full", "inc", "full"]
     host.assert_restores()
+
+
+def test_the_chain_of_a_log_file_goes_on_in_both_directions(host):
+    unit, logs = host.config / "units" / "Logs", host.base / "log.d"
+    logs.mkdir()
+    (host.config / "units" / "Logs.config").write_text(
+        "LogBackupUnitInputList = "
+        f"[({str(logs)!r}, '^(syslog)\\\\.(?P<oldserial>[0-9]+)$', '/logs', None, None)]\n"
+    )
+    theirs = host.original.root / UNITS / "LogfileBackupUnit.py"
+    state = host.base / "state" / "generators" / "Logs" / "state.current"
+    for number, is_ours in enumerate((False, True, True, False, True)):
+        unit.unlink(missing_ok=True)
+        if is_ours:
+            unit.symlink_to(theirs)
+        else:
+            # Its code in our generator: in a container its own may not look who has a file open.
+            unit.write_text(theirs.read_text())
+        (logs / "syslog.1").write_text(f"line {number}\n")
+        os.utime(logs / "syslog.1", (1700000000 + number, 1700000000 + number))
+        host.run_ours("generator", "run", "--once", "--unit", "Logs")
+        assert not list(logs.iterdir())
+        time_of_run, uuids = json.loads(state.read_text())
+        assert list(uuids) == ["/logs"]
+        state.write_text(json.dumps([time_of_run - 4000, uuids]))
+    chain = host.chain("/logs")
+    assert [element.getMetaData().timestamp - 1700000000 for element in chain] == [0, 1, 2, 3, 4]
+    host.run_ours("element", "verify", "--all")
