@@ -5,7 +5,9 @@ It joins our pipelines with the adapters of elements and processes. Touches: os.
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
 from guerillabackup.errors import ConfigError, GuerillaBackupError
@@ -20,7 +22,17 @@ from guerillabackup.pipeline import run
 from guerillabackup.pipeline.connection import DescriptorOutput
 from guerillabackup.pipeline.gpg import DEFAULT_HOME
 
-STALL_TIMEOUT = 3600.0
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a pipeline is given up: as PipelineStallTimeout says, or because the generator ends."""
+
+    stall_timeout: float = 3600.0
+    cancelled: Callable[[], bool] = field(default=lambda: False)
+
+
+_limits: ContextVar[Limits] = ContextVar("limits", default=Limits())  # noqa: B039, frozen
+"""Those of the unit that this thread runs: the original's functions have no argument for them."""
 
 
 class TransformationProcessOutputStream(
@@ -113,4 +125,15 @@ def instantiateTransformationPipeline(
 def runTransformationPipeline(pipelineInstances: Sequence[Any]) -> None:
     """Wait for all processes; raises the error that the others follow from, and leaves none running."""
     processes = [process_for_ours(process) for process in pipelineInstances]
-    run.run_pipeline(processes, stall_timeout=STALL_TIMEOUT)
+    limits = _limits.get()
+    run.run_pipeline(processes, stall_timeout=limits.stall_timeout, cancelled=limits.cancelled)
+
+
+@contextlib.contextmanager
+def running_within(limits: Limits) -> Iterator[None]:
+    """What this thread runs until the end of the context is given up by these limits."""
+    token = _limits.set(limits)
+    try:
+        yield
+    finally:
+        _limits.reset(token)

@@ -8,13 +8,14 @@ context and the sink in the original's spelling.
 import logging
 import math
 import os
+import random
 from typing import Any, ClassVar
 
 import guerillabackup
 from guerillabackup.config import execute_definition
 from guerillabackup.config_keys import KEYS
 from guerillabackup.element import BackupElementMetainfo, SourceUrl
-from guerillabackup.errors import ConfigError, GuerillaBackupError
+from guerillabackup.errors import CancelledError, ConfigError, GuerillaBackupError
 from guerillabackup.events import ElementStored, SourceFailed, SourceStarted
 from guerillabackup.generator.interface import (
     SchedulableGeneratorUnitInterface,
@@ -22,15 +23,17 @@ from guerillabackup.generator.interface import (
     UnitContext,
 )
 from guerillabackup.generator.loader import UnitFile, load_unit_class
+from guerillabackup.generator.retry import Retries
 from guerillabackup.generator.selection import describe_foreign
 from guerillabackup.generator.state import StateDirectory
 from guerillabackup.original.elements import ELEMENT_KEYS, element_for_original
 from guerillabackup.original.interfaces import without_abstract_methods
+from guerillabackup.original.pipeline import Limits, running_within
 from guerillabackup.original.stand_in import find_stand_in
 from guerillabackup.original.storage import EndOfTest, Sink, SinkHandle, store_nothing
 from guerillabackup.storage.interface import SinkHandleInterface
 
-RETRY_SECONDS = 3600
+MAX_RETRY_SECONDS = 3600
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +75,9 @@ class AdoptedUnit(SchedulableGeneratorUnitInterface):
         self._state = StateDirectory(context.state_directory)
         self._unit: Any = None
         self._retry_at: float | None = None
+        self._retries = Retries(random.random)
+        stall_timeout = float(context.configuration.get("PipelineStallTimeout") or 3600)
+        self._limits = Limits(stall_timeout, context.cancelled)
         try:
             self._find_unit()
         except BaseException:
@@ -84,8 +90,8 @@ class AdoptedUnit(SchedulableGeneratorUnitInterface):
 
     def get_next_invocation_time(self) -> float:
         if self._retry_at is not None:
-            # Not more than was asked for, when the clock was set back meanwhile.
-            return max(0.0, min(self._retry_at - self._context.clock(), RETRY_SECONDS))
+            # Never more than an hour, also when the clock was set back meanwhile.
+            return max(0.0, min(self._retry_at - self._context.clock(), MAX_RETRY_SECONDS))
         seconds = self._find_unit().getNextInvocationTime()
         if not _is_seconds(seconds):
             raise ConfigError(f"unit {self._unit_name} is due in {seconds!r}, which is no number of seconds")
@@ -95,20 +101,31 @@ class AdoptedUnit(SchedulableGeneratorUnitInterface):
         sink = _UnitSink(self._unit_name, self._context)
         self._retry_at = None
         try:
-            retry = self._find_unit().invokeUnit(sink)
+            with running_within(self._limits):
+                retry = self._find_unit().invokeUnit(sink)
         except EndOfTest:
             self._unit = None
         except BaseException as error:
             self._unit = None
-            if not isinstance(error, Exception) or not sink.fail_open_sources(error, RETRY_SECONDS):
+            if not isinstance(error, Exception) or not sink.has_open_sources:
                 raise
-            self._retry_at = self._context.clock() + RETRY_SECONDS
+            self._fail(error, sink)
         else:
+            self._retries.note_success(self._unit_name)
             if _is_seconds(retry) and retry > 0:
-                self._retry_at = self._context.clock() + min(retry, RETRY_SECONDS)
+                self._retry_at = self._context.clock() + min(retry, MAX_RETRY_SECONDS)
         finally:
             sink.drop_open()
         return sink.outcomes
+
+    def _fail(self, error: Exception, sink: "_UnitSink") -> None:
+        if self._context.cancelled():
+            sink.fail_open_sources(CancelledError(f"cancelled: {error}"), 0)
+            return
+        now = self._context.clock()
+        seconds = self._retries.note_failure(self._unit_name, now)
+        sink.fail_open_sources(error, seconds)
+        self._retry_at = now + seconds
 
     def _find_unit(self) -> Any:
         if self._unit is None:
@@ -139,15 +156,18 @@ class _UnitSink(Sink):
 
         return SinkHandle(handle, finish)
 
-    def fail_open_sources(self, error: Exception, retry_after: int) -> bool:
-        """Note the failure of what was being made; whether there was something."""
-        failed = list(self._open)
-        for url in failed:
+    @property
+    def has_open_sources(self) -> bool:
+        """Whether an element is being made."""
+        return bool(self._open)
+
+    def fail_open_sources(self, error: Exception, retry_after: int) -> None:
+        """Note the failure of what was being made."""
+        for url in self._open:
             reason = error if isinstance(error, GuerillaBackupError) else _describe(error)
             log.error("source %s: no backup: %s", url, reason)
             self._context.listen(SourceFailed(self._unit_name, url, str(reason), retry_after))
             self.outcomes.append(SourceOutcome(url, None, reason, retry_after))
-        return bool(failed)
 
     def drop_open(self) -> None:
         """Nothing stays of what was not closed."""

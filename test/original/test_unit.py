@@ -8,7 +8,7 @@ import pytest
 
 from guerillabackup.config import execute_definition, load_configuration
 from guerillabackup.element import SourceUrl
-from guerillabackup.errors import GuerillaBackupError
+from guerillabackup.errors import CancelledError, GuerillaBackupError
 from guerillabackup.events import ElementStored, SourceFailed, SourceStarted
 from guerillabackup.generator.interface import SchedulableGeneratorUnitInterface, UnitContext
 from guerillabackup.generator.loader import UnitFile
@@ -262,7 +262,19 @@ def test_after_a_failure_it_is_made_anew(make_class, tmp_path):
         "        self.configContext['Names'].append('two')")  # fmt: skip
     unit = make_class(definition)("Note", make_context(tmp_path, now))
     assert [outcome.error is None for outcome in unit.invoke_unit()] == [True, False]
-    assert unit.get_next_invocation_time() == 3600
+    assert 40 < unit.get_next_invocation_time() <= 60
+    now[0] += 61
+    assert unit.get_next_invocation_time() == 0
+    unit.invoke_unit()
+    assert 80 < unit.get_next_invocation_time() <= 120
+    unit.close()
+
+
+def test_its_pipelines_end_when_the_generator_does(make_class, tmp_path):
+    definition = UNIT.replace("'/bin/echo', ['/bin/echo', name]", "'/bin/sleep', ['/bin/sleep', '600']")
+    unit = make_class(definition)("Note", make_context(tmp_path, [0.0], cancelled=lambda: True))
+    [outcome] = unit.invoke_unit()
+    assert isinstance(outcome.error, CancelledError)
     unit.close()
 
 
