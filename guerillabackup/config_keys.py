@@ -12,6 +12,7 @@ from typing import Any, Final
 MAX_SHOWN_VALUE = 80
 """Characters of a wrong value that a message shows."""
 MAX_STALL_TIMEOUT = 30 * 86400
+MAX_WORKERS = 64
 
 
 class NoDefault:
@@ -180,6 +181,16 @@ _KEYS = (
         _flag,
         "False",
         default=False,
+    ),
+    Key(
+        "GeneratorWorkers",
+        "How many units the generator's service runs at once.",
+        expect(
+            f"a number of 1 to {MAX_WORKERS}",
+            lambda value: isinstance(value, int) and _is_number(value, 1, MAX_WORKERS),
+        ),
+        "4",
+        default=4,
     ),
     Key(
         "GeneratorSinkClass",

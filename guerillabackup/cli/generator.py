@@ -1,4 +1,4 @@
-"""The commands that make elements: `generator run`.
+"""The commands that make elements: `generator run`, once or as a service.
 
 Arguments, output and exit status; it joins the generator's service to the terminal.
 """
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from guerillabackup.cli.common import ExitStatus, Invocation, shared
+from guerillabackup.cli.generator_control import list_units, status, trigger
 from guerillabackup.cli.parameters import SOURCE, UNIT
 from guerillabackup.cli.quiet import hold_standing_warnings
 from guerillabackup.element import SourceUrl
@@ -15,7 +16,7 @@ from guerillabackup.errors import ConfigError
 from guerillabackup.events import Event, SourceWarning
 
 if TYPE_CHECKING:
-    from guerillabackup.generator.service import RunOutcome
+    from guerillabackup.generator.outcome import RunOutcome
 
 
 @click.group()
@@ -25,11 +26,17 @@ def generator() -> None:
     \b
     Example:
       guerillabackup generator run --once
+      guerillabackup generator trigger --source /myhost/system/root
     """
 
 
+generator.add_command(list_units)
+generator.add_command(status)
+generator.add_command(trigger)
+
+
 @generator.command()
-@click.option("--once", is_flag=True, required=True, help="Run what is due now, then end.")
+@click.option("--once", is_flag=True, help="Run what is due now, then end; without it: run as a service.")
 @click.option("--unit", "unit_names", metavar="NAME", type=UNIT, multiple=True, help="Only this unit.")
 @click.option(
     "--source",
@@ -54,22 +61,32 @@ def run(
     full: bool,
     quiet: bool,
 ) -> ExitStatus:
-    """Make the elements that are due, of all units or of those named.
+    """Make the elements that are due, of all units or of those named: with --once now, else for good.
 
-    Ends with 0 when all went well, also when nothing was due; with 1 when no unit is activated or none has a
-    source; with 3 when some sources have no new element, while those of the others are stored; with 5 when
-    the reason was a key each time. What failed is tried again by the next run.
+    As a service it runs each unit when it is due, GeneratorWorkers of them at once; it ends in order on
+    SIGTERM, with 0, and reads its configuration anew on SIGHUP. It says to systemd (Type=notify) that it is
+    ready, how it is, and that it is alive (WatchdogSec). The commands `list`, `status` and `trigger` ask it.
+    Only one runs for a state; --once is refused beside it.
+
+    With --once it ends with 0 when all went well, also when nothing was due; with 1 when no unit is activated
+    or none has a source; with 3 when some sources have no new element, while those of the others are stored;
+    with 5 when the reason was a key each time. What failed is tried again by the next run.
 
     A unit whose DefaultUnitRunCondition does not hold is not run, which is said and is no error. One that is
     named, or a source of which is named, runs in any case.
 
-    Something has to start it regularly: cron, for example each hour with `17 * * * * root guerillabackup
+    Something has to start that regularly: cron, for example each hour with `17 * * * * root guerillabackup
     generator run --once --quiet` in a file of /etc/cron.d, or a systemd timer for a service of type oneshot.
     Warnings and errors go to stderr; cron sends them by mail, systemd writes them to the journal. With
     --quiet warnings of settings, as that elements are not signed, come only with others; `config check` has
     them always.
     """
+    if not once:
+        if unit_names or source_urls or full or quiet:
+            raise click.UsageError("--unit, --source, --full and --quiet go with --once")
+        return _serve(invocation)
     from guerillabackup.generator.keys import KeyringAhead
+    from guerillabackup.generator.outcome import describe_source
 
     configuration = invocation.configuration()
     warnings: list[str] = []
@@ -106,18 +123,7 @@ def run(
     for unit in outcome.units:
         for source in unit.sources:
             warnings += [f"source {source.source_url}: {remark}" for remark in source.remarks]
-    records = [
-        {
-            "unit": unit.unit_name,
-            "source": str(source.source_url),
-            "element": None if source.element_id is None else str(source.element_id),
-            "error": None if source.error is None else str(source.error),
-            "retry_after": source.retry_after,
-            "remarks": list(source.remarks),
-        }
-        for unit in outcome.units
-        for source in unit.sources
-    ]
+    records = [describe_source(unit.unit_name, source) for unit in outcome.units for source in unit.sources]
     failed_units = [
         {"unit": unit.unit_name, "error": str(unit.error)} for unit in outcome.units if unit.error is not None
     ]
@@ -138,6 +144,18 @@ def run(
     if not outcome.errors:
         return ExitStatus.OK
     return ExitStatus.KEY_UNUSABLE if outcome.only_keys_failed else ExitStatus.SOME_FAILED
+
+
+def _serve(invocation: Invocation) -> ExitStatus:
+    import logging
+
+    from guerillabackup.generator.service import run_service
+
+    logger = logging.getLogger("guerillabackup")
+    if not invocation.debug:
+        logger.setLevel(logging.INFO)
+    run_service(invocation.config_directory)
+    return ExitStatus.OK
 
 
 def _tell(invocation: Invocation, outcome: "RunOutcome") -> None:

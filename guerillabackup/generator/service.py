@@ -6,26 +6,25 @@ It joins the parts.
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from contextlib import ExitStack, closing, nullcontext
 
-from guerillabackup.config import Configuration
+from guerillabackup.config import Configuration, load_configuration
 from guerillabackup.element import SourceUrl
-from guerillabackup.errors import ConfigError, GuerillaBackupError, KeyUnusableError
-from guerillabackup.events import EventListener, UnitFailed, UnitSkipped, ignore_events
+from guerillabackup.errors import ConfigError, GuerillaBackupError
+from guerillabackup.events import EventListener, ignore_events
+from guerillabackup.generator import forked
 from guerillabackup.generator.clock import read_anchor
-from guerillabackup.generator.conditions import find_obstacle
-from guerillabackup.generator.interface import (
-    STANDING,
-    SchedulableGeneratorUnitInterface,
-    SourceOutcome,
-    SourceRequest,
-    UnitContext,
-)
+from guerillabackup.generator.control_server import ControlServer
+from guerillabackup.generator.control_socket import ServiceSocket
+from guerillabackup.generator.floor import Plant
+from guerillabackup.generator.interface import STANDING
 from guerillabackup.generator.keys import KeyringAhead
 from guerillabackup.generator.loader import UnitFile, list_units
+from guerillabackup.generator.lock import GeneratorLock
+from guerillabackup.generator.loop import GeneratorLoop
+from guerillabackup.generator.outcome import RunOutcome
+from guerillabackup.generator.runner import Surroundings, UnitRunner
 from guerillabackup.generator.selection import (
     LoadedUnit,
     NothingToRunError,
@@ -33,7 +32,8 @@ from guerillabackup.generator.selection import (
     find_foreign_sources,
     make_request,
 )
-from guerillabackup.generator.timing import ClockAnchor
+from guerillabackup.generator.timer import uptime
+from guerillabackup.observe.systemd import ServiceManager
 from guerillabackup.original.elements import adapt_elements
 from guerillabackup.original.storage import DefaultFileSystemSink
 from guerillabackup.original.unit import load_any_unit_class
@@ -42,47 +42,9 @@ from guerillabackup.storage.default_file import DefaultFileStorage
 from guerillabackup.storage.registry import make_ownership, open_storage
 
 REQUIRED = ("GeneralPersistencyBaseDir", "DefaultFileSystemSinkBaseDir")
-
-GetRequest = Callable[[SourceUrl], SourceRequest]
-ForeignSources = Mapping[SourceUrl, str]
+SERVICE_REQUIRED = (*REQUIRED, "GeneralRuntimeDataDir")
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class UnitOutcome:
-    """What a unit's run came to; `error` when the unit as a whole could not be loaded or run.
-
-    `skipped` says why a unit that is due was not run: its condition did not hold.
-    """
-
-    unit_name: str
-    sources: tuple[SourceOutcome, ...] = ()
-    error: GuerillaBackupError | None = None
-    skipped: str | None = None
-
-    @property
-    def errors(self) -> tuple[GuerillaBackupError, ...]:
-        """All errors, the unit's own and its sources'."""
-        own = () if self.error is None else (self.error,)
-        return (*own, *(source.error for source in self.sources if source.error is not None))
-
-
-@dataclass(frozen=True, slots=True)
-class RunOutcome:
-    """What a run of the generator came to."""
-
-    units: tuple[UnitOutcome, ...]
-    warnings: tuple[str, ...]
-
-    @property
-    def errors(self) -> tuple[GuerillaBackupError, ...]:
-        return tuple(error for unit in self.units for error in unit.errors)
-
-    @property
-    def only_keys_failed(self) -> bool:
-        """Whether there were errors, and every one of them a key's."""
-        return bool(self.errors) and all(isinstance(error, KeyUnusableError) for error in self.errors)
 
 
 def run_once(
@@ -113,20 +75,96 @@ def run_once(
         )
     be_a_batch_job()
     with ExitStack() as stack:
+        stack.enter_context(GeneratorLock(configuration["GeneralPersistencyBaseDir"], is_service=False))
         if keys is None:
             keys = stack.enter_context(KeyringAhead(configuration.keys_directory))
         loaded = [_load(configuration, unit) for unit in listing.units]
         foreign = find_foreign_sources(loaded)
         chosen = choose_units(loaded, unit_names, source_urls)
-        get_request = make_request(source_urls, full=full)
-        workshop = (
-            _Workshop(configuration, listen, time.time, read_anchor, keys, stack)
-            if clock is None
-            else _Workshop(configuration, listen, clock, lambda: None, keys, stack)
+        if (signing_key := configuration.get("GeneralSigningKey")) is not None:
+            keys.check_signing_key(signing_key, (clock or time.time)())
+        _warn(configuration)
+        storage, shared_keys = stack.enter_context(_open_storage(configuration)), keys
+        surroundings = Surroundings(
+            configuration.directory,
+            lambda: nullcontext(storage),
+            lambda: nullcontext(shared_keys),
+            listen,
+            clock or time.time,
+            read_anchor if clock is None else lambda: None,
         )
-        is_asked_for = bool(unit_names or source_urls)
-        outcomes = [workshop.run_unit(unit, get_request, foreign[unit.name], is_asked_for) for unit in chosen]
+        get_request = make_request(source_urls, full=full)
+        heeds_condition = not (unit_names or source_urls)
+        outcomes = []
+        for unit in chosen:
+            with closing(UnitRunner(unit, foreign[unit.name], surroundings)) as runner:
+                outcomes.append(runner.look(get_request, is_asked=False, heeds_condition=heeds_condition))
     return RunOutcome(tuple(outcomes), listing.warnings)
+
+
+def run_service(config_directory: str, *, clock: Callable[[], float] = time.time) -> None:
+    """Run units when they are due, until SIGTERM or SIGINT; SIGHUP has the configuration read anew.
+
+    In the main thread. Raises ConfigError and StateBusyError where it cannot begin; what is wrong with one
+    unit is reported, and the others are run.
+    """
+    plant = load_plant(config_directory, clock)
+    with ExitStack() as stack:
+        stack.enter_context(GeneratorLock(plant.state_directory, is_service=True))
+        service_socket = stack.enter_context(closing(ServiceSocket(plant.runtime_directory)))
+        for descriptor in service_socket.descriptors():
+            forked.hold(descriptor)
+        manager = stack.enter_context(closing(ServiceManager(os.environ)))
+
+        def load_again() -> Plant:
+            again = load_plant(config_directory, clock)
+            for before, now in (
+                (plant.state_directory, again.state_directory),
+                (plant.runtime_directory, again.runtime_directory),
+            ):
+                if before != now:
+                    raise ConfigError(f"{now} is to be used in place of {before}, which takes a restart")
+            return again
+
+        GeneratorLoop(plant, load_again, ControlServer(service_socket, uptime), manager, clock).run()
+
+
+def load_plant(config_directory: str, clock: Callable[[], float]) -> Plant:
+    """The configuration and the units as their files say now; raises ConfigError."""
+    configuration = load_configuration(config_directory)
+    configuration.require(*SERVICE_REQUIRED)
+    listing = list_units(configuration.units_directory)
+    for warning in (*listing.warnings, *listing.unused_overlays):
+        log.warning("%s", warning)
+    if not listing.units:
+        log.warning(
+            "no unit is enabled in %s; enable one and send SIGHUP (systemctl reload)",
+            configuration.units_directory,
+        )
+    _warn(configuration)
+    if configuration.get("GeneralDebugTestModeFlag"):
+        log.warning("GeneralDebugTestModeFlag is set: everything is run, nothing is stored")
+    loaded = {unit.name: _load(configuration, unit) for unit in listing.units}
+    for unit in loaded.values():
+        if unit.error is not None:
+            log.error("unit %s is not run: %s", unit.name, unit.error)
+    surroundings = Surroundings(
+        configuration.directory,
+        lambda: _open_storage(configuration),
+        lambda: KeyringAhead(configuration.keys_directory),
+        ignore_events,
+        clock,
+        read_anchor if clock is time.time else lambda: None,
+    )
+    return Plant(
+        loaded,
+        find_foreign_sources(loaded.values()),
+        surroundings,
+        configuration["GeneratorWorkers"],
+        configuration["GeneralPersistencyBaseDir"],
+        configuration["GeneralRuntimeDataDir"],
+        be_a_batch_job,
+    )
 
 
 def _load(configuration: Configuration, unit: UnitFile) -> LoadedUnit:
@@ -140,122 +178,20 @@ def _load(configuration: Configuration, unit: UnitFile) -> LoadedUnit:
     except (Exception, SystemExit) as error:  # a unit's own code may raise anything, and the others go on
         log.debug("unit %s", unit.name, exc_info=True)
         return LoadedUnit(unit.name, error=GuerillaBackupError(f"{type(error).__name__}: {error}"))
-    return LoadedUnit(unit.name, unit_class, own, None if listed is None else tuple(listed))
+    sources = None if listed is None else tuple(listed)
+    return LoadedUnit(unit.name, unit_class, adapt_elements(own), sources)
 
 
-class _Workshop:
-    """What the units of one run share."""
-
-    def __init__(
-        self,
-        configuration: Configuration,
-        listen: EventListener,
-        clock: Callable[[], float],
-        read_anchor: Callable[[], ClockAnchor | None],
-        keys: KeyringAhead,
-        stack: ExitStack,
-    ) -> None:
-        self._configuration = configuration
-        self._listen = listen
-        self._clock = clock
-        self._read_anchor = read_anchor
-        self._keys = keys
-        if self._usable_signing_key(configuration) is None:
-            log.warning(
-                "elements are not signed, because GeneralSigningKey is not set in %s",
-                configuration.path,
-                extra=STANDING,
-            )
-        for warning in configuration.unused_keys():
-            log.warning("%s", warning, extra=STANDING)
-        self._storage = _open_storage(configuration)
-        stack.callback(self._storage.close)
-
-    def run_unit(
-        self, unit: LoadedUnit, get_request: GetRequest, foreign: ForeignSources, is_asked_for: bool
-    ) -> UnitOutcome:
-        """Make one unit and invoke it if it is due and its condition holds, or somebody named it."""
-        name = unit.name
-        if unit.error is not None or unit.unit_class is None:
-            return self._failed(name, unit.error or ConfigError("it was not loaded"))
-        try:
-            context = self._make_context(name, unit.configuration, get_request, foreign)
-            condition = None if is_asked_for else unit.configuration.get("DefaultUnitRunCondition")
-            return self._run_unit(name, unit.unit_class(name, context), condition)
-        except GuerillaBackupError as error:
-            return self._failed(name, error)
-        except (Exception, SystemExit) as error:  # a unit's own code may raise anything, and the others go on
-            log.debug("unit %s", name, exc_info=True)
-            return self._failed(name, GuerillaBackupError(f"{type(error).__name__}: {error}"))
-
-    def _run_unit(
-        self, name: str, instance: SchedulableGeneratorUnitInterface, condition: Any
-    ) -> UnitOutcome:
-        try:
-            if instance.get_next_invocation_time() > 0:
-                return UnitOutcome(name)
-            obstacle = None if condition is None else find_obstacle(condition)
-            if obstacle is not None:
-                return self._skipped(name, obstacle)
-            if self._configuration.get("GeneralSigningKey") is not None:
-                self._keys.prepare_signing()
-            return UnitOutcome(name, tuple(instance.invoke_unit()))
-        finally:
-            instance.close()
-
-    def _skipped(self, unit_name: str, reason: str) -> UnitOutcome:
-        log.info("unit %s is not run now: %s", unit_name, reason)
-        self._listen(UnitSkipped(unit_name, reason))
-        return UnitOutcome(unit_name, skipped=reason)
-
-    def _failed(self, unit_name: str, error: GuerillaBackupError) -> UnitOutcome:
-        log.error("unit %s: %s", unit_name, error)
-        self._listen(UnitFailed(unit_name, str(error)))
-        return UnitOutcome(unit_name, error=error)
-
-    def _make_context(
-        self,
-        unit_name: str,
-        configuration: Mapping[str, Any],
-        get_request: GetRequest,
-        foreign: ForeignSources,
-    ) -> UnitContext:
-        signing_key = self._usable_signing_key(configuration)
-        return UnitContext(
-            unit_name=unit_name,
-            configuration=adapt_elements(configuration),
-            config_directory=self._configuration.directory,
-            state_directory=os.path.join(configuration["GeneralPersistencyBaseDir"], "generators", unit_name),
-            storage=self._storage,
-            clock=self._clock,
-            sign=None if signing_key is None else self._keys.make_signer(signing_key),
-            data_signature=self._make_data_signer(signing_key, configuration),
-            listen=self._listen,
-            test_mode=bool(configuration.get("GeneralDebugTestModeFlag")),
-            read_anchor=self._read_anchor,
-            find_encryption_key=self._find_encryption_key,
-            get_request=get_request,
-            foreign_sources=foreign,
+def _warn(configuration: Configuration) -> None:
+    """Of what is set to no use, and of what is left out."""
+    if configuration.get("GeneralSigningKey") is None:
+        log.warning(
+            "elements are not signed, because GeneralSigningKey is not set in %s",
+            configuration.path,
+            extra=STANDING,
         )
-
-    def _find_encryption_key(self, name: str) -> str:
-        return self._keys.find_encryption_key(name, self._clock())
-
-    def _usable_signing_key(self, configuration: Mapping[str, Any]) -> str | None:
-        """The key that a unit's elements are signed with; raises KeyUnusableError before any work is done."""
-        key: str | None = configuration.get("GeneralSigningKey")
-        if key is not None:
-            self._keys.check_signing_key(key, self._clock())
-        return key
-
-    def _make_data_signer(
-        self, key: str | None, configuration: Mapping[str, Any]
-    ) -> Callable[[int], bytes] | None:
-        if not configuration.get("GeneralSignData"):
-            return None
-        if key is None:
-            raise ConfigError("GeneralSignData is set, but GeneralSigningKey is not")
-        return self._keys.make_data_signer(key)
+    for warning in configuration.unused_keys():
+        log.warning("%s", warning, extra=STANDING)
 
 
 def _open_storage(configuration: Configuration) -> DefaultFileStorage:

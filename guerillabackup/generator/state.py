@@ -14,6 +14,7 @@ from typing import Any
 
 from guerillabackup import osfile
 from guerillabackup.errors import StateError, StorageError, TemporaryError
+from guerillabackup.generator import forked
 from guerillabackup.osfile import PRIVATE, storage_errors
 
 MAX_STATE_SIZE = 64 << 20
@@ -48,6 +49,7 @@ class StateDirectory:
         with storage_errors(f"cannot open the state directory {path}"):
             osfile.make_directories(path, PRIVATE)
             self.descriptor = osfile.open_directory(path)
+        forked.hold(self.descriptor)
         try:
             with storage_errors(f"cannot lock the state directory {path}"):
                 self._lock()
@@ -64,6 +66,7 @@ class StateDirectory:
     def close(self) -> None:
         """Let go of the directory and its lock; may be called twice."""
         if self.descriptor >= 0:
+            forked.release(self.descriptor)
             os.close(self.descriptor)
             self.descriptor = -1
 

@@ -78,6 +78,7 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
             self._refused[url] = ConfigError(describe_foreign(url, owner, unit_name))
         self._stall_timeout = float(context.configuration.get("PipelineStallTimeout") or 3600)
         self._retries = Retries(random.random)
+        self._told: set[str] = set()
         self._state = StateDirectory(context.state_directory)
         try:
             self._memory = _load_memory(self._state)
@@ -112,7 +113,8 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
         ]
         wanted = [source for source in self._sources if self._is_wanted(source.source_url)]
         unencrypted = find_unencrypted(wanted, self._context.configuration)
-        if unencrypted is not None:
+        if unencrypted is not None and unencrypted not in self._told:
+            self._told.add(unencrypted)
             log.warning("unit %s: %s", self._unit_name, unencrypted, extra=STANDING)
         for source in wanted:
             now = self._context.clock()

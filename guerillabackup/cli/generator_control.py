@@ -1,0 +1,242 @@
+"""The commands that ask a running service: `generator list`, `generator status`, `generator trigger`.
+
+Arguments, output and exit status; it joins the control socket to the terminal.
+"""
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from guerillabackup.cli.common import ExitStatus, Invocation, shared
+from guerillabackup.cli.parameters import SOURCE, UNIT
+from guerillabackup.element import SourceUrl
+from guerillabackup.errors import GuerillaBackupError
+from guerillabackup.events import EventListener, SourceWarning
+
+if TYPE_CHECKING:
+    from guerillabackup.generator.control_client import ServiceClient
+
+
+@click.command("list")
+@shared(
+    example="""guerillabackup generator list
+guerillabackup generator list --json"""
+)
+def list_units(invocation: Invocation) -> ExitStatus:
+    """List the units of the service and their sources, when each is due next, and what came of the last time.
+
+    What was before the start of the service is not shown here; `element list` has all that is stored. Ends
+    with 0, and with 1 when no service runs.
+    """
+    from guerillabackup.generator.control_messages import Request
+
+    with _connect(invocation) as client:
+        units = client.ask(Request("list"))["units"]
+    if invocation.as_json:
+        invocation.write_records(units, ())
+        return ExitStatus.OK
+    rows = [row for unit in units for row in _rows_of(unit)]
+    invocation.write_records(rows, ("unit", "state", "next", "source", "last_stored", "error"))
+    return ExitStatus.OK
+
+
+@click.command()
+@shared(
+    example="""guerillabackup generator status
+guerillabackup generator status --json"""
+)
+def status(invocation: Invocation) -> ExitStatus:
+    """Show what the service does: what runs and how far it is, what waits, is hung, or has failed since when.
+
+    A run is hung when it gave no sign of life for PipelineStallTimeout: the others are run beside it. Ends
+    with 0, with 3 when something has failed or is hung, and with 1 when no service runs.
+    """
+    from guerillabackup.generator.control_messages import Request
+
+    with _connect(invocation) as client:
+        answer = client.ask(Request("status"))
+    del answer["ok"]
+    if invocation.as_json:
+        invocation.write_record(answer)
+    else:
+        for line in _describe_status(answer, time.time()):
+            invocation.say(line)
+    return ExitStatus.SOME_FAILED if answer["failed"] or answer["hung"] else ExitStatus.OK
+
+
+@click.command()
+@click.option("--unit", "unit_names", metavar="NAME", type=UNIT, multiple=True, help="This unit; repeatable.")
+@click.option(
+    "--source", "source_urls", metavar="URL", type=SOURCE, multiple=True, help="This source; repeatable."
+)
+@click.option("--full", is_flag=True, help="Make full backups.")
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the end, showing progress.")
+@shared(
+    example="""guerillabackup generator trigger --source /myhost/system/root
+guerillabackup generator trigger --unit TarBackupUnit --full --no-wait"""
+)
+def trigger(
+    invocation: Invocation,
+    unit_names: tuple[str, ...],
+    source_urls: tuple[SourceUrl, ...],
+    full: bool,
+    wait: bool,
+) -> ExitStatus:
+    """Let the service back up a unit, or single sources, now: whatever its timing and run condition say.
+
+    A unit that runs already is run once more when it has ended. Interrupting this command does not end the
+    backup. Ends with 0 when all went well, with 3 when a source has no new element, with 5 when the reason
+    was a key each time, and with 1 when no service runs or it ended before the backup did. With --no-wait:
+    with 0 when the service has taken note.
+    """
+    if not unit_names and not source_urls:
+        raise click.UsageError("say what to back up: --unit NAME or --source URL")
+    from guerillabackup.generator.control_messages import Request
+
+    with _connect(invocation) as client:
+        answer = client.ask(Request("trigger", unit_names, source_urls, full, wait))
+        for problem in answer["problems"]:
+            invocation.warn(problem)
+        for name in answer["busy"]:
+            invocation.say(f"unit {name} runs now: it is run again when it has ended")
+        if not wait:
+            return _end_without_waiting(invocation, answer)
+        outcomes, warnings = _follow(invocation, client, len(answer["runs"]))
+    return _conclude(invocation, outcomes, [*answer["problems"], *warnings], bool(answer["problems"]))
+
+
+def _connect(invocation: Invocation) -> "ServiceClient":
+    from guerillabackup.generator.control_client import ServiceClient
+
+    configuration = invocation.configuration()
+    configuration.require("GeneralRuntimeDataDir")
+    return ServiceClient(configuration["GeneralRuntimeDataDir"])
+
+
+def _end_without_waiting(invocation: Invocation, answer: Mapping[str, Any]) -> ExitStatus:
+    if invocation.as_json:
+        invocation.write_record({"runs": answer["runs"], "problems": answer["problems"]})
+    for run in answer["runs"]:
+        invocation.say(f"unit {run['unit']} will be run; see: guerillabackup generator status")
+    return ExitStatus.SOME_FAILED if answer["problems"] else ExitStatus.OK
+
+
+def _follow(
+    invocation: Invocation, client: "ServiceClient", count: int
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The outcomes of so many runs, and the warnings on the way; events are shown as they come."""
+    outcomes: list[dict[str, Any]] = []
+    warnings: list[str] = []
+    with invocation.progress() as show:
+        for message in client.follow():
+            if "event" in message:
+                _show(message["event"], show, warnings)
+            elif "ended" in message:
+                outcomes.append(message["outcome"])
+            if len(outcomes) == count:
+                break
+    if len(outcomes) < count:
+        raise GuerillaBackupError("the service ended before the backup did; the next one makes what is due")
+    return outcomes, warnings
+
+
+def _show(described: Mapping[str, Any], show: EventListener, warnings: list[str]) -> None:
+    from guerillabackup.events_json import parse_event
+
+    event = parse_event(described)
+    if isinstance(event, SourceWarning):
+        warnings.append(f"source {event.source_url}: {event.message}")
+    if event is not None:
+        show(event)
+
+
+def _conclude(
+    invocation: Invocation, outcomes: list[dict[str, Any]], warnings: list[str], has_problems: bool
+) -> ExitStatus:
+    """Say what came of it, in the form of `run --once`."""
+    sources = [source for outcome in outcomes for source in outcome["sources"]]
+    failed_units = [
+        {"unit": outcome.get("unit"), "error": outcome["error"]} for outcome in outcomes if outcome["error"]
+    ]
+    failed = [*failed_units, *(source for source in sources if source["error"] is not None)]
+    if invocation.as_json:
+        invocation.write_record({"sources": sources, "failed_units": failed_units, "warnings": warnings})
+    for source in sources:
+        if source["element"] is not None:
+            remarks = f" ({', '.join(source['remarks'])})" if source["remarks"] else ""
+            invocation.say(f"stored {source['element']}{remarks}")
+        elif source["error"] is None:
+            invocation.say(f"ran for {source['source']} and stored nothing: this is the test mode")
+    for warning in warnings:
+        invocation.warn(warning)
+    for item in failed:
+        where = f"source {item['source']}" if "source" in item else f"unit {item['unit']}"
+        invocation.warn(f"{where}: no backup: {item['error']}")
+    if not failed and not has_problems:
+        return ExitStatus.OK
+    is_keys = bool(failed) and all(
+        outcome.get("only_keys_failed") for outcome in outcomes if _has_failed(outcome)
+    )
+    return ExitStatus.KEY_UNUSABLE if is_keys and not has_problems else ExitStatus.SOME_FAILED
+
+
+def _has_failed(outcome: Mapping[str, Any]) -> bool:
+    return bool(outcome["error"]) or any(source["error"] is not None for source in outcome["sources"])
+
+
+def _rows_of(unit: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    """A row for each source; the unit's own error in one of its own."""
+    from guerillabackup.cli.format import human_time
+
+    def at(value: float | None) -> str | None:
+        return None if value is None else human_time(value)
+
+    head = {"unit": unit["unit"], "state": unit["state"], "next": at(unit["next"])}
+    note = unit["error"] or unit["skipped"]
+    if note or not unit["sources"]:
+        yield {**head, "source": None, "last_stored": None, "error": note}
+    for source in unit["sources"]:
+        yield {
+            **head,
+            "source": source["source"],
+            "last_stored": at(source["stored_at"]),
+            "error": source["error"],
+        }
+
+
+def _describe_status(answer: Mapping[str, Any], now: float) -> Iterable[str]:
+    from guerillabackup.cli.format import human_span, human_time
+
+    since = human_time(answer["started_at"])
+    ending = ", and is ending" if answer["stopping"] else ""
+    workers, units = answer["workers"], answer["units"]
+    yield f"process {answer['process_id']} since {since}{ending}; {units} units, up to {workers} run at once"
+    for run in answer["running"]:
+        yield _describe_run(run)
+    if answer["queued"]:
+        yield f"waiting for their turn: {', '.join(answer['queued'])}"
+    for problem in answer["failed"]:
+        what = f"unit {problem['unit']}" if problem["source"] is None else f"source {problem['source']}"
+        when = "" if problem["since"] is None else f" since {human_time(problem['since'])}"
+        yield f"{what} has failed{when}: {problem['error']}"
+    if answer["next"] is not None:
+        wait = human_span(max(0.0, answer["next"]["at"] - now))
+        yield f"next: unit {answer['next']['unit']} in {wait}"
+
+
+def _describe_run(run: Mapping[str, Any]) -> str:
+    from guerillabackup.cli.format import human_rate, human_size, human_span
+
+    text = f"unit {run['unit']} is {run['state']} for {human_span(run['seconds'])}"
+    if run["state"] == "hung":
+        text += f", without a sign of life for {human_span(run['quiet_seconds'])}"
+    if run.get("source"):
+        text += f": source {run['source']}"
+    if run.get("bytes") is not None:
+        of = f" of about {human_size(run['expected'])}" if run.get("expected") else ""
+        text += f", {human_size(run['bytes'])}{of}"
+        if run["seconds"] > 0:
+            text += f", {human_rate(run['bytes'] / run['seconds'])}"
+    return text

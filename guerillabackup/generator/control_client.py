@@ -1,0 +1,76 @@
+"""A client of a service's control socket: asks, and follows what comes.
+
+It joins the socket and the messages.
+"""
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from guerillabackup.errors import ConfigError, GuerillaBackupError, RemoteProtocolError, StorageError
+from guerillabackup.generator.control_messages import LineReader, Request, decode
+from guerillabackup.generator.control_socket import connect
+
+MAX_ANSWER = 16 << 20
+ANSWER_SECONDS = 60.0
+
+
+class ServiceClient:
+    """A connection to the service whose socket is in a directory; a context manager that closes it.
+
+    Raises NoServiceError where there is none.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._connection = connect(directory)
+        self._reader = LineReader(MAX_ANSWER)
+        self._lines: list[bytes] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    def ask(self, request: Request) -> dict[str, Any]:
+        """The answer; raises the error that it is: ConfigError for what was asked wrongly."""
+        self._connection.settimeout(ANSWER_SECONDS)
+        try:
+            self._connection.sendall(request.serialize())
+        except TimeoutError as error:
+            raise StorageError(f"the service takes nothing within {ANSWER_SECONDS:.0f} s") from error
+        except OSError:
+            pass  # it may have said why before it closed the connection
+        answer = self._read()
+        if answer is None:
+            raise GuerillaBackupError("the service ended the connection without an answer")
+        if answer.get("ok") is True:
+            return answer
+        problems = [str(problem) for problem in answer.get("problems") or [answer.get("error")]]
+        if answer.get("kind") in ("ConfigError", "NothingToRunError"):
+            raise ConfigError(*problems)
+        raise RemoteProtocolError("; ".join(problems))
+
+    def follow(self) -> Iterator[dict[str, Any]]:
+        """What the service says after its answer, until it has nothing more to say.
+
+        Waits as long as the runs take that were asked for; the end of the service ends it too.
+        """
+        self._connection.settimeout(None)
+        while (message := self._read()) is not None:
+            yield message
+
+    def _read(self) -> dict[str, Any] | None:
+        while not self._lines:
+            try:
+                data = self._connection.recv(1 << 16)
+            except TimeoutError as error:
+                raise StorageError(f"the service does not answer within {ANSWER_SECONDS:.0f} s") from error
+            except ConnectionError:
+                data = b""
+            if not data:
+                return None
+            self._lines = self._reader.feed(data)
+        return decode(self._lines.pop(0))

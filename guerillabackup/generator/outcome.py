@@ -1,0 +1,69 @@
+"""What a run came to, of one unit and of all of them. No I/O."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from guerillabackup.errors import GuerillaBackupError, KeyUnusableError
+from guerillabackup.generator.interface import SourceOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class UnitOutcome:
+    """What a unit's run came to; `error` when the unit as a whole could not be loaded or run.
+
+    `skipped` says why a unit that is due was not run: its condition did not hold. `was_invoked` says whether
+    it got that far; `next_in` in how many seconds the unit wants to be invoked again, as far as it said so.
+    """
+
+    unit_name: str
+    sources: tuple[SourceOutcome, ...] = ()
+    error: GuerillaBackupError | None = None
+    skipped: str | None = None
+    was_invoked: bool = False
+    next_in: float = 0.0
+
+    @property
+    def errors(self) -> tuple[GuerillaBackupError, ...]:
+        """All errors, the unit's own and its sources'."""
+        own = () if self.error is None else (self.error,)
+        return (*own, *(source.error for source in self.sources if source.error is not None))
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """What a run of the generator came to."""
+
+    units: tuple[UnitOutcome, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def errors(self) -> tuple[GuerillaBackupError, ...]:
+        return tuple(error for unit in self.units for error in unit.errors)
+
+    @property
+    def only_keys_failed(self) -> bool:
+        """Whether there were errors, and every one of them a key's."""
+        return bool(self.errors) and all(isinstance(error, KeyUnusableError) for error in self.errors)
+
+
+def describe_source(unit_name: str, source: SourceOutcome) -> dict[str, Any]:
+    """What came of a source, as a JSON object."""
+    return {
+        "unit": unit_name,
+        "source": str(source.source_url),
+        "element": None if source.element_id is None else str(source.element_id),
+        "error": None if source.error is None else str(source.error),
+        "retry_after": source.retry_after,
+        "remarks": list(source.remarks),
+    }
+
+
+def describe_outcome(outcome: UnitOutcome) -> dict[str, Any]:
+    """What came of a unit, as a JSON object."""
+    return {
+        "unit": outcome.unit_name,
+        "error": None if outcome.error is None else str(outcome.error),
+        "skipped": outcome.skipped,
+        "sources": [describe_source(outcome.unit_name, source) for source in outcome.sources],
+        "only_keys_failed": RunOutcome((outcome,), ()).only_keys_failed,
+    }

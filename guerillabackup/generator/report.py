@@ -1,0 +1,162 @@
+"""What a service remembers of its runs, and what it says of itself: to clients, and to systemd. No I/O.
+
+Times in what is said are UTC seconds. What was before the start of the service is not known here: the storage
+knows it.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from guerillabackup.element import SourceUrl
+from guerillabackup.generator.activity import Activity
+from guerillabackup.generator.interface import SourceOutcome
+from guerillabackup.generator.outcome import UnitOutcome
+from guerillabackup.generator.schedule import IN_PROGRESS, UnitState, UnitView
+from guerillabackup.generator.selection import LoadedUnit
+
+MAX_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _LastRun:
+    """`failing_since` is the time from which on the unit as a whole has failed each time."""
+
+    outcome: UnitOutcome
+    at: float
+    failing_since: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _SourceRecord:
+    element: str | None = None
+    stored_at: float | None = None
+    error: str | None = None
+    failing_since: float | None = None
+
+    def advanced(self, outcome: SourceOutcome, now: float) -> "_SourceRecord":
+        element, stored_at = self.element, self.stored_at
+        if outcome.element_id is not None:
+            element, stored_at = str(outcome.element_id), now
+        if outcome.error is None:
+            return _SourceRecord(element, stored_at)
+        since = now if self.failing_since is None else self.failing_since
+        return _SourceRecord(element, stored_at, str(outcome.error), since)
+
+
+class Reporter:
+    """Remembers the last run of each unit and source."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, _LastRun] = {}
+        self._sources: dict[str, dict[SourceUrl, _SourceRecord]] = {}
+
+    def note(self, outcome: UnitOutcome, now: float) -> None:
+        """A unit was looked at; what was not due is no run."""
+        if not outcome.was_invoked and outcome.error is None and outcome.skipped is None:
+            return
+        name = outcome.unit_name
+        before = self._runs.get(name)
+        since = None
+        if outcome.error is not None:
+            since = now if before is None or before.failing_since is None else before.failing_since
+        self._runs[name] = _LastRun(outcome, now, since)
+        records = self._sources.setdefault(name, {})
+        for source in outcome.sources:
+            records[source.source_url] = records.get(source.source_url, _SourceRecord()).advanced(source, now)
+
+    def keep_only(self, units: Mapping[str, LoadedUnit]) -> None:
+        """Forget units and sources that are not configured any more."""
+        for name in [name for name in self._runs if name not in units]:
+            del self._runs[name]
+            self._sources.pop(name, None)
+        for name, records in self._sources.items():
+            known = units[name].sources
+            if known is not None:
+                self._sources[name] = {url: item for url, item in records.items() if url in known}
+
+    def list_units(
+        self, views: Sequence[UnitView], loaded: Mapping[str, LoadedUnit], now: float
+    ) -> list[dict[str, Any]]:
+        """Units, their sources, when each is looked at next, and what came of the last time."""
+        return [self._describe_unit(view, loaded.get(view.name), now) for view in views]
+
+    def describe_status(
+        self, views: Sequence[UnitView], activities: Mapping[str, Activity], now: float
+    ) -> dict[str, Any]:
+        """What runs, what waits for a worker, what is hung and what failed."""
+        running = [view for view in views if view.state in IN_PROGRESS]
+        return {
+            "running": [self._describe_run(view, activities.get(view.name), now) for view in running],
+            "queued": [view.name for view in views if view.state is UnitState.QUEUED],
+            "hung": [view.name for view in views if view.state is UnitState.HUNG],
+            "failed": [problem for view in views for problem in self._problems(view)],
+            "next": self._describe_next(views, now),
+        }
+
+    def summarize(self, views: Sequence[UnitView]) -> str:
+        """One line for systemd: of what lasts, no moment's numbers."""
+        running = [view.name for view in views if view.state is UnitState.RUNNING]
+        hung = [view.name for view in views if view.state is UnitState.HUNG]
+        failed = {problem["unit"] for view in views for problem in self._problems(view)}
+        parts = [f"{len(views)} unit{'' if len(views) == 1 else 's'}"]
+        for label, names in (("running", running), ("hung", hung), ("failed", sorted(failed))):
+            if names:
+                more = "" if len(names) <= MAX_NAMED else f" and {len(names) - MAX_NAMED} more"
+                parts.append(f"{label}: {', '.join(names[:MAX_NAMED])}{more}")
+        return "; ".join(parts)
+
+    def _describe_unit(self, view: UnitView, unit: LoadedUnit | None, now: float) -> dict[str, Any]:
+        last = self._runs.get(view.name)
+        records = self._sources.get(view.name, {})
+        known = None if unit is None else unit.sources
+        urls = sorted(records if known is None else known, key=str)
+        return {
+            "unit": view.name,
+            "state": view.state.value,
+            "next": None if view.next_in is None else now + view.next_in,
+            "last_run": None if last is None else last.at,
+            "error": view.problem or (None if last is None else _own_error(last.outcome)),
+            "skipped": None if last is None else last.outcome.skipped,
+            "asked": view.asked,
+            "sources": [
+                {"source": str(url), **dataclasses.asdict(records.get(url, _SourceRecord()))} for url in urls
+            ],
+        }
+
+    def _describe_run(self, view: UnitView, activity: Activity | None, now: float) -> dict[str, Any]:
+        described = {} if activity is None else activity.describe()
+        return {
+            "unit": view.name,
+            "state": view.state.value,
+            "seconds": round(view.since, 3),
+            "quiet_seconds": round(view.quiet or 0.0, 3),
+            "asked": view.asked,
+            **described,
+        }
+
+    def _problems(self, view: UnitView) -> list[dict[str, Any]]:
+        """The sources of a unit that have failed since they last went well, or the unit itself."""
+        last = self._runs.get(view.name)
+        if view.problem is not None:
+            return [{"unit": view.name, "source": None, "error": view.problem, "since": None}]
+        if last is not None and last.outcome.error is not None:
+            error = str(last.outcome.error)
+            return [{"unit": view.name, "source": None, "error": error, "since": last.failing_since}]
+        return [
+            {"unit": view.name, "source": str(url), "error": record.error, "since": record.failing_since}
+            for url, record in sorted(self._sources.get(view.name, {}).items(), key=lambda item: str(item[0]))
+            if record.error is not None
+        ]
+
+    def _describe_next(self, views: Sequence[UnitView], now: float) -> dict[str, Any] | None:
+        waiting = [view for view in views if view.next_in is not None]
+        if not waiting:
+            return None
+        first = min(waiting, key=lambda view: view.next_in or 0.0)
+        return {"unit": first.name, "at": now + (first.next_in or 0.0)}
+
+
+def _own_error(outcome: UnitOutcome) -> str | None:
+    return None if outcome.error is None else str(outcome.error)

@@ -1,0 +1,246 @@
+"""One unit for as long as the generator lives: made when first needed, asked, and invoked when it is due.
+
+It joins the unit's code with the storage and the keys of each run.
+"""
+
+import logging
+import math
+import os
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from guerillabackup.element import BackupElementMetainfo, SourceUrl
+from guerillabackup.errors import ConfigError, GuerillaBackupError
+from guerillabackup.events import EventListener, UnitFailed, UnitSkipped
+from guerillabackup.generator.conditions import find_obstacle
+from guerillabackup.generator.interface import (
+    MetainfoSigner,
+    SchedulableGeneratorUnitInterface,
+    SourceRequest,
+    UnitContext,
+)
+from guerillabackup.generator.keys import KeyringAhead
+from guerillabackup.generator.outcome import UnitOutcome
+from guerillabackup.generator.run_storage import RunStorage
+from guerillabackup.generator.selection import LoadedUnit
+from guerillabackup.generator.timing import ClockAnchor
+from guerillabackup.storage.interface import StorageInterface
+
+CONDITION_SECONDS = 60.0
+"""Seconds that one unit waits for a condition which is being evaluated for another one."""
+
+GetRequest = Callable[[SourceUrl], SourceRequest]
+ForeignSources = Mapping[SourceUrl, str]
+
+log = logging.getLogger(__name__)
+
+
+class ConditionLocks:
+    """A lock for each condition: units that share one evaluate it one after the other."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()  # guards the dict
+        self._locks: dict[int, tuple[Any, threading.Lock]] = {}
+
+    def get(self, condition: Any) -> threading.Lock:
+        with self._guard:
+            # With the condition itself, so that its number stays its own.
+            return self._locks.setdefault(id(condition), (condition, threading.Lock()))[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all units of a generator share.
+
+    `open_storage` and `open_keys` are called for each run, the latter only when a key is needed, and are left
+    when it has ended. `cancelled` says that the generator is ending.
+    """
+
+    config_directory: str
+    open_storage: Callable[[], AbstractContextManager[StorageInterface]]
+    open_keys: Callable[[], AbstractContextManager[KeyringAhead]]
+    listen: EventListener
+    clock: Callable[[], float]
+    read_anchor: Callable[[], ClockAnchor | None]
+    cancelled: Callable[[], bool] = field(default=lambda: False)
+    condition_locks: ConditionLocks = field(default_factory=ConditionLocks)
+
+
+class UnitRunner:
+    """A unit and what it needs. Used by one thread at a time, not always the same one.
+
+    `predecessor` is the same unit as it was before its files were read anew: it is closed before this one is
+    made, because both want the same state.
+    """
+
+    def __init__(
+        self,
+        unit: LoadedUnit,
+        foreign: ForeignSources,
+        surroundings: Surroundings,
+        predecessor: "UnitRunner | None" = None,
+    ) -> None:
+        self.unit = unit
+        self._foreign = foreign
+        self._around = surroundings
+        if predecessor is not None and not predecessor.is_used:
+            # It has nothing to let go of but what it was itself to succeed.
+            predecessor = predecessor._predecessor
+        self._predecessor: UnitRunner | None = predecessor
+        self.is_used: bool = False
+        """Whether it was run; set by whoever starts the thread for it."""
+        self._instance: SchedulableGeneratorUnitInterface | None = None
+        self._storage = RunStorage()
+        self._get_request: GetRequest = _when_due
+        self._stack = ExitStack()
+        self._keys: KeyringAhead | None = None
+        self._keys_lock = threading.Lock()  # guards the opening: elements are signed by several threads
+
+    @property
+    def has_predecessor(self) -> bool:
+        """Whether there is one to be closed yet."""
+        return self._predecessor is not None
+
+    def look(self, get_request: GetRequest, *, is_asked: bool, heeds_condition: bool) -> UnitOutcome:
+        """Invoke the unit if it is due or `is_asked`; errors are in the outcome.
+
+        What its own code raises is one, but for KeyboardInterrupt.
+        """
+        if self.unit.error is not None:
+            return self._failed(self.unit.error)
+        self._get_request = get_request
+        try:
+            with ExitStack() as stack:
+                self._stack = stack
+                self._storage.current = stack.enter_context(self._around.open_storage())
+                return self._look(is_asked, heeds_condition)
+        except GuerillaBackupError as error:
+            outcome = self._failed(error)
+        except (Exception, SystemExit) as error:  # a unit's own code may raise anything, and the others go on
+            log.debug("unit %s", self.unit.name, exc_info=True)
+            outcome = self._failed(GuerillaBackupError(f"{type(error).__name__}: {error}"))
+        finally:
+            self._get_request = _when_due
+            self._storage.current = self._keys = None
+        # After such an error nobody knows what state it is in.
+        self.close()
+        return outcome
+
+    def close(self) -> None:
+        """Let go of the unit, and of what it was before. May be called twice; never raises."""
+        predecessor, self._predecessor = self._predecessor, None
+        if predecessor is not None:
+            predecessor.close()
+        instance, self._instance = self._instance, None
+        if instance is not None:
+            try:
+                instance.close()
+            except (Exception, SystemExit):  # a unit's own code may raise anything
+                log.warning("unit %s could not be closed", self.unit.name, exc_info=True)
+
+    def _look(self, is_asked: bool, heeds_condition: bool) -> UnitOutcome:
+        name = self.unit.name
+        instance = self._get_instance()
+        if not is_asked and (seconds := _ask_time(instance)) > 0:
+            return UnitOutcome(name, next_in=seconds)
+        condition = self.unit.configuration.get("DefaultUnitRunCondition") if heeds_condition else None
+        obstacle = None if condition is None else self._find_obstacle(condition)
+        if obstacle is not None:
+            log.info("unit %s is not run now: %s", name, obstacle)
+            self._around.listen(UnitSkipped(name, obstacle))
+            return UnitOutcome(name, skipped=obstacle)
+        self._prepare_signing()
+        sources = tuple(instance.invoke_unit())
+        self._get_request = _when_due
+        try:
+            seconds = _ask_time(instance)
+        except (Exception, SystemExit):  # what it made is worth more than what it says of its time
+            log.warning("unit %s does not say when it is due next", name, exc_info=True)
+            seconds = 0.0
+        return UnitOutcome(name, sources, was_invoked=True, next_in=seconds)
+
+    def _get_instance(self) -> SchedulableGeneratorUnitInterface:
+        if self._instance is None:
+            predecessor, self._predecessor = self._predecessor, None
+            if predecessor is not None:
+                predecessor.close()
+            if self.unit.unit_class is None:
+                raise ConfigError("it was not loaded")
+            self._instance = self.unit.unit_class(self.unit.name, self._make_context())
+        return self._instance
+
+    def _find_obstacle(self, condition: Any) -> str | None:
+        lock = self._around.condition_locks.get(condition)
+        if not lock.acquire(timeout=CONDITION_SECONDS):
+            return f"its condition has been evaluated for another unit for {CONDITION_SECONDS:.0f} s"
+        try:
+            return find_obstacle(condition)
+        finally:
+            lock.release()
+
+    def _failed(self, error: GuerillaBackupError) -> UnitOutcome:
+        log.error("unit %s: %s", self.unit.name, error)
+        self._around.listen(UnitFailed(self.unit.name, str(error)))
+        return UnitOutcome(self.unit.name, error=error)
+
+    def _make_context(self) -> UnitContext:
+        around, configuration, name = self._around, self.unit.configuration, self.unit.name
+        signing_key: str | None = configuration.get("GeneralSigningKey")
+        if configuration.get("GeneralSignData") and signing_key is None:
+            raise ConfigError("GeneralSignData is set, but GeneralSigningKey is not")
+        return UnitContext(
+            unit_name=name,
+            configuration=configuration,
+            config_directory=around.config_directory,
+            state_directory=os.path.join(configuration["GeneralPersistencyBaseDir"], "generators", name),
+            storage=self._storage,
+            clock=around.clock,
+            sign=None if signing_key is None else self._make_signer(signing_key),
+            data_signature=self._make_data_signer(signing_key)
+            if configuration.get("GeneralSignData")
+            else None,
+            listen=around.listen,
+            test_mode=bool(configuration.get("GeneralDebugTestModeFlag")),
+            read_anchor=around.read_anchor,
+            find_encryption_key=lambda key: self._get_keys().find_encryption_key(key, around.clock()),
+            get_request=lambda url: self._get_request(url),
+            foreign_sources=self._foreign,
+            cancelled=around.cancelled,
+        )
+
+    def _make_signer(self, key: str) -> MetainfoSigner:
+        def sign(metainfo: BackupElementMetainfo, source_url: SourceUrl) -> BackupElementMetainfo:
+            return self._get_keys().make_signer(key)(metainfo, source_url)
+
+        return sign
+
+    def _make_data_signer(self, key: str | None) -> Callable[[int], bytes]:
+        return lambda descriptor: self._get_keys().make_data_signer(str(key))(descriptor)
+
+    def _prepare_signing(self) -> None:
+        """Raises KeyUnusableError before any work is done."""
+        key = self.unit.configuration.get("GeneralSigningKey")
+        if key is not None:
+            self._get_keys().check_signing_key(key, self._around.clock())
+            self._get_keys().prepare_signing()
+
+    def _get_keys(self) -> KeyringAhead:
+        with self._keys_lock:
+            if self._keys is None:
+                self._keys = self._stack.enter_context(self._around.open_keys())
+            return self._keys
+
+
+def _when_due(url: SourceUrl) -> SourceRequest:
+    return SourceRequest.WHEN_DUE
+
+
+def _ask_time(instance: SchedulableGeneratorUnitInterface) -> float:
+    """When a unit is to be invoked next; raises ConfigError for what is no number of seconds."""
+    seconds: object = instance.get_next_invocation_time()
+    if not isinstance(seconds, int | float) or math.isnan(seconds):
+        raise ConfigError(f"its next invocation is in {seconds!r}, which is no number of seconds")
+    return max(0.0, float(seconds))

@@ -1,0 +1,44 @@
+"""Signals as something to poll for, in place of interrupting whatever goes on. Touches: os, signal."""
+
+import contextlib
+import os
+import signal
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+STOP = frozenset((signal.SIGTERM, signal.SIGINT))
+RELOAD = frozenset((signal.SIGHUP,))
+
+
+class SignalPipe:
+    """A context in which SIGTERM, SIGINT and SIGHUP are read from `descriptor`; the main thread's alone."""
+
+    def __init__(self) -> None:
+        self.descriptor, self._write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._before: dict[signal.Signals, Any] = {}
+        self._wakeup_before = -1
+
+    def __enter__(self) -> Self:
+        self._wakeup_before = signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
+        for number in STOP | RELOAD:
+            self._before[number] = signal.signal(number, _note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        signal.set_wakeup_fd(self._wakeup_before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        os.close(self.descriptor)
+        os.close(self._write_end)
+
+    def take(self) -> frozenset[int]:
+        """The signals that came since the last time. Never blocks."""
+        with contextlib.suppress(BlockingIOError):
+            return frozenset(os.read(self.descriptor, 4096))
+        return frozenset()
+
+
+def _note(number: int, frame: FrameType | None) -> None:
+    """The number is in the pipe already; without a handler of Python's none would get there."""

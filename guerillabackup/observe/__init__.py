@@ -1,0 +1,1 @@
+"""Tells others how the services do."""

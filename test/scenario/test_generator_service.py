@@ -1,0 +1,340 @@
+"""Goal: the generator runs as a service for good: signals, systemd, its clients, and units that misbehave."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+from service_host import ServiceHost, read_switches
+
+from guerillabackup.generator.control_client import ServiceClient
+from guerillabackup.generator.control_messages import Request
+
+ONE = {"/host/a": {}}
+
+
+@pytest.fixture
+def host(short_directory):
+    made = ServiceHost(short_directory)
+    yield made
+    made.close()
+
+
+def slow_source(host, name="slow"):
+    """A source whose backup says `begun` and waits until it may go on."""
+    begun, go_on = host.base / f"{name}-begun", host.base / f"{name}-go"
+    script = f"cat {host.tree}/file; touch {begun}; while [ ! -e {go_on} ]; do sleep 0.05; done"
+    return {"FullOverrideCommand": ["/bin/sh", "-c", script]}, begun, go_on
+
+
+def test_what_is_due_is_stored_and_the_service_says_that_it_is_ready_and_how_it_is(host):
+    host.add_tar("Tar", ONE)
+    host.start()
+    host.wait_for(host.stored)
+    host.hear("STATUS=1 unit")
+    assert host.end() == 0
+    assert "STOPPING=1" in host.drain()
+    assert host.stored() == ["/host/a"]
+
+
+def test_sigterm_in_the_middle_of_a_backup_leaves_nothing_and_the_next_start_makes_it(host):
+    source, begun, go_on = slow_source(host)
+    host.add_tar("Tar", {"/host/a": source, "/host/b": {}})
+    host.start()
+    host.wait_for(begun.exists)
+    assert host.end() == 0
+    assert host.files() == []
+    assert "given up" in host.log()
+    begun.unlink()
+    go_on.touch()
+    host.start()
+    host.wait_for(lambda: len(host.stored()) == 2)
+    assert host.end() == 0
+    assert host.stored() == ["/host/a", "/host/b"]
+
+
+def test_sighup_takes_a_new_unit_and_drops_one_and_leaves_the_old_ones_running(host):
+    source, begun, go_on = slow_source(host)
+    host.add_tar("Slow", {"/host/slow": source})
+    host.add_tar("Gone", {"/host/gone": {}})
+    host.start()
+    host.wait_for(begun.exists)
+    host.wait_for(lambda: "/host/gone" in host.stored())
+    for suffix in ("", ".config"):
+        (host.conf / "units" / f"Gone{suffix}").unlink()
+    host.add_tar("New", {"/host/new": {}})
+    host.send(signal.SIGHUP)
+    heard = host.hear("RELOADING=1", "READY=1")
+    assert heard.index("RELOADING=1") < heard.index("READY=1")
+    host.wait_for(lambda: "/host/new" in host.stored())
+    assert [unit["unit"] for unit in host.ask("list")["units"]] == ["New", "Slow"]
+    go_on.touch()
+    host.wait_for(lambda: "/host/slow" in host.stored())
+    assert host.end() == 0
+
+
+def test_a_wrong_configuration_is_reported_and_the_old_one_stays(host):
+    host.add_tar("Tar", ONE)
+    host.start()
+    host.wait_for(host.stored)
+    host.write_config("GeneratorWorkers = 'many'")
+    host.send(signal.SIGHUP)
+    host.hear("READY=1")
+    assert "GeneratorWorkers is 'many'" in host.log()
+    assert host.ask("trigger", "Tar", wait=True)["messages"][-1]["outcome"]["error"] is None
+    assert host.end() == 0
+
+
+def test_a_unit_whose_file_is_wrong_is_reported_and_run_when_it_is_mended(host):
+    host.add_tar("Good", ONE)
+    (host.conf / "units" / "Bad").write_text("class = 1\n")
+    host.start()
+    host.wait_for(host.stored)
+    assert "unit Bad is not run" in host.log()
+    (problem,) = host.ask("status")["failed"]
+    assert "syntax error" in problem["error"]
+    host.add_tar("Bad", {"/host/bad": {}})
+    host.send(signal.SIGHUP)
+    host.wait_for(lambda: "/host/bad" in host.stored())
+    assert host.ask("status")["failed"] == []
+
+
+def test_the_watchdog_hears_of_the_service_while_a_unit_is_hung(host):
+    host.write_config("PipelineStallTimeout = 1")
+    host.add_unit("Hung", "threading.Event().wait()")
+    host.start(WATCHDOG_USEC="100000")
+    host.wait_for(lambda: host.ask("status")["hung"] == ["Hung"])
+    host.drain()
+    for _ in range(5):
+        host.hear("WATCHDOG=1")
+    assert "unit Hung: its run is hung" in host.log()
+
+
+def test_a_hung_unit_does_not_keep_the_service_from_ending_with_0(host, monkeypatch):
+    host.write_config("PipelineStallTimeout = 1")
+    host.add_unit("Hung", "threading.Event().wait()")
+    host.start()
+    host.wait_for(lambda: host.ask("status")["hung"])
+    assert host.end() == 0
+    assert "unit Hung: does not end" in host.log()
+
+
+def test_an_idle_service_does_not_wake_up(host):
+    host.add_tar("Tar", ONE)
+    host.start()
+    host.wait_for(host.stored)
+    host.hear("STATUS=1 unit")
+    host.wait_for(lambda: len(os.listdir(f"/proc/{host.process.pid}/task")) == 1)
+    before = read_switches(host.process.pid)
+    time.sleep(3)
+    assert read_switches(host.process.pid) == before
+
+
+def test_fifty_units_at_once_are_stored_beside_one_that_hangs_one_that_forks_and_one_that_fails(host):
+    host.write_config("PipelineStallTimeout = 1", "GeneratorWorkers = 3")
+    host.add_unit("AHung", "threading.Event().wait()")
+    host.add_unit("BSpinning", "exec('while True: pass')")
+    host.add_unit("CForking", "return [] if os.fork() == 0 else sys.exit(7)")
+    host.add_unit("DDaemon", "(os.fork() or (os.setsid(), time.sleep(5), os._exit(0)))")
+    host.add_unit("ERaising", "raise RuntimeError('of its own')")
+    names = [f"U{number:02}" for number in range(50)]
+    for name in names:
+        host.add_tar(name, {f"/host/{name}": {}})
+    host.start()
+    host.wait_for(lambda: len(host.stored()) == 50)
+    assert host.stored() == [f"/host/{name}" for name in names]
+    status = host.ask("status")
+    assert set(status["hung"]) == {"AHung", "BSpinning"}
+    assert {problem["unit"] for problem in status["failed"]} == {"CForking", "ERaising"}
+    host.process.kill()
+    host.process.wait()
+    # What was forked holds neither the lock nor the socket.
+    for name in ("AHung", "BSpinning", "CForking"):
+        (host.conf / "units" / name).unlink()
+    host.start()
+    assert host.end() == 0
+
+
+FILLED = """
+import os, subprocess, sys
+data = sys.argv[1]
+os.makedirs(data, exist_ok=True)
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8M", "tmpfs", data], check=True)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
+def test_a_unit_that_fills_the_disk_fails_alone_in_the_end(host):
+    host.add_tar("AFilling", {"/host/filling": {"FullOverrideCommand": ["head", "-c", "64M", "/dev/zero"]}})
+    names = [f"U{number:02}" for number in range(10)]
+    for name in names:
+        host.add_tar(name, {f"/host/{name}": {}})
+    program = host.base / "filled.py"
+    program.write_text(FILLED)
+    namespace = ("unshare", "-m") if os.geteuid() == 0 else ("unshare", "-rm")
+    host.start(prefix=(*namespace, "python3", str(program), str(host.data)), GENERATOR_RETRY="0.5")
+    inside = host.base.joinpath(f"/proc/{host.process.pid}/root{host.data}")
+    host.wait_for(lambda: len(host.stored(inside)) == 10)
+    assert host.stored(inside) == [f"/host/{name}" for name in names]
+    host.wait_for(lambda: "No space left" in host.log())
+    assert host.end() == 0
+
+
+def test_a_dead_services_socket_is_replaced_and_a_living_ones_is_not(host):
+    host.add_tar("Tar", ONE)
+    host.start()
+    other = host.run("generator", "run")
+    assert other.returncode == 1
+    assert "another generator works with the state" in other.stderr
+    host.process.kill()
+    host.process.wait()
+    assert (host.runtime / "generator.socket").is_socket()
+    assert (host.runtime / "generator.socket").stat().st_mode & 0o777 == 0o600
+    host.start()
+    assert host.ask("status")["units"] == 1
+    assert host.end() == 0
+    assert list(host.runtime.iterdir()) == []
+
+
+def test_a_single_run_beside_the_service_is_refused_and_says_what_to_type(host):
+    host.add_tar("Tar", ONE)
+    host.start()
+    once = host.run("generator", "run", "--once")
+    assert once.returncode == 1
+    assert "guerillabackup generator trigger" in once.stderr
+    assert host.end() == 0
+    assert host.run("generator", "run", "--once").returncode == 0
+
+
+def test_a_source_is_triggered_and_its_progress_followed_to_the_end(host):
+    source, begun, go_on = slow_source(host)
+    host.add_tar("Tar", {"/host/a": {}, "/host/b": {}})
+    host.add_tar("Slow", {"/host/slow": source})
+    go_on.touch()
+    host.start()
+    host.wait_for(lambda: len(host.stored()) == 3)
+    done = host.run("generator", "trigger", "--source", "/host/a", "--full")
+    assert (done.returncode, done.stdout.count("stored /host/")) == (0, 1)
+    go_on.unlink()
+    begun.unlink()
+    with ServiceClient(str(host.runtime)) as client:
+        client.ask(Request("trigger", ("Slow",), wait=True))
+        messages = client.follow()
+        seen = [next(messages) for _ in range(4)]
+        assert "started" in seen[0]
+        assert {"SourceStarted", "PipelineProgress"} <= {item["event"]["kind"] for item in seen[1:]}
+        (run,) = host.ask("status")["running"]
+        assert (run["unit"], run["source"], run["state"]) == ("Slow", "/host/slow", "running")
+        again = host.run("generator", "trigger", "--unit", "Slow", "--no-wait")
+        assert again.returncode == 0
+        assert "unit Slow runs now: it is run again" in again.stdout
+        go_on.touch()
+        assert list(messages)[-1]["outcome"]["sources"][0]["error"] is None
+    host.wait_for(lambda: host.stored().count("/host/slow") == 3)
+
+
+def test_the_commands_end_with_the_statuses_they_promise(host):
+    nobody = host.run("generator", "status")
+    assert nobody.returncode == 1
+    assert "generator run" in nobody.stderr
+    host.add_tar("Tar", {"/host/a": {}, "/host/bad": {"Root": "/no/root"}})
+    host.start()
+    host.wait_for(lambda: host.ask("status")["failed"])
+    assert host.run("generator", "trigger", "--source", "/host/a").returncode == 0
+    failed = host.run("generator", "trigger", "--unit", "Tar", "--json")
+    assert failed.returncode == 3
+    assert [bool(source["error"]) for source in json.loads(failed.stdout)["sources"]] == [False, True]
+    assert host.run("generator", "trigger", "--source", "/host/none").returncode == 1
+    assert host.run("generator", "trigger").returncode == 2
+    assert host.run("generator", "run", "--full").returncode == 2
+    assert host.run("generator", "list").returncode == 0
+    status = host.run("generator", "status", "--json")
+    assert status.returncode == 3
+    assert json.loads(status.stdout)["failed"][0]["source"] == "/host/bad"
+
+
+def test_a_client_that_waits_is_told_when_the_service_ends(host):
+    source, begun, _ = slow_source(host)
+    host.add_tar("Tar", {"/host/a": source})
+    host.start()
+    host.wait_for(begun.exists)
+    messages = []
+    with ServiceClient(str(host.runtime)) as client:
+        client.ask(Request("trigger", ("Tar",), wait=True))
+        follower = threading.Thread(target=lambda: messages.extend(client.follow()))
+        follower.start()
+        assert host.end() == 0
+        follower.join()
+    assert messages[-1]["outcome"]["error"] == "the generator is ending"
+
+
+def test_hostile_clients_keep_nobody_from_anything(host):
+    host.add_tar("Tar", ONE)
+    host.start(WATCHDOG_USEC="200000")
+    host.wait_for(host.stored)
+    path = str(host.runtime / "generator.socket")
+    clients = []
+    for number in range(100):
+        client = socket.socket(socket.AF_UNIX)
+        clients.append(client)
+        client.connect(path)
+        if number % 3 == 0:
+            client.send(b"x" * 1000)
+        elif number % 3 == 1:
+            client.send(b'{"command": "list"}\n' * 50)  # and reads nothing
+    host.hear("WATCHDOG=1")
+    for client in clients:
+        client.close()
+    assert host.ask("trigger", "Tar", wait=True)["messages"][-1]["outcome"]["error"] is None
+    assert host.end() == 0
+
+
+def test_in_the_test_mode_everything_is_run_and_nothing_is_stored(host):
+    host.write_config("GeneralDebugTestModeFlag = True")
+    host.add_tar("Tar", ONE)
+    host.start()
+    done = host.run("generator", "trigger", "--unit", "Tar")
+    assert (done.returncode, host.stored()) == (0, [])
+    assert "test mode" in done.stdout
+    assert host.end() == 0
+
+
+def test_a_condition_that_does_not_hold_keeps_a_unit_waiting_and_a_trigger_overrides_it(host):
+    flag = host.base / "flag"
+    condition = f"""
+import os
+class Flag:
+    def evaluate(self): return os.path.exists({str(flag)!r})
+DefaultUnitRunCondition = Flag()
+"""
+    host.write_config(condition)
+    host.add_tar("Tar", {"/host/a": {"FullBackupTiming": [1, 10**8, None, 0]}})
+    host.start(GENERATOR_RETRY="0.2")
+    host.wait_for(lambda: host.ask("list")["units"][0]["skipped"])
+    assert host.stored() == []
+    host.ask("trigger", "Tar", wait=True)
+    assert host.stored() == ["/host/a"]
+    flag.touch()
+    host.wait_for(lambda: len(host.stored()) == 2)
+
+
+def test_keys_are_looked_up_for_each_run_and_no_agent_stays(host):
+    keys = host.conf / "keys"
+    keys.mkdir(mode=0o700)
+    host.write_config("GeneralSigningKey = 'signing'")
+    host.add_tar("Tar", ONE)
+    host.start(GENERATOR_RETRY="600")
+    host.wait_for(lambda: host.ask("status")["failed"])
+    created = host.run("key", "create", "signing", "--purpose", "sign")
+    assert created.returncode == 0, created.stderr
+    ended = host.ask("trigger", "Tar", wait=True)["messages"][-1]
+    assert ended["outcome"]["error"] is None
+    assert host.stored() == ["/host/a"]
+    children = subprocess.run(
+        ["ps", "--ppid", str(host.process.pid), "-o", "comm="], capture_output=True, text=True, check=False
+    )
+    assert children.stdout == ""
