@@ -104,7 +104,9 @@ class AdoptedUnit(SchedulableGeneratorUnitInterface):
             with running_within(self._limits):
                 retry = self._find_unit().invokeUnit(sink)
         except EndOfTest:
+            # It does not know that it was run, and would be due at once.
             self._unit = None
+            self._retry_at = self._context.clock() + MAX_RETRY_SECONDS
         except BaseException as error:
             self._unit = None
             if not isinstance(error, Exception) or not sink.has_open_sources:
@@ -164,6 +166,10 @@ class _UnitSink(Sink):
     def fail_open_sources(self, error: Exception, retry_after: int) -> None:
         """Note the failure of what was being made."""
         for url in self._open:
+            if isinstance(error, CancelledError):
+                log.warning("source %s: given up, to be made after the next start: %s", url, error)
+                self.outcomes.append(SourceOutcome(url, None, error))
+                continue
             reason = error if isinstance(error, GuerillaBackupError) else _describe(error)
             log.error("source %s: no backup: %s", url, reason)
             self._context.listen(SourceFailed(self._unit_name, url, str(reason), retry_after))

@@ -293,6 +293,13 @@ def test_a_time_that_is_no_number_is_refused(make_class, tmp_path):
     unit.close()
 
 
+def test_in_test_mode_it_is_due_again_in_an_hour(make_class, tmp_path):
+    unit = make_class()("Note", make_context(tmp_path, [0.0], test_mode=True))
+    assert [outcome.error for outcome in unit.invoke_unit()] == [None]
+    assert unit.get_next_invocation_time() == 3600
+    unit.close()
+
+
 def test_what_is_stored_is_signed_as_all_elements_are(make_class, tmp_path):
     context = make_context(
         tmp_path,
