@@ -1,17 +1,16 @@
 """The commands `element list|show|verify|cat|delete`: arguments, output, exit status.
 
-Touches: fcntl, os, stdout.
+Touches: stdout.
 """
 
-import fcntl
 import itertools
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import click
 
+from guerillabackup.cli.binary_output import binary_stdout
 from guerillabackup.cli.common import ExitStatus, Invocation, shared
 from guerillabackup.cli.format import count_elements, human_size, human_time
 from guerillabackup.cli.parameters import (
@@ -25,7 +24,7 @@ from guerillabackup.cli.parameters import (
 )
 from guerillabackup.cli.passphrase import passphrase_source
 from guerillabackup.element import MEMBERS_SUFFIX, ElementId
-from guerillabackup.errors import BrokenOutputError, ConfigError, ElementNotFoundError, StorageError
+from guerillabackup.errors import BrokenOutputError, ConfigError, ElementNotFoundError
 from guerillabackup.restore.chain import Severity
 from guerillabackup.restore.elements import DeletionPlan, dependents_text
 from guerillabackup.restore.service import RestoreService
@@ -179,12 +178,8 @@ def cat(
         private_keyring=private_keyring,
         passphrase_file=passphrase_file,
     ) as service:
-        if fcntl.fcntl(sys.stdout.fileno(), fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
-            # It was closed when the program started: main.py put something else in its place.
-            raise StorageError("cannot write the data: standard output is closed")
-        sys.stdout.flush()
         try:
-            service.write_content(str(element_id), sys.stdout.fileno(), raw=is_raw)
+            service.write_content(str(element_id), binary_stdout(), raw=is_raw)
         except BrokenOutputError as error:
             raise BrokenPipeError from error  # whoever reads us has enough
 

@@ -17,6 +17,12 @@ from guerillabackup.cli.parameters import (
 )
 from guerillabackup.cli.passphrase import passphrase_source
 from guerillabackup.cli.paths import DIRECTORY
+from guerillabackup.cli.restore_stream import (
+    is_stream,
+    list_stream,
+    restore_into_program,
+    restore_to_stdout,
+)
 from guerillabackup.element import ElementId, SourceUrl
 from guerillabackup.errors import ConfigError
 from guerillabackup.restore.chain import RestoreChain
@@ -30,6 +36,8 @@ EXAMPLE = """
 guerillabackup restore /myhost/system/root --to /tmp/restored
 guerillabackup restore /myhost/system/root --to /tmp/etc --include etc --at '2026-11-20 14:00'
 guerillabackup restore /myhost/system/root --list
+guerillabackup restore /myhost/postgresql/shop --run
+guerillabackup restore /myhost/postgresql/all --into-command -- psql --dbname=postgres
 """
 
 
@@ -58,7 +66,26 @@ guerillabackup restore /myhost/system/root --list
     help="Only members of that path, and what is below, named as by --list; * ? [a-z] stay within a "
     "directory, ** does not; \\ before one of * ? [ \\ takes its meaning. Repeatable.",
 )
+@click.option(
+    "--to-stdout",
+    "is_to_stdout",
+    is_flag=True,
+    help="Write what is no archive, such as a dump, to standard output.",
+)
+@click.option(
+    "--run",
+    "is_run",
+    is_flag=True,
+    help="Send it into the RestoreCommand that the configuration of this host has for SOURCE.",
+)
+@click.option(
+    "--into-command",
+    "is_into_command",
+    is_flag=True,
+    help="Send it into the program that is named, with its arguments, after --.",
+)
 @click.option("--list", "is_list", is_flag=True, help="Show the chain and the members instead of restoring.")
+@click.argument("argv", metavar="[-- PROGRAM ARGUMENT...]", type=click.UNPROCESSED, nargs=-1)
 @click.option("--element", "element_id", metavar="ID", type=ELEMENT, help="The state after this element.")
 @click.option(
     "--into-existing", is_flag=True, help="Merge into a directory that is not empty; files are replaced."
@@ -77,7 +104,11 @@ def restore(
     target: str | None,
     at: float | None,
     includes: tuple[str, ...],
+    is_to_stdout: bool,
+    is_run: bool,
+    is_into_command: bool,
     is_list: bool,
+    argv: tuple[str, ...],
     element_id: ElementId | None,
     into_existing: bool,
     accept_unverified: bool,
@@ -87,16 +118,19 @@ def restore(
 ) -> ExitStatus | None:
     """Restore SOURCE into a directory, or list what is in it.
 
-    Everything that is needed is verified before anything is written. Without --at or --element the last
-    state is restored. What --list prints as a member's name is what --include takes, between '…'.
+    A source that is no archive, such as a dump, goes into a file below that directory, to standard output, or
+    into a program. Everything that is needed is verified before anything is written or started. Without --at
+    or --element the last state is restored. What --list prints as a member's name is what --include takes,
+    between '…'.
 
     Ends with 1 when something could not be restored or a pattern matches nothing, with 4 when an element is
     not what it claims to be, with 5 when the key to decrypt it is missing.
     """
-    if target == "":
-        raise click.UsageError("--to needs the name of a directory, '' is none")
-    if is_list == (target is not None):
-        raise click.UsageError("one of --to and --list is needed, and not both")
+    _check_ways(target, is_list, is_to_stdout, is_run, is_into_command, argv)
+    if target is None and not is_list and (includes or into_existing):
+        raise click.UsageError("--include and --into-existing are for archives that go into a directory")
+    if is_to_stdout and invocation.as_json:
+        raise click.UsageError("what is restored is no JSON document: leave --json out")
     if at is not None and element_id is not None:
         raise click.UsageError("--at and --element exclude each other")
     if element_id is not None and element_id.source_url != source_url:
@@ -118,9 +152,38 @@ def restore(
         ) as service,
     ):
         if target is None:
-            return _list(invocation, service, service.find_chain(source_url, at, element_id), includes)
+            chain = service.find_chain(source_url, at, element_id)
+            if is_to_stdout:
+                return restore_to_stdout(invocation, service, chain)
+            if is_run or is_into_command:
+                program = argv if is_into_command else None
+                return restore_into_program(invocation, service, chain, configuration, program)
+            if is_stream(service, chain):
+                return list_stream(invocation, service, chain)
+            return _list(invocation, service, chain, includes)
         request = RestoreRequest(source_url, target, at, element_id, includes, into_existing)
         return _restore(invocation, service, request)
+
+
+def _check_ways(
+    target: str | None,
+    is_list: bool,
+    is_to_stdout: bool,
+    is_run: bool,
+    is_into_command: bool,
+    argv: tuple[str, ...],
+) -> None:
+    """Just one thing to do with the source."""
+    if target == "":
+        raise click.UsageError("--to needs the name of a directory, '' is none")
+    if sum((target is not None, is_list, is_to_stdout, is_run, is_into_command)) != 1:
+        raise click.UsageError(
+            "one of --to, --list, --to-stdout, --run and --into-command is needed, and only one"
+        )
+    if bool(argv) != is_into_command:
+        raise click.UsageError(
+            "--into-command needs a program, and nothing else takes one: -- PROGRAM ARGUMENT..."
+        )
 
 
 def _restore(invocation: Invocation, service: RestoreService, request: RestoreRequest) -> ExitStatus | None:

@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-from guerillabackup.errors import GuerillaBackupError, IntegrityError
+from guerillabackup.errors import ConfigError, GuerillaBackupError, IntegrityError
 from guerillabackup.events import EventListener, RestoreProgress, StageProgress, ignore_events
 from guerillabackup.osfile import storage_errors
 from guerillabackup.restore.interface import Content, PipelineElement, PipelineProcess, PipelineTools
@@ -34,20 +34,16 @@ class ElementDecoder:
     ) -> Content:
         """What the data is packed in, found by unpacking its beginning; quicker when the guess is right.
 
-        One encryption and one compression are undone: what is inside was the source's own. Raises
-        KeyUnusableError where the key is missing, IntegrityError for what cannot be unpacked.
+        One encryption and one compression are undone: what is inside was the source's own; for a plain stream
+        no more than its metadata counts. Raises KeyUnusableError where the key is missing, IntegrityError for
+        what cannot be unpacked.
         """
+        metainfo = element.get_metadata()
+        if metainfo.content_type is not None:
+            return Content(self._find_layers(element, metainfo.content_layers).layers, False)
         if guess is not None and guess.is_archive and self._is_packed_so(element, guess):
             return guess
-        layers: list[str] = []
-        while True:
-            found = self._tools.detect_format(self._read_beginning(element, layers))
-            is_compression = found not in (None, _ARCHIVE, _ENCRYPTION)
-            if found is None or found == _ARCHIVE:
-                return Content(tuple(layers), found == _ARCHIVE)
-            if found in layers or (is_compression and any(layer != _ENCRYPTION for layer in layers)):
-                return Content(tuple(layers), False)
-            layers.append(found)
+        return self._find_layers(element, None)
 
     def build(self, content: Content) -> list[PipelineElement]:
         """The pipeline from an element's data to its content; the digest of the data is its first stage."""
@@ -112,6 +108,26 @@ class ElementDecoder:
             while piece := read():
                 archive.feed(piece)
         archive.end()
+
+    def _find_layers(self, element: StorageBackupDataElementInterface, limit: int | None) -> Content:
+        """`limit` is how many layers there are, where that is known; ConfigError when one of them is not."""
+        layers: list[str] = []
+        while len(layers) != limit:
+            found = self._tools.detect_format(self._read_beginning(element, layers))
+            is_compression = found not in (None, _ARCHIVE, _ENCRYPTION)
+            if found is None or found == _ARCHIVE:
+                if limit is not None:
+                    raise ConfigError(
+                        f"element {element.get_element_id()} was packed {limit} times, and only {len(layers)}"
+                        " of the programs can be told from its data: undo them by hand, on the output of"
+                        " `element cat --raw`"
+                    )
+                return Content(tuple(layers), found == _ARCHIVE)
+            is_second = found in layers or (is_compression and any(each != _ENCRYPTION for each in layers))
+            if is_second and limit is None:
+                break
+            layers.append(found)
+        return Content(tuple(layers), False)
 
     def _is_packed_so(self, element: StorageBackupDataElementInterface, guess: Content) -> bool:
         """Whether undoing the layers of the guess leads to an archive."""

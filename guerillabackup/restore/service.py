@@ -37,11 +37,13 @@ from guerillabackup.restore.listing import StateListing
 from guerillabackup.restore.member_patterns import MemberPatterns
 from guerillabackup.restore.replay import ArchiveReplay
 from guerillabackup.restore.rules import knows_signers, make_rules
+from guerillabackup.restore.stream import VerifiedStream
 from guerillabackup.restore.target import RestoreTarget, check_free
 from guerillabackup.restore.unpack import Unpacker, leaves_files_whole
 from guerillabackup.restore.verify import (
     Verification,
     VerifyRules,
+    summarize_warnings,
     verify_data,
     verify_element,
     verify_metadata,
@@ -53,6 +55,9 @@ from guerillabackup.storage.registry import make_ownership, open_storage
 
 MAX_HELD = 256
 """Elements of a chain whose data is held open from the start, so that nobody deletes them meanwhile."""
+
+READER_STALL_SECONDS = 86400.0
+"""How long who reads a restored stream may be busy without a sign of it: a database builds indices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +200,21 @@ class RestoreService:
         content = Content((), False) if raw else self._find_content(element)
         Unpacker(self.tools, self.decoder).write_stream(element, content, descriptor)
 
+    @contextlib.contextmanager
+    def open_stream(self, chain: RestoreChain) -> Iterator[VerifiedStream]:
+        """The content of a chain's last element, verified before it is handed out, and held meanwhile.
+
+        Raises ConfigError for an archive, and what `restore` raises.
+        """
+        element = self._get(chain)[-1]
+        tools = replace(self.tools, run=partial(run_pipeline, stall_timeout=READER_STALL_SECONDS))
+        with element.get_data_stream():
+            warnings = [*chain.warnings, *self._verify_needed([element])]
+            content = self._find_content(element)
+            yield VerifiedStream(
+                tools, ElementDecoder(tools, self._listen), element, content, tuple(warnings)
+            )
+
     def _verify_needed(self, elements: Sequence[StorageBackupDataElementInterface]) -> list[str]:
         """Warnings of all elements; raises IntegrityError for the first violation, before more is read.
 
@@ -208,7 +228,7 @@ class RestoreService:
         for element, before in zip(elements, judged, strict=True):
             verifications.append(verify_data(element, before, self.rules, self._listen))
             verifications[-1].require_ok()
-        return _summarize(verifications)
+        return summarize_warnings(verifications)
 
     def _get(self, chain: RestoreChain) -> list[StorageBackupDataElementInterface]:
         return [self.storage.get_backup_data_element(link.element_id) for link in chain.links]
@@ -276,7 +296,8 @@ class RestoreService:
         if request.includes:
             raise ConfigError(f"element {element_id} is not an archive: it has no members to choose from")
         with RestoreTarget(request.target, into_existing=request.into_existing) as target:
-            name = request.source_url.name
+            is_stream = element.get_metadata().content_type is not None
+            name = element_id.file_stem if is_stream else request.source_url.name
             unpacker = Unpacker(self.tools, self.decoder)
             unpacker.write_file(element, content, target.unpack_fd, name)
             target.merge()
@@ -351,18 +372,6 @@ def _make_rules(
 
 def _enterable(directory: str) -> str | None:
     return directory if os.access(directory, os.R_OK | os.X_OK) else None
-
-
-def _summarize(verifications: Sequence[Verification]) -> list[str]:
-    """The warnings, equal ones once."""
-    by_text: dict[str, list[ElementId]] = {}
-    for verification in verifications:
-        for text in verification.warnings:
-            by_text.setdefault(text, []).append(verification.element_id)
-    return [
-        f"element {ids[0]}: {text}" if len(ids) == 1 else f"{len(ids)} elements, {ids[0]} first: {text}"
-        for text, ids in by_text.items()
-    ]
 
 
 def _digest_of(process: TransformationProcessInterface) -> bytes:

@@ -6,8 +6,10 @@ another way.
 Touches: os.
 """
 
+import contextlib
 import os
 import re
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +23,8 @@ from guerillabackup.storage.interface import StorageBackupDataElementInterface
 TAR_SAYS_INCOMPLETE = (1, 2)
 """Exit statuses of a tar that went on: something differed, something could not be restored."""
 MAX_PROBLEMS = 100
+UNFINISHED_SUFFIX = ".unfinished"
+"""Of the file that a stream is written to before it has its own name."""
 _TAR_THAT_READS_ON = ["sh", "-c", 'tar "$@"; status=$?; cat > /dev/null; exit $status', "tar"]
 """tar ends at the archive's end mark; what is before it in the pipeline would take that for a failure."""
 
@@ -82,18 +86,23 @@ class Unpacker:
     def write_file(
         self, element: StorageBackupDataElementInterface, content: Content, directory_fd: int, name: str
     ) -> None:
-        """Write the content as it is to a new file, which is there only when it is right and complete."""
+        """Write the content as it is to a new file, which has its name only when it is right and complete."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        # Of a name that is as long as one may be there is no longer one.
+        unfinished = f".{secrets.token_hex(8)}{UNFINISHED_SUFFIX}"
         with storage_errors(f"cannot write {name}"):
-            descriptor = os.open(name, flags, 0o600, dir_fd=directory_fd)
+            descriptor = os.open(unfinished, flags, 0o600, dir_fd=directory_fd)
         try:
             self.write_stream(element, content, descriptor)
             with storage_errors(f"cannot write {name}"):
                 time = element.get_metadata().timestamp
                 os.utime(descriptor, (time, time))
                 os.fsync(descriptor)
+                os.rename(unfinished, name, src_dir_fd=directory_fd, dst_dir_fd=directory_fd)
+                os.fsync(directory_fd)
         except BaseException:
-            os.unlink(name, dir_fd=directory_fd)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(unfinished, dir_fd=directory_fd)
             raise
         finally:
             os.close(descriptor)

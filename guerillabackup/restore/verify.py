@@ -7,7 +7,7 @@ Touches: os.
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -78,6 +78,18 @@ class Verification:
             raise KeyUnusableError(f"element {self.element_id}: {'; '.join(self.violations)}")
         if self.violations:
             raise IntegrityError(f"element {self.element_id}: {'; '.join(self.violations)}")
+
+
+def summarize_warnings(verifications: Sequence[Verification]) -> list[str]:
+    """The warnings of all, equal ones once."""
+    by_text: dict[str, list[ElementId]] = {}
+    for verification in verifications:
+        for text in verification.warnings:
+            by_text.setdefault(text, []).append(verification.element_id)
+    return [
+        f"element {ids[0]}: {text}" if len(ids) == 1 else f"{len(ids)} elements, {ids[0]} first: {text}"
+        for text, ids in by_text.items()
+    ]
 
 
 def verify_element(

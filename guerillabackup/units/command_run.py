@@ -1,5 +1,6 @@
 """One run of a command whose output becomes an element, and what is told of how it went. Touches: time."""
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from guerillabackup.pipeline.interface import (
     TransformationPipelineElementInterface,
     TransformationProcessInterface,
 )
+from guerillabackup.pipeline.messages import SHOWN_LINES, last_words
 from guerillabackup.pipeline.os_process import OSProcess, OSProcessPipelineElement
 from guerillabackup.pipeline.outcome import ProcessEnd, judge_end
 from guerillabackup.pipeline.run import ProgressListener, instantiate_pipeline, run_pipeline
@@ -21,6 +23,8 @@ from guerillabackup.units.making import StoredStream, stored_stream
 LEFT_BEHIND_SECONDS = 10.0
 """How long what a command leaves running may still hold its output: a filter may be at its last bytes."""
 MAX_NAMED = 3
+
+_ERROR = re.compile(r"\b(?:error|fatal|panic)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +85,8 @@ def make_command_element(
     """A command of a source as a stage; its error repeats no secret that it was given."""
 
     def judge(end: ProcessEnd) -> GuerillaBackupError | None:
-        lines = tuple(hide_secrets(line, environment.secrets) for line in end.messages)
-        return judge_end(replace(end, messages=lines))
+        lines = [hide_secrets(line, environment.secrets) for line in end.messages]
+        return judge_end(replace(end, messages=telling_lines(lines)))
 
     return OSProcessPipelineElement(
         argv[0],
@@ -94,6 +98,18 @@ def make_command_element(
         judge=judge,
         identity=environment.identity,
     )
+
+
+def telling_lines(lines: Sequence[str]) -> tuple[str, ...]:
+    """The last lines that were said; before them the last that tells of an error, where none of them does.
+
+    Databases quote the whole statement after what was wrong with it.
+    """
+    said = [line for line in lines if line.strip()]
+    errors = [line for line in said if _ERROR.search(line)]
+    if not errors or errors[-1] in said[-SHOWN_LINES:]:
+        return tuple(said)
+    return (errors[-1], *said[-(SHOWN_LINES - 1) :])
 
 
 class _Watch:
@@ -144,6 +160,5 @@ def _with_messages(
     reason: str, process: TransformationProcessInterface, environment: CommandEnvironment
 ) -> str:
     """A reason and the last that the command said."""
-    said = [line.strip() for line in _messages(process) if line.strip()]
-    words = hide_secrets("; ".join(said[-MAX_NAMED:]), environment.secrets)[-600:]
+    words = last_words([hide_secrets(line, environment.secrets) for line in _messages(process)])
     return f"{reason}{': ' if words else ''}{words}"

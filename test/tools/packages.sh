@@ -10,7 +10,7 @@ set -eu
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 . "$here/python.sh"
 
-# group, what to look for (a program on PATH, or the absolute path of a file), package
+# group, what to look for (a program on PATH, or the absolute path of a file, * allowed), package
 table() {
     cat <<'TABLE'
 run gpg gnupg
@@ -28,6 +28,8 @@ test strace strace
 test setfacl acl
 test setfattr attr
 test mount mount
+test /usr/lib/postgresql/*/bin/initdb postgresql
+test sqlite3 sqlite3
 lint shellcheck shellcheck
 debian /usr/lib/python3/dist-packages/click python3-click
 debian /usr/lib/python3/dist-packages/gnupg.py python3-gnupg
@@ -44,7 +46,12 @@ TABLE
 
 is_there() {
     case $1 in
-        /*) test -e "$1" ;;
+        /*)
+            for path in $1; do
+                if [ -e "$path" ]; then return 0; fi
+            done
+            return 1
+            ;;
         *) command -v "$1" >/dev/null 2>&1 ;;
     esac
 }

@@ -135,6 +135,11 @@ def test_a_command_that_fails_after_its_output_stores_nothing(bench):
     assert isinstance(bench.events[-1], SourceFailed)
 
 
+def test_the_line_that_tells_of_an_error_is_told_although_more_was_said_after_it(bench):
+    script = "echo noise >&2; echo 'dump: ERROR: no such table' >&2; seq 5 >&2; exit 1"
+    fails(bench, script, "exit status 1: dump: ERROR: no such table; 4; 5")
+
+
 def test_a_command_that_is_killed_stores_nothing(bench):
     fails(bench, "cat one; kill -9 $$", "was ended by SIGKILL")
 
