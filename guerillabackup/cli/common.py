@@ -32,7 +32,7 @@ CONFIG_DIRECTORY_VARIABLE = "GUERILLABACKUP_CONFIG_DIR"
 MIN_OPEN_FILES = 256
 """Open files that a process may have at least: pipelines, their pipes and what they wait on."""
 _DONE = "what the command had to do before it wrote this is done"
-_STOPPED = "the command was stopped there"
+STOPPED = "the command was stopped there"
 
 
 class OutputError(GuerillaBackupError):
@@ -115,19 +115,19 @@ class Invocation(NamedTuple):
             from guerillabackup.cli.format import printable
 
             for record in records:
-                write_text(printable(render(record)), _STOPPED)
+                write_text(printable(render(record)), STOPPED)
                 count += 1
             return count
-        write_text("[", _STOPPED, end="")
+        write_text("[", STOPPED, end="")
         try:
             for record in records:
                 separator = "\n" if count == 0 else ",\n"
-                write_text(separator + json_text(record, indent=None), _STOPPED, end="")
+                write_text(separator + json_text(record, indent=None), STOPPED, end="")
                 count += 1
         except OutputError:
             raise
         except GuerillaBackupError:
-            write_text("\n]", _STOPPED)
+            write_text("\n]", STOPPED)
             raise
         write_text("\n]", _DONE)
         return count

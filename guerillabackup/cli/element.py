@@ -1,80 +1,35 @@
-"""The commands `element list|show|verify|cat|delete`: arguments, output, exit status.
+"""The commands `element show|verify|cat|delete`: arguments, output, exit status.
 
 Touches: stdout.
 """
 
-import itertools
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from guerillabackup.cli.binary_output import binary_stdout
 from guerillabackup.cli.common import ExitStatus, Invocation, shared
-from guerillabackup.cli.format import count_elements, human_size, human_time
+from guerillabackup.cli.format import count_elements, human_size
 from guerillabackup.cli.parameters import (
     ELEMENT,
     SOURCE_OR_ELEMENT,
-    SOURCE_PATTERN,
     decrypting_keyring_option,
     passphrase_file_option,
     private_keyring_option,
     storage_option,
 )
 from guerillabackup.cli.passphrase import passphrase_source
-from guerillabackup.element import MEMBERS_SUFFIX, ElementId
-from guerillabackup.errors import BrokenOutputError, ConfigError, ElementNotFoundError
+from guerillabackup.element import ElementId
+from guerillabackup.errors import BrokenOutputError, ConfigError
 from guerillabackup.restore.chain import Severity
 from guerillabackup.restore.elements import DeletionPlan, dependents_text
 from guerillabackup.restore.service import RestoreService
 from guerillabackup.restore.time_text import describe_time
 
-_T = TypeVar("_T")
 
-
-@click.group()
-def element() -> None:
-    """List, show, verify, read and delete elements.
-
-    \b
-    Example:
-      guerillabackup element list
-    """
-
-
-@element.command("list")
-@shared(example="guerillabackup element list '/myhost/*' --long")
-@click.argument("source_pattern", metavar="[SOURCE|PATTERN]", type=SOURCE_PATTERN, required=False)
-@click.option("--long", "is_long", is_flag=True, help="With time, type and size.")
-@click.option("--members", "with_members", is_flag=True, help="The lists of members too.")
-@storage_option
-def list_elements(
-    invocation: Invocation,
-    source_pattern: str | None,
-    is_long: bool,
-    with_members: bool,
-    storage: str | None,
-) -> None:
-    """List elements: of a source, of all below it, or of what matches a pattern; without one of all.
-
-    The lists of members, which are elements of their own, are left out unless --members, --json or the name
-    of their source asks for them. Ends with 1 when nothing matches.
-    """
-    with RestoreService(invocation.configuration_for(storage), storage_directory=storage) as service:
-        found = service.elements.find(source_pattern)
-        if not (with_members or invocation.as_json or (source_pattern or "").endswith(MEMBERS_SUFFIX)):
-            found = (each for each in found if not each.get_source_url().is_members)
-        if source_pattern is not None:
-            found = _require_any(found, source_pattern)
-        if not is_long and not invocation.as_json:
-            for each in found:
-                click.echo(str(each.get_element_id()))
-            return
-        invocation.stream_records(service.elements.describe_all(found), _render_element)
-
-
-@element.command()
+@click.command()
 @shared(example="guerillabackup element show /myhost/system/20261120140000-root-full")
 @click.argument("element_id", type=ELEMENT)
 @storage_option
@@ -93,7 +48,7 @@ def show(invocation: Invocation, element_id: ElementId, storage: str | None) -> 
         return ExitStatus.INTEGRITY if "problem" in record else None
 
 
-@element.command()
+@click.command()
 @shared(
     example="guerillabackup element verify --all\n"
     "guerillabackup element verify /myhost/system/root /myhost/system/20261120140000-root-full"
@@ -150,7 +105,7 @@ def verify(
     return ExitStatus.KEY_UNUSABLE if lacking == violations else ExitStatus.INTEGRITY
 
 
-@element.command()
+@click.command()
 @shared(example="guerillabackup element cat /myhost/logs/20261120140000-syslog-full | less")
 @click.argument("element_id", type=ELEMENT)
 @click.option("--raw", "is_raw", is_flag=True, help="The data as it is stored, not decoded.")
@@ -184,7 +139,7 @@ def cat(
             raise BrokenPipeError from error  # whoever reads us has enough
 
 
-@element.command()
+@click.command()
 @shared(example="guerillabackup element delete /myhost/system/20261120140000-root-inc")
 @click.argument("element_ids", metavar="ID...", type=ELEMENT, nargs=-1, required=True)
 @click.option("--yes", "is_sure", is_flag=True, help="Do not ask.")
@@ -211,17 +166,6 @@ def delete(
         invocation.stream_records(deleted, lambda record: f"deleted {record['deleted']}")
 
 
-def _require_any(elements: Iterator[_T], pattern: str) -> Iterator[_T]:
-    """The same elements; raises ElementNotFoundError before the first when there is none."""
-    first = next(elements, None)
-    if first is None:
-        raise ElementNotFoundError(
-            f"no source in the storage is {pattern}, is below it or matches it; "
-            "see them all with: guerillabackup element list"
-        )
-    return itertools.chain([first], elements)
-
-
 def _ask(plan: DeletionPlan) -> None:
     """Raises Abort when the answer is no, UsageError when nobody is there to give one."""
     if not sys.stdin.isatty():
@@ -231,13 +175,6 @@ def _ask(plan: DeletionPlan) -> None:
     for text in dependents_text(plan.dependents):
         click.echo(f"warning: {text}", err=True)
     click.confirm(f"delete {count_elements(len(plan.elements))} for good?", abort=True, err=True)
-
-
-def _render_element(record: Mapping[str, Any]) -> str:
-    if "problem" in record:
-        return f"{'?':20}  {record['type']:4}  {human_size(record['size']):>9}  {record['problem']}"
-    time, size = human_time(record["timestamp"]), human_size(record["size"])
-    return f"{time}  {record['type']:4}  {size:>9}  {record['id']}"
 
 
 def _render_finding(record: Mapping[str, Any]) -> str:

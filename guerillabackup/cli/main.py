@@ -47,7 +47,7 @@ COMMANDS = {
     ),
     "config": LazyCommand("guerillabackup.cli.config:config", "Check, show and make the configuration."),
     "element": LazyCommand(
-        "guerillabackup.cli.element:element", "List, show, verify, read and delete elements."
+        "guerillabackup.cli.element_group:element", "List, show, verify, read and delete elements."
     ),
     "generator": LazyCommand("guerillabackup.cli.generator:generator", "Run the generator units."),
     "key": LazyCommand("guerillabackup.cli.key:key", "Create, list, export and import keys."),

@@ -4,6 +4,7 @@ What names no zone is local time, as a user reads it off a clock; an element's d
 """
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from guerillabackup.element import MAX_TIMESTAMP
@@ -24,6 +25,15 @@ def parse_time(text: str) -> float:
 
     Raises ConfigError.
     """
+    return _parse(text, _last_moment)
+
+
+def parse_first_moment(text: str) -> float:
+    """The first moment that the text covers, likewise."""
+    return _parse(text, _first_moment)
+
+
+def _parse(text: str, moment: Callable[[str, str | None, str | None, str | None], float]) -> float:
     stripped = text.strip()
     if match := re.fullmatch(r"@(\d{1,12})(?:\.\d{1,9})?", stripped, re.ASCII):
         seconds = float(stripped[1:])
@@ -34,7 +44,7 @@ def parse_time(text: str) -> float:
         if re.fullmatch(r"\d{14}", stripped, re.ASCII):
             return datetime.strptime(stripped, "%Y%m%d%H%M%S").replace(tzinfo=UTC).timestamp()
         if match := _TIME.fullmatch(stripped):
-            return _last_moment(*match.groups())
+            return moment(*match.groups())
     except (ValueError, OverflowError, OSError) as error:
         raise ConfigError(f"time {text!r} does not exist: {error}") from error
     raise ConfigError(f"time {text!r} is not understood: expected {EXPECTED}")
@@ -52,6 +62,12 @@ def describe_time(seconds: float) -> str:
     if not local.utcoffset():
         return f"{text} (@{whole})"
     return f"{local:%Y-%m-%d %H:%M:%S %z} ({text}, @{whole})"
+
+
+def _first_moment(day: str, minute: str | None, second: str | None, zone: str | None) -> float:
+    if minute is None:
+        return datetime.fromisoformat(day).astimezone().timestamp()
+    return _last_moment(day, minute, second or ":00", zone)
 
 
 def _last_moment(day: str, minute: str | None, second: str | None, zone: str | None) -> float:

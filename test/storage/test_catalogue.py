@@ -269,5 +269,5 @@ class CatalogueMachine(RuleBasedStateMachine):
 
 TestAnyHistory = CatalogueMachine.TestCase
 TestAnyHistory.settings = settings(
-    max_examples=300, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -1,0 +1,238 @@
+"""The commands `element list|latest`: arguments, output, exit status. Touches: os, time, stdout."""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from typing import Any
+
+import click
+
+from guerillabackup.cli.common import STOPPED, Invocation, json_text, shared
+from guerillabackup.cli.format import human_size, human_span, human_time, printable
+from guerillabackup.cli.parameters import SOURCE_PATTERN, storage_option
+from guerillabackup.cli.quick_output import QuickOutput
+from guerillabackup.config import Configuration
+from guerillabackup.element import MEMBERS_SUFFIX, BackupType
+from guerillabackup.errors import ElementNotFoundError, GuerillaBackupError
+from guerillabackup.storage.catalogue import Catalogue, catalogue_path
+from guerillabackup.storage.interface import ElementFacts, ElementSelection, StorageInterface
+from guerillabackup.storage.newest import newest_of_each_source
+
+STORAGE_KEYS = ("DefaultFileSystemSinkBaseDir", "TransferServiceStorageBaseDir")
+"""The storages of this host: they have a catalogue, others that are named do not."""
+TIME_HINT = "YYYY-MM-DD, 'YYYY-MM-DD HH:MM[:SS][Z]', YYYYmmddHHMMSS or @SECONDS"
+
+
+@click.command("list")
+@shared(
+    example="guerillabackup element list '/myhost/*' --long\n"
+    "guerillabackup element list /myhost --since 2026-11-01 --type full"
+)
+@click.argument("source_pattern", metavar="[SOURCE|PATTERN]", type=SOURCE_PATTERN, required=False)
+@click.option("--long", "is_long", is_flag=True, help="With time, type and size.")
+@click.option("--members", "with_members", is_flag=True, help="The lists of members too.")
+@click.option("--type", "backup_type", type=click.Choice(["full", "inc"]), help="Of this type only.")
+@click.option("--since", metavar="TIME", help=f"Of this time or later: {TIME_HINT}.")
+@click.option("--until", metavar="TIME", help="Of this time or earlier; a day is meant to its end.")
+@click.option(
+    "--uuid", "uuids", metavar="UUID", multiple=True, help="With this DataUuid, in base64 or hexadecimal."
+)
+@storage_option
+def list_elements(
+    invocation: Invocation,
+    source_pattern: str | None,
+    is_long: bool,
+    with_members: bool,
+    backup_type: str | None,
+    since: str | None,
+    until: str | None,
+    uuids: tuple[str, ...],
+    storage: str | None,
+) -> None:
+    """List elements: of a source, of all below it, or of what matches a pattern; without one of all.
+
+    The lists of members, which are elements of their own, are left out unless --members, --json, --uuid or
+    the name of their source asks for them. Times are those that the elements say they are of. Ends with 1
+    when nothing is as it was asked for.
+    """
+    asks_for_members = with_members or bool(uuids) or (source_pattern or "").endswith(MEMBERS_SUFFIX)
+    selection = ElementSelection(
+        source_pattern,
+        with_members=asks_for_members or invocation.as_json,
+        since=None if since is None else _first_moment(since),
+        until=None if until is None else _last_moment(until),
+        backup_type=None if backup_type is None else BackupType(backup_type),
+        data_uuids=frozenset(uuid for text in uuids for uuid in _read_uuid(text)) if uuids else None,
+    )
+    with _open_catalogue(invocation.configuration_for(storage), storage) as catalogue:
+        if is_long or invocation.as_json:
+            listing = _require_any(catalogue.list_facts(selection), selection)
+            _write(invocation, listing, _record, _render)
+        else:
+            ids = _require_any(catalogue.list_ids(selection), selection)
+            output = QuickOutput(STOPPED)
+            for element_id in ids:
+                output.write(element_id + "\n")
+            output.flush()
+
+
+@click.command()
+@shared(
+    example="guerillabackup element latest\n"
+    "guerillabackup element latest '/myhost/*' /otherhost/system/root --json"
+)
+@click.argument("patterns", metavar="[SOURCE|PATTERN]...", type=SOURCE_PATTERN, nargs=-1)
+@click.option("--members", "with_members", is_flag=True, help="The sources of lists of members too.")
+@storage_option
+def latest(
+    invocation: Invocation, patterns: tuple[str, ...], with_members: bool, storage: str | None
+) -> None:
+    """Show the newest element of each source, and how long ago it was made.
+
+    The newest is the last of its chain; of several chains, the one whose end arrived last. Ends with 1 when
+    one of the names is not that of a source with elements.
+    """
+    now = time.time()
+
+    def record(facts: ElementFacts) -> dict[str, Any]:
+        return _record(facts) | {"age": None if facts.timestamp is None else now - facts.timestamp}
+
+    with _open_catalogue(invocation.configuration_for(storage), storage) as catalogue:
+        newest = _newest(catalogue, patterns, with_members)
+        _write(invocation, newest, record, lambda facts: _render(facts, now))
+
+
+def _newest(catalogue: Catalogue, patterns: tuple[str, ...], with_members: bool) -> Iterator[ElementFacts]:
+    """Each source once; raises ElementNotFoundError after the others for what there is nothing of."""
+    seen: set[str] = set()
+    missing: list[str] = []
+    for pattern in patterns or (None,):
+        is_members = with_members or (pattern or "").endswith(MEMBERS_SUFFIX)
+        selection = ElementSelection(pattern, with_members=is_members)
+        found = False
+        for facts in newest_of_each_source(catalogue.list_facts(selection)):
+            found = True
+            if facts.source_url not in seen:
+                seen.add(facts.source_url)
+                yield facts
+        if pattern is not None and not found:
+            missing.append(pattern)
+    if missing:
+        raise ElementNotFoundError(_nothing_like(" or ".join(missing)))
+
+
+@contextmanager
+def _open_catalogue(configuration: Configuration, storage: str | None) -> Iterator[Catalogue]:
+    if storage is None:
+        configuration.require(STORAGE_KEYS[0])
+    directory = storage if storage is not None else str(configuration[STORAGE_KEYS[0]])
+    own = [os.path.realpath(configuration[key]) for key in STORAGE_KEYS if configuration.get(key)]
+    state = configuration.get("GeneralPersistencyBaseDir")
+    path = catalogue_path(state, directory) if state and os.path.realpath(directory) in own else None
+    with ExitStack() as stack:
+
+        @cache
+        def opened() -> StorageInterface:
+            from guerillabackup.storage.registry import open_storage
+
+            return stack.enter_context(open_storage(directory))
+
+        yield Catalogue(directory, path, opened)
+
+
+def _write(
+    invocation: Invocation,
+    listing: Iterable[ElementFacts],
+    record: Callable[[ElementFacts], dict[str, Any]],
+    render: Callable[[ElementFacts], str],
+) -> None:
+    """One line for each element, or one JSON array, which is ended also where the listing fails."""
+    output = QuickOutput(STOPPED)
+    if not invocation.as_json:
+        for facts in listing:
+            output.write(render(facts) + "\n")
+        output.flush()
+        return
+    separator = "[\n"
+    try:
+        for facts in listing:
+            output.write(separator + json_text(record(facts), indent=None))
+            separator = ",\n"
+    except GuerillaBackupError:
+        output.write("[\n]\n" if separator == "[\n" else "\n]\n")
+        output.flush()
+        raise
+    output.write("[\n]\n" if separator == "[\n" else "\n]\n")
+    output.flush()
+
+
+def _record(facts: ElementFacts) -> dict[str, Any]:
+    record = {
+        "id": facts.element_id,
+        "source": facts.source_url,
+        "type": facts.backup_type,
+        "timestamp": facts.timestamp,
+        "arrival": facts.arrival,
+        "size": facts.size,
+        "signed": facts.is_signed,
+    }
+    return record if facts.problem is None else record | {"problem": facts.problem}
+
+
+def _render(facts: ElementFacts, now: float | None = None) -> str:
+    time_text = "?" if facts.timestamp is None else human_time(facts.timestamp)
+    age = ""
+    if now is not None:
+        age = "?" if facts.timestamp is None else human_span(now - facts.timestamp)
+        age = f"  {age:>12}"
+    what = facts.element_id if facts.problem is None else printable(facts.problem)
+    return f"{time_text:20}{age}  {facts.backup_type:4}  {human_size(facts.size):>9}  {what}"
+
+
+def _require_any(listing: Iterator[Any], selection: ElementSelection) -> Iterator[Any]:
+    """The same; raises ElementNotFoundError before the first where something was asked for that is not."""
+    from itertools import chain
+
+    for first in listing:
+        return chain([first], listing)
+    if selection.asks_metadata:
+        raise ElementNotFoundError("no element meets all of what was asked for; see them all without it")
+    if selection.pattern is not None:
+        raise ElementNotFoundError(_nothing_like(selection.pattern))
+    return iter(())
+
+
+def _nothing_like(pattern: str) -> str:
+    return (
+        f"no source in the storage is {pattern}, is below it or matches it; "
+        "see them all with: guerillabackup element list"
+    )
+
+
+def _first_moment(text: str) -> float:
+    from guerillabackup.restore.time_text import parse_first_moment
+
+    return parse_first_moment(text)
+
+
+def _last_moment(text: str) -> float:
+    from guerillabackup.restore.time_text import parse_time
+
+    return parse_time(text)
+
+
+def _read_uuid(text: str) -> list[bytes]:
+    """What a text may stand for: hexadecimal digits may be base64 too."""
+    import base64
+
+    found = []
+    for read in (bytes.fromhex, lambda each: base64.b64decode(each, validate=True)):
+        try:
+            found.append(read(text))
+        except ValueError:
+            continue
+    if not found:
+        raise click.BadParameter(f"{text!r} is neither base64 nor hexadecimal", param_hint="--uuid")
+    return found

@@ -1,0 +1,117 @@
+"""The commands `element list|latest`: what is selected, and how it is shown."""
+
+import base64
+import json
+import os
+from pathlib import Path
+
+import pytest
+from cli_host import configured_host
+
+FULL, INC = "/host/20231114221320-tree-full", "/host/20231114231320-tree-inc"
+
+
+@pytest.fixture
+def host(tmp_path, capfd):
+    """A host whose storage has a catalogue, and in it a source with a full and an incremental."""
+    with configured_host(tmp_path, capfd) as host:
+        (tmp_path / "state").mkdir()
+        with (tmp_path / "etc" / "config").open("a") as config:
+            config.write(f"GeneralPersistencyBaseDir = {str(tmp_path / 'state')!r}\n")
+        source = host.source()
+        host.elements = [source.back_up("full"), source.back_up("inc")]
+        yield host
+
+
+def index_files(host):
+    return sorted(path.name for path in (host.path / "state").rglob("*.sqlite"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--type", "full"), [FULL]),
+        (("--type", "inc"), [INC]),
+        (("--since", "@1700003600"), [INC]),
+        (("--since", "2023-11-14 22:14Z"), [INC]),
+        (("--until", "2023-11-14 22:13Z"), [FULL]),
+        (("--since", "2023-11-14 22:13Z", "--until", "20231114221320"), [FULL]),
+        (("/host", "--type", "inc", "--members"), [INC]),
+    ],
+)
+def test_elements_are_selected_by_type_and_time(host, arguments, expected):
+    for _ in range(2):
+        assert host("element", "list", *arguments)[:2] == (0, "".join(f"{each}\n" for each in expected))
+
+
+def test_elements_are_selected_by_their_data_uuid_in_either_form(host):
+    uuid = host.elements[1].get_metadata().data_uuid
+    for text in (uuid.hex(), base64.b64encode(uuid).decode()):
+        assert host("element", "list", "--uuid", text)[:2] == (0, f"{INC}\n")
+    assert host("element", "list", "--uuid", "no:uuid")[0] == 2
+
+
+def test_nothing_that_meets_the_conditions_ends_with_1_and_a_message(host):
+    status, output, errors = host("element", "list", "--since", "2024-01-01")
+    assert (status, output) == (1, "")
+    assert "no element meets all of what was asked for" in errors
+
+
+def test_a_time_that_is_none_ends_with_1_and_the_forms(host):
+    status, _, errors = host("element", "list", "--since", "yesterday")
+    assert status == 1
+    assert "YYYY-MM-DD" in errors
+
+
+def test_an_empty_storage_is_an_empty_list(tmp_path, capfd):
+    with configured_host(tmp_path, capfd) as host:
+        assert host("element", "list") == (0, "", "")
+        assert json.loads(host("element", "list", "--json")[1]) == []
+        assert json.loads(host("element", "latest", "--json")[1]) == []
+
+
+def test_the_newest_element_of_each_source_is_shown_with_its_age(host):
+    host.source(source="/other/log").store("full", b"line")
+    _, output, _ = host("element", "latest")
+    first, second = output.splitlines()
+    assert first.split()[:2] == ["2023-11-14", "23:13:20Z"]
+    assert first.endswith(INC)
+    assert " d " in first
+    assert second.endswith("-log-full")
+    _, output, _ = host("element", "latest", "/host/tree", "--json")
+    (record,) = json.loads(output)
+    assert (record["id"], record["source"], record["type"]) == (INC, "/host/tree", "inc")
+    assert record["age"] > 86400
+
+
+def test_a_source_that_is_not_there_ends_latest_with_1_after_the_others(host):
+    status, output, errors = host("element", "latest", "/host", "/nowhere", "/host/tree")
+    assert status == 1
+    assert output.count("\n") == 1
+    assert "/nowhere" in errors
+
+
+def test_the_storage_of_the_host_has_a_catalogue_and_others_have_none(host, tmp_path):
+    host("element", "list")
+    assert len(index_files(host)) == 1
+    (tmp_path / "other").mkdir()
+    assert host("element", "list", "--storage", tmp_path / "other") == (0, "", "")
+    assert len(index_files(host)) == 1
+    assert Path(host.path / "state" / "catalogue").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_list_is_the_same_with_the_catalogue_without_and_with_a_useless_one(host):
+    listings = [host("element", "list", "--long", "--members") for _ in range(2)]
+    os.rename(host.path / "state", host.path / "gone")
+    listings.append(host("element", "list", "--long", "--members"))
+    (host.path / "state").mkdir()
+    (host.path / "state" / "catalogue").write_text("in the way")
+    listings.append(host("element", "list", "--long", "--members"))
+    assert len(set(listings)) == 1
+    assert listings[0][2] == ""
+
+
+def test_a_name_for_newest_by_chain_is_not_misled_by_times(host):
+    element = host.elements[0]
+    os.utime(host.data_path(element).with_suffix(".info"))  # its ctime is now the later one
+    assert host("element", "latest")[1].strip().endswith(INC)
