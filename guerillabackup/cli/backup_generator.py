@@ -21,22 +21,21 @@ NAME = "gb-backup-generator"
     help="The configuration directory.",
 )
 def backup_generator(config_directory: str) -> ExitStatus:
-    """Run the generator units as they are due, as gb-backup-generator of GuerillaBackup 0.5.0 did.
+    """Run the generator units as they are due, until it is told to end (SIGTERM).
 
-    A configuration that does not say where state and sockets are has them where they were with that. All else
-    is as with `guerillabackup generator run`, which has more options. Wrong arguments end with 1.
+    It is what gb-backup-generator of GuerillaBackup 0.5.0 was. A configuration that does not say where state
+    and sockets are has them where they were with that. All else is as with `guerillabackup generator run`,
+    which has more options. Wrong arguments end with 1.
 
     \b
     Example:
       gb-backup-generator --ConfigDir /etc/guerillabackup
     """
     invocation = begin(config_directory, as_json=False, debug=False)
-    from guerillabackup.config import load_configuration
-    from guerillabackup.generator.service import run_once
+    from guerillabackup.cli.generator import serve
     from guerillabackup.original.functions import DEFAULTS
 
-    outcome = run_once(load_configuration(invocation.config_directory, DEFAULTS))
-    return ExitStatus.SOME_FAILED if outcome.errors else ExitStatus.OK
+    return serve(invocation, DEFAULTS)
 
 
 def main() -> None:

@@ -3,7 +3,8 @@
 Arguments, output and exit status; it joins the generator's service to the terminal.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -84,7 +85,7 @@ def run(
     if not once:
         if unit_names or source_urls or full or quiet:
             raise click.UsageError("--unit, --source, --full and --quiet go with --once")
-        return _serve(invocation)
+        return serve(invocation)
     from guerillabackup.generator.keys import KeyringAhead
     from guerillabackup.generator.outcome import describe_source
 
@@ -146,7 +147,8 @@ def run(
     return ExitStatus.KEY_UNUSABLE if outcome.only_keys_failed else ExitStatus.SOME_FAILED
 
 
-def _serve(invocation: Invocation) -> ExitStatus:
+def serve(invocation: Invocation, presets: Mapping[str, Any] | None = None) -> ExitStatus:
+    """Run as a service; `presets` are values where the configuration sets none."""
     import logging
 
     from guerillabackup.generator.service import run_service
@@ -154,7 +156,7 @@ def _serve(invocation: Invocation) -> ExitStatus:
     logger = logging.getLogger("guerillabackup")
     if not invocation.debug:
         logger.setLevel(logging.INFO)
-    run_service(invocation.config_directory)
+    run_service(invocation.config_directory, presets=presets)
     return ExitStatus.OK
 
 

@@ -6,8 +6,9 @@ It joins the parts.
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing, nullcontext
+from typing import Any
 
 from guerillabackup.config import Configuration, load_configuration
 from guerillabackup.element import SourceUrl
@@ -102,13 +103,18 @@ def run_once(
     return RunOutcome(tuple(outcomes), listing.warnings)
 
 
-def run_service(config_directory: str, *, clock: Callable[[], float] = time.time) -> None:
+def run_service(
+    config_directory: str,
+    *,
+    presets: Mapping[str, Any] | None = None,
+    clock: Callable[[], float] = time.time,
+) -> None:
     """Run units when they are due, until SIGTERM or SIGINT; SIGHUP has the configuration read anew.
 
-    In the main thread. Raises ConfigError and StateBusyError where it cannot begin; what is wrong with one
-    unit is reported, and the others are run.
+    In the main thread. `presets` are values where the configuration sets none. Raises ConfigError and
+    StateBusyError where it cannot begin; what is wrong with one unit is reported, and the others are run.
     """
-    plant = load_plant(config_directory, clock)
+    plant = load_plant(config_directory, clock, presets)
     with ExitStack() as stack:
         stack.enter_context(GeneratorLock(plant.state_directory, is_service=True))
         service_socket = stack.enter_context(closing(ServiceSocket(plant.runtime_directory)))
@@ -117,7 +123,7 @@ def run_service(config_directory: str, *, clock: Callable[[], float] = time.time
         manager = stack.enter_context(closing(ServiceManager(os.environ)))
 
         def load_again() -> Plant:
-            again = load_plant(config_directory, clock)
+            again = load_plant(config_directory, clock, presets)
             for before, now in (
                 (plant.state_directory, again.state_directory),
                 (plant.runtime_directory, again.runtime_directory),
@@ -129,9 +135,11 @@ def run_service(config_directory: str, *, clock: Callable[[], float] = time.time
         GeneratorLoop(plant, load_again, ControlServer(service_socket, uptime), manager, clock).run()
 
 
-def load_plant(config_directory: str, clock: Callable[[], float]) -> Plant:
+def load_plant(
+    config_directory: str, clock: Callable[[], float], presets: Mapping[str, Any] | None = None
+) -> Plant:
     """The configuration and the units as their files say now; raises ConfigError."""
-    configuration = load_configuration(config_directory)
+    configuration = load_configuration(config_directory, presets)
     configuration.require(*SERVICE_REQUIRED)
     listing = list_units(configuration.units_directory)
     for warning in (*listing.warnings, *listing.unused_overlays):
