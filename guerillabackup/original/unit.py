@@ -114,11 +114,19 @@ class AdoptedUnit(SchedulableGeneratorUnitInterface):
             self._fail(error, sink)
         else:
             self._retries.note_success(self._unit_name)
+            if sink.has_open_sources:
+                sink.fail_open_sources(self._find_reason(), 0)
             if _is_seconds(retry) and retry > 0:
                 self._retry_at = self._context.clock() + min(retry, MAX_RETRY_SECONDS)
         finally:
             sink.drop_open()
         return sink.outcomes
+
+    def _find_reason(self) -> GuerillaBackupError:
+        """Why an element was begun and not stored, of a unit that answers for its errors itself."""
+        if self._context.cancelled():
+            return CancelledError("cancelled")
+        return GuerillaBackupError(f"unit {self._unit_name} began an element and did not store it")
 
     def _fail(self, error: Exception, sink: "_UnitSink") -> None:
         if self._context.cancelled():
@@ -141,7 +149,7 @@ class _UnitSink(Sink):
     def __init__(self, unit_name: str, context: UnitContext) -> None:
         self._unit_name = unit_name
         self._context = context
-        self._open: dict[SourceUrl, tuple[SinkHandleInterface, float]] = {}
+        self._open: dict[SinkHandleInterface, tuple[SourceUrl, float]] = {}
         self.outcomes: list[SourceOutcome] = []
 
     def getSinkHandle(self, sourceUrl: str) -> SinkHandle:
@@ -150,7 +158,7 @@ class _UnitSink(Sink):
         if url in context.foreign_sources:
             raise ConfigError(describe_foreign(url, context.foreign_sources[url], self._unit_name))
         handle = context.storage.get_sink_handle(url)
-        self._open[url] = (handle, context.clock())
+        self._open[handle] = (url, context.clock())
         context.listen(SourceStarted(self._unit_name, url, "unit"))
 
         def finish(handle: SinkHandleInterface, metainfo: BackupElementMetainfo) -> None:
@@ -165,7 +173,7 @@ class _UnitSink(Sink):
 
     def fail_open_sources(self, error: Exception, retry_after: int) -> None:
         """Note the failure of what was being made."""
-        for url in self._open:
+        for url, _ in self._open.values():
             if isinstance(error, CancelledError):
                 log.warning("source %s: given up, to be made after the next start: %s", url, error)
                 self.outcomes.append(SourceOutcome(url, None, error))
@@ -177,7 +185,7 @@ class _UnitSink(Sink):
 
     def drop_open(self) -> None:
         """Nothing stays of what was not closed."""
-        for handle, _ in self._open.values():
+        for handle in self._open:
             handle.abort()
         self._open.clear()
 
@@ -185,7 +193,7 @@ class _UnitSink(Sink):
         context = self._context
         if context.test_mode:
             self.outcomes.append(SourceOutcome(url, None))
-            self._open.pop(url, None)
+            self._open.pop(handle, None)
             store_nothing(handle, metainfo)
         if context.data_signature is not None:
             metainfo = metainfo.replace(StorageFileSignature=context.data_signature(handle.get_sink_stream()))
@@ -194,7 +202,7 @@ class _UnitSink(Sink):
         element = handle.close(metainfo)
         assert element is not None
         element_id = element.get_element_id()
-        _, started = self._open.pop(url, (handle, context.clock()))
+        _, started = self._open.pop(handle, (url, context.clock()))
         seconds = max(0.0, context.clock() - started)
         log.info("source %s: stored %s", url, element_id)
         size = element.get_data_size()

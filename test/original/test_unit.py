@@ -270,6 +270,17 @@ def test_after_a_failure_it_is_made_anew(make_class, tmp_path):
     unit.close()
 
 
+def test_what_it_began_and_did_not_store_is_a_failure_also_when_it_says_nothing(make_class, tmp_path):
+    store = "            self.store(sink, name)\n"
+    silent = f"            try:\n    {store}            except Exception:\n                pass\n"
+    definition = UNIT.replace(store, silent).replace("/bin/echo", "/bin/false")
+    unit = make_class(definition)("Note", make_context(tmp_path, [0.0]))
+    [outcome] = unit.invoke_unit()
+    assert outcome.source_url == SourceUrl("/note/one")
+    assert "unit Note began an element and did not store it" in str(outcome.error)
+    unit.close()
+
+
 def test_its_pipelines_end_when_the_generator_does(make_class, tmp_path):
     definition = UNIT.replace("'/bin/echo', ['/bin/echo', name]", "'/bin/sleep', ['/bin/sleep', '600']")
     unit = make_class(definition)("Note", make_context(tmp_path, [0.0], cancelled=lambda: True))
