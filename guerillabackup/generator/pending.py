@@ -43,13 +43,12 @@ class Presence(enum.Enum):
 class Recovered:
     """What a crash left to be remembered: the unit's own details, the elements, what became of each.
 
-    After one that is damaged none is named: what follows it was not stored. `was_confirmed` says that all of
-    them were stored for certain; without it one that moved on may as well have been cleaned away.
+    After one that is damaged none is named: what follows it was not stored. What "moved on" may as well have
+    been cleaned away as a leftover, unless the unit knows from its memory that it was stored.
     """
 
     details: dict[str, Any]
     elements: tuple[tuple[ElementId, Presence], ...]
-    was_confirmed: bool = False
 
     @property
     def element_id(self) -> ElementId:
@@ -86,11 +85,6 @@ def store_together(
     return elements
 
 
-def confirm_pending(state: StateDirectory) -> None:
-    """Note that all elements are stored, for those who next give up what the elements were made from."""
-    state.save(PENDING, {**state.load(PENDING), "Stored": True})
-
-
 def recover(state: StateDirectory, storage: StorageInterface) -> Recovered | None:
     """Finish the elements of a run that ended after step 2; None when there was none.
 
@@ -113,12 +107,15 @@ def recover(state: StateDirectory, storage: StorageInterface) -> Recovered | Non
         elements.append((element_id, presence))
         if presence is Presence.DAMAGED:
             break  # nothing may follow it in its chain
-    return Recovered(details, tuple(elements), pending.get("Stored") is True)
+    return Recovered(details, tuple(elements))
 
 
-def forget_pending(state: StateDirectory) -> None:
-    """The unit has remembered."""
-    state.remove(PENDING)
+def forget_pending(state: StateDirectory, *, durably: bool = True) -> None:
+    """The unit has remembered.
+
+    Not durably is quicker: after a crash `recover` may then come upon what is remembered already.
+    """
+    state.remove(PENDING, durably=durably)
 
 
 def _take_back(

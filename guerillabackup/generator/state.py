@@ -108,10 +108,10 @@ class StateDirectory:
                     os.link(name, keep_as, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
             osfile.replace_file(self.descriptor, name, data)
 
-    def remove(self, name: str) -> None:
-        """Remove a file durably, if it is there."""
+    def remove(self, name: str, *, durably: bool = True) -> None:
+        """Remove a file, if it is there; not durably, it may be there again after a crash."""
         with storage_errors(f"cannot remove state file {self.file_path(name)}"):
-            if osfile.remove_file(self.descriptor, name):
+            if osfile.remove_file(self.descriptor, name) and durably:
                 os.fsync(self.descriptor)
 
     def move_aside(self, name: str) -> str:

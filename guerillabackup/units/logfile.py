@@ -86,6 +86,9 @@ class LogfileBackupUnit(SchedulableGeneratorUnitInterface):
     def invoke_unit(self) -> list[SourceOutcome]:
         report = RunReport(self._context, lambda url: self._retries.note_failure(url, self._context.clock()))
         self._ledger.recover()
+        is_whole = self._context.get_request(self._label) is not SourceRequest.NOT_NOW
+        if is_whole:
+            self._ledger.begin_run(int(self._context.clock()))
         if not self._context.test_mode:
             for url, error in self._ledger.retry_removals().items():
                 report.fail(url, error)
@@ -103,7 +106,7 @@ class LogfileBackupUnit(SchedulableGeneratorUnitInterface):
             except GuerillaBackupError as error:
                 report.fail_label(log_input.source_url, error)
         self._warn_of_unseen_writers()
-        self._end_run(report)
+        self._end_run(report, is_whole=is_whole)
         return report.outcomes
 
     def _run_directory(self, log_input: LogInput, directory: LogDirectory, report: RunReport) -> None:
@@ -150,20 +153,17 @@ class LogfileBackupUnit(SchedulableGeneratorUnitInterface):
             context, self._unit_name, log_input, directory, downstream, self._writers, self._stall_timeout
         )
 
-    def _end_run(self, report: RunReport) -> None:
-        now = int(self._context.clock())
+    def _end_run(self, report: RunReport, *, is_whole: bool) -> None:
         for url in self._failed - report.failed:
             self._retries.note_success(url)
         self._failed = report.failed
-        if self._context.cancelled():
-            return  # what was not come to is due after the next start
-        if self._context.get_request(self._label) is SourceRequest.NOT_NOW:
-            return  # it was about some sources only: the others are due as before
-        if self._context.test_mode:
-            self._ledger.skip_run(now)
+        if not is_whole or self._context.test_mode:
             return
         try:
-            self._ledger.end_run(now)
+            if self._context.cancelled():
+                self._ledger.give_up_run()
+            else:
+                self._ledger.end_run()
         except GuerillaBackupError as error:
             report.fail(self._label, error)
 

@@ -79,7 +79,8 @@ class DirectoryRun:
             self._apart.update(group.sources[1:] and group.sources)
 
     def _keep(self, group: LogGroup) -> None:
-        parts = sign_parts(self._writer.context, [item.part for item in group.written])
+        with group.syncing_ahead():
+            parts = sign_parts(self._writer.context, [item.part for item in group.written])
         elements, unremoved = self._ledger.store(parts, group.stored_files)
         for item, element in zip(group.written, elements, strict=True):
             self._done.add(item.file.name)

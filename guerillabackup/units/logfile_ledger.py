@@ -3,10 +3,10 @@
   1 elements prepared                   a crash after it leaves data without info; the files are there
   2 state.pending written, with files   the next start publishes, removes and remembers
   3 elements published
-  4 noted in state.pending              the next start needs no element to know that they were stored
-  5 files removed, directories synced
-  6 extras.current, state.current       the next start repeats what is missing
-  7 state.pending removed
+  4 state.current written               the next start sees in it that the elements were stored
+  5 files removed, directories synced   the next start repeats what is missing
+  6 extras.current, if one could not be
+  7 state.pending removed               done; not synced, since all of it can be done once more
 
 After 2 and before 4 an element that is not in the storage any more may have been moved on, or cleaned away
 before it was published. Its file stays then, and is stored once more, after it in the chain: rather twice
@@ -23,7 +23,6 @@ from guerillabackup.errors import GuerillaBackupError, StorageError
 from guerillabackup.generator.pending import (
     Presence,
     Recovered,
-    confirm_pending,
     forget_pending,
     recover,
     store_together,
@@ -63,9 +62,12 @@ class LogLedger:
     def __init__(self, state_directory: str, storage: StorageInterface) -> None:
         self._storage = storage
         self._state = StateDirectory(state_directory)
+        self._run_before = -1
+        self._is_saved = True
         try:
             self._memory = _load_memory(self._state)
-            self.recover()
+            if self.recover():
+                self._memory.last_run = -1  # what the interrupted run did not come to is due
         except BaseException:
             self._state.close()
             raise
@@ -95,25 +97,28 @@ class LogLedger:
         `recover` says what became of it.
         """
         elements = store_together(self._state, parts, {"Files": dump_files(files)})
-        confirm_pending(self._state)
         return elements, self._remember(files, files)
 
-    def recover(self) -> None:
-        """Finish what a crash, or a full disk, interrupted; called before anything new is written."""
+    def recover(self) -> bool:
+        """Finish what a crash, or a full disk, interrupted; called before anything new is written.
+
+        Says whether there was something.
+        """
         recovered = recover(self._state, self._storage)
         if recovered is None:
-            return
+            return False
         try:
             files = parse_files(recovered.details["Files"])
             if len(files) < len(recovered.elements):
                 raise ValueError("it has more elements than files")
         except (KeyError, TypeError, ValueError, GuerillaBackupError) as error:
             raise self._state.damaged(PENDING, str(error)) from error
-        stored, removable = _judge(files, recovered)
+        stored, removable = _judge(files, recovered, is_remembered=self._remembers(files))
         log.warning(
             "finished what an interrupted run had begun to store: elements of %d log files", len(stored)
         )
         self._remember(stored, removable, after_restart=True)
+        return True
 
     def retry_removals(self) -> dict[SourceUrl, StorageError]:
         """Try again to remove what is stored; why it still cannot be."""
@@ -123,14 +128,21 @@ class LogLedger:
         self._save_unremoved(list(failed))
         return _by_source(failed)
 
-    def end_run(self, now: int) -> None:
-        """Remember when the unit ran."""
-        self._memory.last_run = now
-        self._save_state()
+    def begin_run(self, now: int) -> None:
+        """Take note of a run: it is remembered with the first thing it stores, or at its end."""
+        self._run_before, self._memory.last_run = self._memory.last_run, now
+        self._is_saved = False
 
-    def skip_run(self, now: int) -> None:
-        """Count a run that was only a test, until the unit is closed."""
-        self._memory.last_run = now
+    def end_run(self) -> None:
+        """Remember the run, if that was not done yet."""
+        if not self._is_saved:
+            self._save_state()
+
+    def give_up_run(self) -> None:
+        """What the run did not come to is due as before it."""
+        self._memory.last_run = self._run_before
+        if self._is_saved:
+            self._save_state()
 
     def _remember(
         self, stored: Sequence[StoredFile], removable: Sequence[StoredFile], *, after_restart: bool = False
@@ -138,13 +150,18 @@ class LogLedger:
         """Take note of stored elements; every step can be repeated after a crash."""
         for file in stored:
             self._memory.uuids[file.source_url.text] = file.data_uuid
+        self._save_state()
         failed = self._remove(removable, after_restart=after_restart)
         if failed:
             others = [file for file in self._memory.unremoved if file not in failed]
             self._save_unremoved([*others, *failed])
-        self._save_state()
-        forget_pending(self._state)
+        forget_pending(self._state, durably=False)
         return _by_source(failed)
+
+    def _remembers(self, files: Sequence[StoredFile]) -> bool:
+        """Whether it is remembered that there are elements of all these files."""
+        newest = {file.source_url.text: file.data_uuid for file in files}
+        return all(self._memory.uuids.get(url) == uuid for url, uuid in newest.items())
 
     def _remove(self, files: Iterable[StoredFile], *, after_restart: bool) -> dict[StoredFile, StorageError]:
         """Remove files durably; those of which it cannot be said that they are gone, and why."""
@@ -165,6 +182,7 @@ class LogLedger:
 
     def _save_state(self) -> None:
         self._state.save(STATE, dump_state(self._memory), keep_as=OLD_STATE)
+        self._is_saved = True
 
     def _save_unremoved(self, files: list[StoredFile]) -> None:
         self._memory.unremoved = files
@@ -174,7 +192,9 @@ class LogLedger:
             self._state.remove(EXTRAS)
 
 
-def _judge(files: Sequence[StoredFile], recovered: Recovered) -> tuple[list[StoredFile], list[StoredFile]]:
+def _judge(
+    files: Sequence[StoredFile], recovered: Recovered, *, is_remembered: bool
+) -> tuple[list[StoredFile], list[StoredFile]]:
     """Of which files there are elements, and which of them are to be removed for that."""
     stored: list[StoredFile] = []
     removable: list[StoredFile] = []
@@ -184,7 +204,7 @@ def _judge(files: Sequence[StoredFile], recovered: Recovered) -> tuple[list[Stor
             log.error("%s is damaged, and not stored: %s is stored anew", element_id, where)
             break
         stored.append(file)
-        if presence is Presence.MOVED_ON and not recovered.was_confirmed:
+        if presence is Presence.MOVED_ON and not is_remembered:
             log.warning("whether %s was stored before it vanished is not known: %s stays", element_id, where)
         else:
             removable.append(file)

@@ -6,8 +6,9 @@ What a group holds is written, but not stored: that is the unit's affair, in one
 """
 
 import os
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from guerillabackup.element import LOG_FILE, MAX_TIMESTAMP, BackupType, SourceUrl
@@ -121,6 +122,19 @@ class LogGroup:
         uuid = written.part.metainfo.data_uuid
         assert uuid is not None
         self._new_heads[file.source_url.text] = uuid
+
+    @contextmanager
+    def syncing_ahead(self) -> Iterator[None]:
+        """Have the data written out while something else is waited for: storing it then is quick.
+
+        All at once, because syncs at the same time share what they cost. What fails here fails again then.
+        """
+        descriptors = [item.part.handle.get_sink_stream() for item in self.written]
+        with ThreadPoolExecutor(len(descriptors), "sync") as threads:
+            syncs = [threads.submit(os.fsync, descriptor) for descriptor in descriptors]
+            yield
+        for sync in syncs:
+            sync.exception()
 
     def drop_rotated(self, listed: Collection[str]) -> dict[SourceUrl, str]:
         """Leave out sources of which a file appeared since the names were listed, and say which file.

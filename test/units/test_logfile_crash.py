@@ -82,8 +82,8 @@ def check_recovery(base, wanted, meanwhile):
     assert [outcome.error for outcome in outcomes] == [None] * len(outcomes)
     assert bench.names() == []
     # The next state.pending takes the place of a temporary one.
-    left = {path.name for path in bench.state.iterdir()} - {"state.pending.tmp"}
-    assert left == {"state.current", "state.old"}
+    left = {path.name for path in bench.state.iterdir()}
+    assert left - {"state.pending.tmp", "state.old"} == {"state.current"}
     repeated = 0
     uuids = json.loads((bench.state / "state.current").read_text())[1]
     for name in SOURCES:
