@@ -11,6 +11,7 @@ from guerillabackup.config import Configuration
 from guerillabackup.errors import ConfigError, GuerillaBackupError
 from guerillabackup.generator.activation import UnitDefinition, definition_of, find_definitions
 from guerillabackup.generator.loader import UnitFile, list_units
+from guerillabackup.original.stand_in import find_name
 from guerillabackup.original.unit import load_any_unit_class
 
 
@@ -38,16 +39,20 @@ class UnitSurvey:
 def survey_units(configuration: Configuration) -> UnitSurvey:
     """Look at everything; what is wrong with a unit is in its problems. Raises ConfigError."""
     listing = list_units(configuration.units_directory)
-    targets = {unit.name: os.path.realpath(unit.path) for unit in listing.units}
     definitions = tuple(
-        (
-            definition,
-            tuple(name for name, path in targets.items() if path == os.path.realpath(definition.path)),
-        )
+        (definition, tuple(unit.name for unit in listing.units if _is_defined_by(unit, definition)))
         for definition in find_definitions(configuration.units_directory)
     )
     units = tuple(_view_unit(configuration, unit) for unit in listing.units)
     return UnitSurvey(units, definitions, (*listing.warnings, *listing.unused_overlays))
+
+
+def _is_defined_by(unit: UnitFile, definition: UnitDefinition) -> bool:
+    """Whether the unit's link leads to that file, or to the original's of which it takes the place."""
+    stood_in_for = find_name(unit.path)
+    if stood_in_for is not None:
+        return stood_in_for == definition.name
+    return os.path.realpath(unit.path) == os.path.realpath(definition.path)
 
 
 def _view_unit(configuration: Configuration, unit: UnitFile) -> UnitView:

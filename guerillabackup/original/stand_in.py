@@ -16,15 +16,20 @@ UNITS = {
 _ITS_OWN = re.compile(rf".*/lib/guerillabackup/({'|'.join(UNITS)})\.py")
 
 
-def find_stand_in(path: str) -> type[SchedulableGeneratorUnitInterface] | None:
-    """Our class for a unit's link to the original's file, whether that is there or not; else None."""
-    if not os.path.islink(path):
-        return None
-    for target in (os.readlink(path), os.path.realpath(path)):
-        match = _ITS_OWN.fullmatch(target)
-        if match is not None:
-            unit_class: type[SchedulableGeneratorUnitInterface] = getattr(
-                importlib.import_module(UNITS[match[1]]), match[1]
-            )
-            return unit_class
+def find_name(path: str) -> str | None:
+    """The unit of the original whose file a unit's link leads to, whether that is there or not; else None."""
+    if os.path.islink(path):
+        for target in (os.readlink(path), os.path.realpath(path)):
+            match = _ITS_OWN.fullmatch(target)
+            if match is not None:
+                return match[1]
     return None
+
+
+def find_stand_in(path: str) -> type[SchedulableGeneratorUnitInterface] | None:
+    """Our class for a unit's link to the original's file; else None."""
+    name = find_name(path)
+    if name is None:
+        return None
+    found: type[SchedulableGeneratorUnitInterface] = getattr(importlib.import_module(UNITS[name]), name)
+    return found

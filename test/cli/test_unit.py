@@ -67,6 +67,14 @@ def test_the_list_shows_units_definitions_and_problems(conf, unit):
     assert len(document["warnings"]) == 1
 
 
+def test_a_link_to_the_originals_unit_counts_as_ours(conf, unit):
+    (conf / "units" / "Old").symlink_to("/usr/lib/guerillabackup/lib/guerillabackup/TarBackupUnit.py")
+    document = unit("list", "--json").document
+    assert [view["class"] for view in document["units"]] == ["TarBackupUnit"]
+    enabled = {view["definition"]: view["units"] for view in document["definitions"]}
+    assert enabled["TarBackupUnit"] == ["Old"]
+
+
 def test_what_was_done_can_be_read_by_a_program(conf, unit):
     first = unit("enable", "TarBackupUnit", "--json").document
     assert (first["unit"], first["was_enabled"], first["overlay_was_made"]) == ("TarBackupUnit", False, True)

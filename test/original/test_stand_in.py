@@ -2,7 +2,7 @@
 
 import pytest
 
-from guerillabackup.original.stand_in import find_stand_in
+from guerillabackup.original.stand_in import find_name, find_stand_in
 from guerillabackup.units.tar import TarBackupUnit
 
 LIBRARY = "usr/lib/guerillabackup/lib/guerillabackup"
@@ -12,6 +12,7 @@ def test_a_link_to_the_originals_file_is_our_unit_whether_that_is_there_or_not(t
     unit = tmp_path / "Any"
     unit.symlink_to(f"/no/{LIBRARY}/TarBackupUnit.py")
     assert find_stand_in(str(unit)) is TarBackupUnit
+    assert find_name(str(unit)) == "TarBackupUnit"
     library = tmp_path / LIBRARY
     library.mkdir(parents=True)
     (library / "TarBackupUnit.py").write_text("raise Exception")
