@@ -214,4 +214,9 @@ def _open_storage(configuration: Configuration) -> DefaultFileStorage:
         configuration.get("StorageOwner"),
         configuration.get("StorageGroup"),
     )
-    return open_storage(configuration["DefaultFileSystemSinkBaseDir"], ownership, create=True)
+    return open_storage(
+        configuration["DefaultFileSystemSinkBaseDir"],
+        ownership,
+        create=True,
+        state_directory=configuration.get("GeneralPersistencyBaseDir"),
+    )

@@ -292,7 +292,8 @@ class StorageInterface(SinkInterface):
 
         A storage with a catalogue gives the same answer, sooner.
         """
-        for element in self.query_backup_data_elements():
+        source_url = SourceUrl(selection.pattern) if selection.is_exact and selection.pattern else None
+        for element in self.query_backup_data_elements(source_url=source_url):
             if selection.takes_source(str(element.get_source_url())):
                 facts = describe_element(element)
                 if facts is not None and selection.takes(facts):

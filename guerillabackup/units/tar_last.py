@@ -4,12 +4,10 @@ It asks the storage that it is given. No I/O.
 """
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
-from guerillabackup.element import BackupElementMetainfo, BackupType, SourceUrl
-from guerillabackup.errors import ElementNotFoundError, MetainfoError
-from guerillabackup.storage.interface import StorageInterface
+from guerillabackup.element import BackupType, SourceUrl
+from guerillabackup.storage.interface import ElementFacts, ElementSelection, StorageInterface
 from guerillabackup.units.tar_memory import SourceMemory
 
 MOVE_ON = "GeneralElementsMoveOn"
@@ -36,7 +34,7 @@ def why_not_to_go_on(
     return _why_not_whole(memory, links)
 
 
-def _why_not_whole(memory: SourceMemory, links: Mapping[bytes | None, BackupElementMetainfo]) -> str | None:
+def _why_not_whole(memory: SourceMemory, links: Mapping[bytes | None, ElementFacts]) -> str | None:
     """Walk from the last element to its full."""
     uuid, seen = memory.last_uuid, set[bytes | None]()
     while uuid not in seen:
@@ -51,23 +49,17 @@ def _why_not_whole(memory: SourceMemory, links: Mapping[bytes | None, BackupElem
                 f"{what} is not in the storage any more, or damaged; where another program moves elements on,"
                 f" set {MOVE_ON} = True"
             )
-        if link.backup_type is BackupType.FULL:
+        if link.backup_type == BackupType.FULL.value:
             return None
         seen.add(uuid)
         uuid = link.predecessor
     return "the elements of the source follow one another in a ring"
 
 
-def _read_links(
-    source_url: SourceUrl, storage: StorageInterface
-) -> dict[bytes | None, BackupElementMetainfo]:
+def _read_links(source_url: SourceUrl, storage: StorageInterface) -> dict[bytes | None, ElementFacts]:
     """The readable elements of a source by their DataUuid."""
-    links: dict[bytes | None, BackupElementMetainfo] = {}
-    for element in storage.query_backup_data_elements(source_url=source_url):
-        with suppress(ElementNotFoundError, MetainfoError):
-            metainfo = element.get_metadata()
-            links[metainfo.data_uuid] = metainfo
-    return links
+    listing = storage.list_facts(ElementSelection.of_source(source_url))
+    return {facts.data_uuid: facts for facts in listing if facts.problem is None}
 
 
 def _elements_move_on(configuration: Mapping[str, Any]) -> bool:
