@@ -3,9 +3,13 @@
 import contextlib
 import os
 import random
+import resource
 import shutil
+import signal
 import sqlite3
 import stat
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -271,3 +275,136 @@ TestAnyHistory = CatalogueMachine.TestCase
 TestAnyHistory.settings = settings(
     max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
+
+
+def fill(subject, count=20):
+    for number in range(count):
+        for folder, source in (("host", "etc"), ("host", "log"), ("top/deep", "x")):
+            put(subject.base, folder, f"202401010000{number:02}-{source}-full", timestamp=START + number)
+
+
+def child(subject, instructions):
+    script = Path(__file__).with_name("catalogue_child.py")
+    command = [sys.executable, str(script), str(subject.base), subject.index, str(instructions)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process):
+    output, errors = process.communicate(timeout=60)
+    return process.returncode, output, errors
+
+
+def test_what_has_not_changed_is_not_read_again(subject):
+    fill(subject)
+    expected = subject.check()
+    listed = strace(subject)
+    assert listed.stdout.count("\n") == len(expected)
+    assert reads(listed) == []
+    shutil.rmtree(Path(subject.index).parent)
+    assert len(reads(strace(subject))) > 40  # so it is seen
+
+
+def reads(listed):
+    return [line for line in listed.stderr.splitlines() if ".info" in line or "getdents" in line]
+
+
+def strace(subject):
+    """What a process that lists the storage opens and lists below it."""
+    command = [sys.executable, str(Path(__file__).with_name("catalogue_child.py")), str(subject.base)]
+    trace = ["strace", "-y", "-e", "trace=openat,getdents64", "-P", str(subject.base / "host")]
+    return subprocess.run([*trace, *command, subject.index, "0"], capture_output=True, text=True, check=True)
+
+
+def test_a_process_that_is_killed_anywhere_leaves_a_catalogue_that_answers_right(subject):
+    fill(subject)
+    expected = finish(child(subject, 0))[1]
+    assert expected.count("\n") == 60
+    shutil.rmtree(Path(subject.index).parent)
+    instructions, killed = 1, 0
+    while True:
+        status, _, _ = finish(child(subject, instructions))
+        subject.check()
+        if status == 0:
+            break
+        assert status == -9
+        killed += 1
+        shutil.rmtree(Path(subject.index).parent)
+        instructions = instructions * 3 // 2 + 1
+    assert killed > 15
+
+
+def test_killed_again_and_again_in_the_same_catalogue_the_answers_stay_right(subject):
+    fill(subject)
+    expected = finish(child(subject, 0))[1]
+    for instructions in range(100, 6000, 450):
+        os.utime(subject.base / "host", (instructions, instructions))
+        (subject.base / "top" / "deep" / f"new{instructions}").touch()
+        finish(child(subject, instructions))
+        assert finish(child(subject, 0))[1] == expected
+
+
+def test_several_processes_that_write_at_once_all_answer_right(subject):
+    fill(subject)
+    expected = finish(child(subject, 0))[1]
+    for turn in range(6):
+        for folder in ("", "host", "top", "top/deep"):
+            os.utime(subject.base / folder, (turn, turn))
+        if turn == 3:
+            Path(subject.index).write_bytes(b"damaged")
+        running = [child(subject, 0) for _ in range(4)]
+        assert [finish(process)[:2] for process in running] == [(0, expected)] * 4
+
+
+@pytest.mark.parametrize("kind", ["read-only", "writable by others", "a link", "full"])
+def test_where_no_catalogue_may_be_written_the_storage_is_walked(subject, kind, tmp_path):
+    fill(subject, 3)
+    directory = Path(subject.index).parent
+    if kind == "read-only":
+        directory.write_text("no directory")
+    elif kind == "writable by others":
+        directory.mkdir()
+        directory.chmod(0o777)
+    elif kind == "a link":
+        (tmp_path / "elsewhere").mkdir(mode=0o700)
+        directory.symlink_to(tmp_path / "elsewhere")
+    else:
+        subject.check()
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+        previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        try:
+            fill(subject, 9)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limit[1]))
+            subject.check()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+            signal.signal(signal.SIGXFSZ, previous)
+    subject.check()
+    assert kind == "full" or not Path(subject.index).exists()
+
+
+def test_a_catalogue_of_another_storage_or_version_is_made_anew(subject):
+    fill(subject, 3)
+    subject.check()
+    for change in ("UPDATE storage SET path = '/other'", "PRAGMA user_version = 999", "DROP TABLE folder"):
+        with contextlib.closing(sqlite3.connect(subject.index)) as index:
+            index.execute(change)
+            index.commit()
+        for _ in range(2):
+            subject.check()
+        with contextlib.closing(sqlite3.connect(subject.index)) as index:
+            assert index.execute("SELECT count(*) FROM element").fetchone() == (9,)
+
+
+def test_a_folder_of_more_rows_than_a_page_is_listed_whole_and_in_order(subject):
+    for number in range(2500):
+        put(subject.base, "host", f"20240101{number:06}-x-full")
+    for _ in range(3):
+        assert len(subject.check()) == 2500
+    put(subject.base, "host", "20240101001200-a-full")
+    assert len(subject.check()) == 2501
+    with contextlib.closing(sqlite3.connect(subject.index)) as index:
+        index.execute("DELETE FROM element WHERE name LIKE '20240101002%'")
+        index.execute("UPDATE element SET timestamp = 1 WHERE name LIKE '202401010013%'")
+        index.commit()
+    for _ in range(3):
+        assert len(subject.check()) == 2501
