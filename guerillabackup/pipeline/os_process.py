@@ -28,6 +28,7 @@ from guerillabackup.pipeline.interface import (
     TransformationProcessInterface,
     TransformationProcessOutputInterface,
 )
+from guerillabackup.pipeline.interrupts import interrupts_put_off
 from guerillabackup.pipeline.messages import MessageCollector
 from guerillabackup.pipeline.outcome import ErrorLatch, Judge, ProcessEnd, ProcessState, judge_end
 
@@ -206,21 +207,22 @@ class OSProcess(TransformationProcessInterface):
         self._message_fd, message_write_end = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._message_fd, False)
         try:
-            self._child = subprocess.Popen(
-                list(element.argv),
-                executable=element.executable,
-                stdin=input_fd,
-                stdout=self._output.get_descriptor(),
-                stderr=message_write_end,
-                pass_fds=element.pass_fds,
-                cwd=element.working_directory,
-                env={**os.environ, "LC_ALL": "C", **element.environment},
-                start_new_session=True,
-                user=None if identity is None else identity.user_id,
-                group=None if identity is None else identity.group_id,
-                extra_groups=None if identity is None else identity.group_ids,
-            )
-            self._child_fd = self._open_child(self._child)
+            with interrupts_put_off():
+                self._child = subprocess.Popen(
+                    list(element.argv),
+                    executable=element.executable,
+                    stdin=input_fd,
+                    stdout=self._output.get_descriptor(),
+                    stderr=message_write_end,
+                    pass_fds=element.pass_fds,
+                    cwd=element.working_directory,
+                    env={**os.environ, "LC_ALL": "C", **element.environment},
+                    start_new_session=True,
+                    user=None if identity is None else identity.user_id,
+                    group=None if identity is None else identity.group_id,
+                    extra_groups=None if identity is None else identity.group_ids,
+                )
+                self._child_fd = self._open_child(self._child)
         except _ABSENT as error:
             raise ConfigError(self._describe_absence(error)) from error
         except (OSError, ValueError) as error:

@@ -1,6 +1,8 @@
 """The command `restore` on elements that are plain streams: stdout, a program, a file, a list."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -169,3 +171,18 @@ def test_a_reader_that_has_enough_ends_it_quietly(host):
         errors = process.stderr.read().decode()
     assert "error" not in errors
     assert "Traceback" not in errors
+
+
+def test_an_interrupt_ends_the_program_too_however_early_it_comes(host, dumps):
+    pid_file = host.path / "pid"
+    os.mkfifo(pid_file)
+    script = f"echo $$ > {pid_file}; exec sleep 1000"
+    code = "from guerillabackup.cli.main import main; main()"
+    argv = [sys.executable, "-c", code, "restore", URL, "--into-command", "--", "sh", "-c", script]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        with open(pid_file) as file:
+            program = int(file.read())
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(program, 0)
