@@ -76,13 +76,13 @@ guerillabackup restore /myhost/postgresql/all --into-command -- psql --dbname=po
     "--run",
     "is_run",
     is_flag=True,
-    help="Send it into the RestoreCommand that the configuration of this host has for SOURCE.",
+    help="Send what is no archive into the RestoreCommand that this host has configured for SOURCE.",
 )
 @click.option(
     "--into-command",
     "is_into_command",
     is_flag=True,
-    help="Send it into the program that is named, with its arguments, after --.",
+    help="Send what is no archive into the program that follows, with its arguments, after --.",
 )
 @click.option("--list", "is_list", is_flag=True, help="Show the chain and the members instead of restoring.")
 @click.argument("argv", metavar="[-- PROGRAM ARGUMENT...]", type=click.UNPROCESSED, nargs=-1)

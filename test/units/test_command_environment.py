@@ -12,6 +12,7 @@ from guerillabackup.units.command_source import parse_sources
 
 MINIMAL = {"Command": ["true"], "Timing": [1, 2, None, None]}
 ME = pwd.getpwuid(os.geteuid()).pw_name
+OTHER = "daemon" if ME == "nobody" else "nobody"
 IS_ROOT = os.geteuid() == 0
 
 
@@ -86,7 +87,7 @@ def test_who_may_read_a_credential_file_gets_its_own_path(secret):
 
 
 def test_another_user_gets_a_copy_in_memory_and_nobody_else_does(secret):
-    source = parse(CredentialFiles={"PGPASSFILE": str(secret("hunter2"))}, User="nobody")
+    source = parse(CredentialFiles={"PGPASSFILE": str(secret("hunter2"))}, User=OTHER)
     if not IS_ROOT:  # nor may anybody but root start something as another user
         with pytest.raises(ConfigError, match="only root can run a command as somebody else"):
             open_environment(source).__enter__()
@@ -95,14 +96,14 @@ def test_another_user_gets_a_copy_in_memory_and_nobody_else_does(secret):
         (descriptor,) = environment.pass_fds
         path = environment.variables["PGPASSFILE"]
         assert path == f"/dev/fd/{descriptor}"
-        nobody = pwd.getpwnam("nobody")
-        options = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": (), "cwd": "/"}
+        other = pwd.getpwnam(OTHER)
+        options = {"user": other.pw_uid, "group": other.pw_gid, "extra_groups": (), "cwd": "/"}
         for _ in range(2):
             script = ["sh", "-c", f"stat -Lc '%a %u %F' {path}; cat {path}"]
             shown = subprocess.run(
                 script, pass_fds=[descriptor], capture_output=True, check=True, **options
             ).stdout
-            assert shown.decode() == f"400 {nobody.pw_uid} regular file\nhunter2"
+            assert shown.decode() == f"400 {other.pw_uid} regular file\nhunter2"
         stranger = subprocess.run(
             ["cat", path], pass_fds=[descriptor], capture_output=True, cwd="/", user=4711, extra_groups=()
         )
