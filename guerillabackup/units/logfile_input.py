@@ -74,7 +74,12 @@ def parse_inputs(value: object, fallback_label: SourceUrl) -> InputList:
 def check_inputs(value: object) -> list[LogInput]:
     """The same, but every mistake is raised, in one ConfigError."""
     listed = parse_inputs(value, SourceUrl("/entry"))
-    problems = [problem for _, error in listed.refused for problem in error.problems]
+    # Whoever checks a key names it.
+    problems = [
+        problem.replace(" of LogBackupUnitInputList", "", 1)
+        for _, error in listed.refused
+        for problem in error.problems
+    ]
     if problems:
         raise ConfigError(*problems)
     return list(listed.inputs)
