@@ -170,12 +170,14 @@ def _element_ids(context: click.Context) -> Iterator[ElementId]:
     from guerillabackup.config import load_configuration
     from guerillabackup.storage.registry import open_storage
 
-    directory = context.params.get("storage")
+    directory, state = context.params.get("storage"), None
     if directory is None:
-        directory = load_configuration(_config_directory(context))["DefaultFileSystemSinkBaseDir"]
-    with contextlib.closing(open_storage(directory)) as storage:
-        for element in islice(storage.query_backup_data_elements(), MAX_SEEN):
-            yield element.get_element_id()
+        configuration = load_configuration(_config_directory(context))
+        directory = configuration["DefaultFileSystemSinkBaseDir"]
+        state = configuration.get("GeneralPersistencyBaseDir")
+    with contextlib.closing(open_storage(directory, state_directory=state)) as storage:
+        for element_id in islice(storage.list_ids(), MAX_SEEN):
+            yield ElementId.parse(element_id)
 
 
 def _config_directory(context: click.Context) -> str:

@@ -4,7 +4,6 @@ Joins the storage with chain.py, which decides, and verify.py, which reads.
 """
 
 import base64
-import fnmatch
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -72,37 +71,15 @@ class ElementOperations:
         self._rules = rules
         self._listen = listen
 
-    def find(self, pattern: str | None = None) -> Iterator[StorageBackupDataElementInterface]:
-        """Elements whose source is the pattern, lies below it, or matches it (`*` goes over slashes too)."""
-        if pattern is None:
-            return self._storage.query_backup_data_elements()
-        below = pattern.rstrip("/") + "/"
-
-        def is_meant(element: StorageBackupDataElementInterface) -> bool:
-            source = str(element.get_source_url())
-            return source == pattern or source.startswith(below) or fnmatch.fnmatchcase(source, pattern)
-
-        return self._storage.query_backup_data_elements(is_meant)
-
     def get(self, text: str) -> StorageBackupDataElementInterface:
         """The element of exactly this id; raises ElementIdError, ElementNotFoundError."""
         return self._storage.get_backup_data_element(ElementId.parse(text))
 
-    def describe_all(
-        self, elements: Iterable[StorageBackupDataElementInterface]
-    ) -> Iterator[dict[str, object]]:
-        """The main facts of each element; what goes meanwhile is left out.
-
-        Of one whose metadata cannot be read those that its name tells, and what is wrong as `problem`.
-        """
-        for element in elements:
-            try:
-                yield _describe_what_can_be(element)
-            except ElementNotFoundError:
-                continue
-
     def describe_fully(self, element: StorageBackupDataElementInterface) -> dict[str, object]:
-        """All that is known of one element, as texts, numbers and lists of them; see `describe_all`."""
+        """All that is known of one element, as texts, numbers and lists of them.
+
+        Of one whose metadata cannot be read what its name tells, and what is wrong as `problem`.
+        """
         companion = self.companion(element)
         record = _describe_what_can_be(element)
         if "problem" not in record:

@@ -306,7 +306,10 @@ def _open(path: str, storage_path: str, lock_fd: int) -> CatalogueIndex | None:
     if not os.path.lexists(path):
         return None
     uri = f"file:{_quoted(path)}?mode={'rw' if is_writable else 'ro'}"
-    connection = sqlite3.connect(uri, uri=True, timeout=MAX_WAIT, isolation_level=None)
+    # A listing may be left to another thread, or closed there: by one at a time, which is all SQLite needs.
+    connection = sqlite3.connect(
+        uri, uri=True, timeout=MAX_WAIT, isolation_level=None, check_same_thread=False
+    )
     try:
         connection.executescript(_PRAGMAS)
         found = [

@@ -43,17 +43,6 @@ def ids(elements):
     return [str(element.get_element_id()) for element in elements]
 
 
-def test_elements_are_found_by_source_by_what_is_above_and_by_pattern(operations, make):
-    for source in ("/a/b/c", "/a/b/d", "/a/bb/c", "/x"):
-        make(source)
-    sources = lambda pattern: [str(each.get_source_url()) for each in operations.find(pattern)]  # noqa: E731
-    assert sources("/a/b/c") == ["/a/b/c"]
-    assert sources("/a/b") == sources("/a/b/") == ["/a/b/c", "/a/b/d"]
-    assert sorted(sources("/a/*/c")) == ["/a/b/c", "/a/bb/c"]
-    assert len(sources(None)) == 4
-    assert sources("/nothing") == []
-
-
 def test_an_element_is_described_with_all_of_its_metadata(operations, make):
     (element,) = make("/a/b")
     element.set_extra_data("note", b"x")
@@ -108,10 +97,6 @@ def test_an_element_with_damaged_metadata_is_named_and_described_as_far_as_it_go
     record = operations.describe_fully(damaged)
     assert ids(elements)[1] in record["problem"]
     assert (record["id"], record["type"], record["attributes"]) == (ids(elements)[1], "inc", [])
-    assert [each.get("problem") for each in operations.describe_all(operations.find())] == [
-        None,
-        record["problem"],
-    ]
     found = operations.links(SourceUrl("/a/b"))
     assert [link.element_id for link in found.links] == [elements[0].get_element_id()]
     assert list(found.unreadable) == [elements[1].get_element_id()]

@@ -5,6 +5,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,11 @@ from guerillabackup.errors import (
     IntegrityError,
     StorageError,
 )
+from guerillabackup.storage.catalogue import catalogue_path
 from guerillabackup.storage.default_file import DefaultFileStorage
 from guerillabackup.storage.interface import (
     MAX_ATTRIBUTE_SIZE,
+    ElementSelection,
     SinkInterface,
     StorageBackupDataElementInterface,
     StorageInterface,
@@ -653,3 +656,56 @@ def test_many_threads_storing_the_same_second_lose_and_overwrite_nothing(storage
     stored = sorted(content(element) for element in storage.query_backup_data_elements())
     assert stored == sorted(f"{number} {turn}".encode() for number in range(6) for turn in range(15))
     assert list(storage.find_leftovers()) == []
+
+
+# Listings
+
+
+def test_a_listing_tells_what_the_elements_say_and_leaves_out_what_is_not_meant(storage):
+    one = store(storage, b"one", info=metainfo(1_700_000_000, DataUuid=b"1"))
+    two = store(storage, b"two!", info=metainfo(1_700_000_060, "inc", DataUuid=b"2", Predecessor=b"1"))
+    store(storage, source=SourceUrl("/host/etc.members"))
+    store(storage, source=SourceUrl("/host/etc/below"))
+    first, second = (str(element.get_element_id()) for element in (one, two))
+    exact = ElementSelection.of_source(SOURCE)
+    assert list(storage.list_ids()) == ids(storage)
+    assert list(storage.list_ids(exact)) == [first, second]
+    assert len(list(storage.list_ids(ElementSelection("/host/etc")))) == 3
+    assert len(list(storage.list_ids(ElementSelection("*t*", with_members=False)))) == 3
+    assert list(storage.list_ids(ElementSelection(until=1_700_000_000, data_uuids=frozenset([b"1"])))) == [
+        first
+    ]
+    assert list(storage.list_ids(replace(exact, backup_type=BackupType.INC))) == [second]
+    facts = list(storage.list_facts(replace(exact, since=1_700_000_060)))
+    arrival = two.get_arrival_time()
+    assert facts == [(second, "/host/etc", "inc", 1_700_000_060, b"2", b"1", None, False, arrival, 4, None)]
+
+
+def test_a_listing_is_of_a_source_of_all_below_it_or_of_what_matches(storage):
+    for source in ("/a/b/c", "/a/b/d", "/a/bb/c", "/x"):
+        store(storage, source=SourceUrl(source))
+
+    def sources(pattern):
+        return [facts.source_url for facts in storage.list_facts(ElementSelection(pattern))]
+
+    assert sources("/a/b/c") == ["/a/b/c"]
+    assert sources("/a/b") == sources("/a/b/") == ["/a/b/c", "/a/b/d"]
+    assert sources("/a/*/c") == ["/a/b/c", "/a/bb/c"]
+    assert len(sources(None)) == 4
+    assert sources("/nothing") == sources("nothing") == sources("/.partial") == []
+
+
+def test_a_listing_can_be_left_to_another_thread(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "state").mkdir()
+    index = catalogue_path(str(tmp_path / "state"), str(tmp_path / "data"))
+    with DefaultFileStorage(str(tmp_path / "data"), catalogue=index) as storage:
+        for number in range(3):
+            store(storage, source=SourceUrl(f"/host{number}/etc"))
+        listing = storage.list_ids()
+        found = [next(listing)]
+        thread = threading.Thread(target=lambda: found.extend(listing), name="listing")
+        thread.start()
+        thread.join()
+        assert found == ids(storage)
+    assert os.path.exists(index)
