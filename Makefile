@@ -5,7 +5,7 @@ ARGS ?=
 TOOLS = test/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test test-debian lint format bench clean
+.PHONY: help venv run test test-debian soak lint format bench clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -24,6 +24,10 @@ test: venv ## run the tests; ARGS goes to pytest
 test-debian: ## run the tests with Debian's Python and libraries alone
 	@sh $(TOOLS)/packages.sh run test debian
 	@sh $(TOOLS)/test.sh debian $(ARGS)
+
+soak: venv ## kill the generator 300 times at random (SOAK_KILLS); SOAK_SEED repeats one
+	@sh $(TOOLS)/packages.sh run test
+	@SOAK_KILLS=$${SOAK_KILLS:-300} sh $(TOOLS)/test.sh venv -n 0 -s test/scenario/test_generator_killed.py $(ARGS)
 
 lint: venv ## check style, types and scripts
 	@sh $(TOOLS)/packages.sh lint

@@ -1,5 +1,6 @@
 """A host whose generator runs as a service: a process that tells a socket of ours how it does."""
 
+import contextlib
 import os
 import select
 import signal
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from guerillabackup.errors import GuerillaBackupError
 from guerillabackup.generator.control_client import ServiceClient
 from guerillabackup.generator.control_messages import Request
 from guerillabackup.storage.default_file import DefaultFileStorage
@@ -120,6 +122,11 @@ class ServiceHost:
         with ServiceClient(str(self.runtime)) as client:
             answer = client.ask(Request(command, units, wait=wait, **more))
             return {**answer, "messages": list(client.follow()) if wait else []}
+
+    def wait_for_answer(self, command: str, *units: str) -> None:
+        """Ask; that the service may be gone, or not there yet, is no matter."""
+        with contextlib.suppress(GuerillaBackupError):
+            self.ask(command, *units)
 
     def send(self, number: int) -> None:
         assert self.process is not None
