@@ -25,6 +25,9 @@ MAX_QUEUED_EVENTS = 256 << 10
 REQUEST_SECONDS = 10.0
 """For a client to send a request, or to take something of what waits for it."""
 
+ACCEPT_PAUSE_SECONDS = 1.0
+"""After a failure to let somebody in: they go on waiting at the door, and the loop must not spin there."""
+
 log = logging.getLogger(__name__)
 
 
@@ -58,10 +61,11 @@ class ControlServer:
         self._clock = clock
         self._clients: dict[int, _Client] = {}
         self._count = 0
+        self._accept_at = 0.0
 
     def poll_set(self) -> dict[int, int]:
         """Descriptors to poll for, and the events of each."""
-        has_room = len(self._clients) < MAX_CLIENTS
+        has_room = len(self._clients) < MAX_CLIENTS and self._clock() >= self._accept_at
         listening = {self._socket.listener.fileno(): select.POLLIN} if has_room else {}
         return {**listening, **{client.connection.fileno(): client.events for client in self._all()}}
 
@@ -109,6 +113,8 @@ class ControlServer:
         times = [
             client.moved_at + REQUEST_SECONDS for client in self._clients.values() if client.is_waited_for
         ]
+        if self._clock() < self._accept_at:
+            times.append(self._accept_at)
         return min(times, default=None)
 
     def expire(self) -> None:
@@ -127,7 +133,12 @@ class ControlServer:
 
     def _accept(self) -> None:
         while len(self._clients) < MAX_CLIENTS:
-            connection = self._socket.accept()
+            try:
+                connection = self._socket.accept()
+            except OSError as error:
+                log.warning("no client can be let in for %g s: %s", ACCEPT_PAUSE_SECONDS, error.strerror)
+                self._accept_at = self._clock() + ACCEPT_PAUSE_SECONDS
+                return
             if connection is None:
                 return
             self._count += 1

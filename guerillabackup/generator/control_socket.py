@@ -66,12 +66,15 @@ class ServiceSocket:
         return self.listener.fileno(), self._directory
 
     def accept(self) -> socket.socket | None:
-        """A client of ours or root's, not blocking; None when there is none any more."""
+        """A client of ours or root's, not blocking; None when there is none any more.
+
+        Raises OSError when it cannot be had now, as when no descriptor is left.
+        """
         while True:
             try:
                 connection, _ = self.listener.accept()
-            except OSError:
-                return None  # nobody, or no descriptor is left: those who wait are served later
+            except (BlockingIOError, ConnectionAbortedError):
+                return None
             connection.setblocking(False)
             if peer_user(connection) in (0, os.geteuid()):
                 return connection

@@ -120,9 +120,14 @@ class Floor:
         def close() -> None:
             runner.close()
 
-        if runner.is_used or runner.has_predecessor:
-            self._closing += 1
+        if not runner.is_used and not runner.has_predecessor:
+            return
+        try:
             self._crew.start(f"{runner.unit.name}-closing", close)
+        except RuntimeError as error:
+            log.warning("unit %s cannot be closed: %s", runner.unit.name, error)
+        else:
+            self._closing += 1
 
     def _work(self, runner: UnitRunner, asked: Asked | None) -> UnitOutcome:
         try:

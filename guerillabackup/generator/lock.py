@@ -49,6 +49,9 @@ class GeneratorLock:
         """Let others have it; may be called twice."""
         if self._descriptor >= 0:
             forked.release(self._descriptor)
+            # Said outright: a child that was forked just now may not have closed it yet.
+            with contextlib.suppress(OSError):
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = -1
 

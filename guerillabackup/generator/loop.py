@@ -72,12 +72,11 @@ class GeneratorLoop:
         self._is_stopping = False
         self._give_up_at = 0.0
 
-    def run(self) -> None:
+    def run(self, signals: SignalPipe) -> None:
         """Until SIGTERM or SIGINT, and the end of what ran then."""
-        with SignalPipe() as signals:
-            self._manager.ready()
-            while not self._has_ended():
-                self._go_on(self._wait(signals), signals)
+        self._manager.ready()
+        while not self._has_ended():
+            self._go_on(self._wait(signals), signals)
         self._tell_of_the_end()
         self._server.close()
         self._timer.close()
@@ -235,7 +234,8 @@ class GeneratorLoop:
         if not request.units and not request.sources:
             raise ConfigError("no unit and no source is named")
         plant = self._floor.plant
-        chosen = choose_units(list(plant.units.values()), request.units, request.sources)
+        units = [self._reporter.with_known_sources(unit) for unit in plant.units.values()]
+        chosen = choose_units(units, request.units, request.sources)
         runs: list[dict[str, Any]] = []
         problems: list[str] = []
         for unit in chosen:

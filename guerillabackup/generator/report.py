@@ -67,14 +67,19 @@ class Reporter:
             records[source.source_url] = records.get(source.source_url, _SourceRecord()).advanced(source, now)
 
     def keep_only(self, units: Mapping[str, LoadedUnit]) -> None:
-        """Forget units and sources that are not configured any more."""
+        """Forget units that are not configured any more, and what failed of all: it is tried again anyway."""
         for name in [name for name in self._runs if name not in units]:
             del self._runs[name]
             self._sources.pop(name, None)
         for name, records in self._sources.items():
-            known = units[name].sources
-            if known is not None:
-                self._sources[name] = {url: item for url, item in records.items() if url in known}
+            kept = {url: _SourceRecord(item.element, item.stored_at) for url, item in records.items()}
+            self._sources[name] = kept
+
+    def with_known_sources(self, unit: LoadedUnit) -> LoadedUnit:
+        """The unit with the sources, too, that it was not known to have before it ran."""
+        known = list(unit.sources or ())
+        further = [url for url in self._sources.get(unit.name, {}) if url not in known]
+        return dataclasses.replace(unit, sources=[*known, *further]) if further else unit
 
     def list_units(
         self, views: Sequence[UnitView], loaded: Mapping[str, LoadedUnit], now: float
@@ -110,8 +115,7 @@ class Reporter:
     def _describe_unit(self, view: UnitView, unit: LoadedUnit | None, now: float) -> dict[str, Any]:
         last = self._runs.get(view.name)
         records = self._sources.get(view.name, {})
-        known = None if unit is None else unit.sources
-        urls = sorted(records if known is None else known, key=str)
+        urls = sorted({*records, *(() if unit is None else unit.sources or ())}, key=str)
         return {
             "unit": view.name,
             "state": view.state.value,

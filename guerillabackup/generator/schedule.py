@@ -250,10 +250,15 @@ class Schedule:
         return ended
 
     def clock_was_set(self, now: float) -> None:
-        """What units say of their time holds no longer: all that wait for it are asked again."""
+        """What units say of their time holds no longer: all that wait for it are asked again.
+
+        It may be that the machine slept: what runs could show no life meanwhile.
+        """
         for unit in self._units.values():
             if unit.state is UnitState.WAITING and unit.failures == 0:
                 unit.due_at = now
+            if unit.state is UnitState.RUNNING:
+                unit.alive_at = now
 
     def stop(self) -> list[Asked]:
         """Start nothing any more; hands back what will not be run."""

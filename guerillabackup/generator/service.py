@@ -33,6 +33,7 @@ from guerillabackup.generator.selection import (
     find_foreign_sources,
     make_request,
 )
+from guerillabackup.generator.signals import SignalPipe
 from guerillabackup.generator.timer import uptime
 from guerillabackup.observe.systemd import ServiceManager
 from guerillabackup.original.elements import adapt_elements
@@ -114,8 +115,10 @@ def run_service(
     In the main thread. `presets` are values where the configuration sets none. Raises ConfigError and
     StateBusyError where it cannot begin; what is wrong with one unit is reported, and the others are run.
     """
-    plant = load_plant(config_directory, clock, presets)
     with ExitStack() as stack:
+        # First, so that a signal is answered in order from here on.
+        signals = stack.enter_context(SignalPipe())
+        plant = load_plant(config_directory, clock, presets)
         stack.enter_context(GeneratorLock(plant.state_directory, is_service=True))
         service_socket = stack.enter_context(closing(ServiceSocket(plant.runtime_directory)))
         for descriptor in service_socket.descriptors():
@@ -132,7 +135,7 @@ def run_service(
                     raise ConfigError(f"{now} is to be used in place of {before}, which takes a restart")
             return again
 
-        GeneratorLoop(plant, load_again, ControlServer(service_socket, uptime), manager, clock).run()
+        GeneratorLoop(plant, load_again, ControlServer(service_socket, uptime), manager, clock).run(signals)
 
 
 def load_plant(

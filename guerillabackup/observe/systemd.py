@@ -16,8 +16,9 @@ class ServiceManager:
     """The messages of one service to systemd."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self._notifier = sdnotify.SystemdNotifier()
-        if self._notifier.socket is not None:
+        # The library leaves a socket open where it is told of none.
+        self._notifier = sdnotify.SystemdNotifier() if environment.get("NOTIFY_SOCKET") else None
+        if self._notifier is not None and self._notifier.socket is not None:
             # A manager that reads nothing must not stop the service.
             self._notifier.socket.setblocking(False)
             self._notifier.socket.set_inheritable(False)
@@ -27,30 +28,34 @@ class ServiceManager:
 
     def ready(self) -> None:
         """The service does its work from now on, with its configuration as it is now."""
-        self._notifier.notify("READY=1")
+        self._notify("READY=1")
 
     def reloading(self) -> None:
         """It reads its configuration anew."""
-        self._notifier.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self._notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def alive(self) -> None:
         """Its loop goes round."""
-        self._notifier.notify("WATCHDOG=1")
+        self._notify("WATCHDOG=1")
 
     def stopping(self) -> None:
         """It has begun to end."""
-        self._notifier.notify("STOPPING=1")
+        self._notify("STOPPING=1")
 
     def status(self, text: str) -> None:
         """One line for people; said again only when it has changed."""
         line = " ".join(text.split()).encode("ascii", "replace").decode("ascii")[:MAX_STATUS]
         if line != self._status:
             self._status = line
-            self._notifier.notify(f"STATUS={line}")
+            self._notify(f"STATUS={line}")
 
     def close(self) -> None:
-        if self._notifier.socket is not None:
+        if self._notifier is not None and self._notifier.socket is not None:
             self._notifier.socket.close()
+
+    def _notify(self, text: str) -> None:
+        if self._notifier is not None:
+            self._notifier.notify(text)
 
 
 def _read_watchdog(environment: Mapping[str, str]) -> float | None:
