@@ -140,6 +140,7 @@ class _Unit:
     alive_at: float = 0.0
     failures: int = 0
     is_gone: bool = False
+    is_time_doubtful: bool = False
 
     def change(self, event: UnitEvent, now: float) -> None:
         following = NEXT[self.state, event]
@@ -216,6 +217,7 @@ class Schedule:
         chosen.change(UnitEvent.STARTED, now)
         chosen.running = chosen.asked.popleft() if chosen.asked else None
         chosen.alive_at = now
+        chosen.is_time_doubtful = False
         return Start(chosen.name, chosen.running)
 
     def note_life(self, name: str, at: float) -> None:
@@ -252,11 +254,14 @@ class Schedule:
     def clock_was_set(self, now: float) -> None:
         """What units say of their time holds no longer: all that wait for it are asked again.
 
-        It may be that the machine slept: what runs could show no life meanwhile.
+        What runs may have worked its time out before. It may also be that the machine slept: what runs could
+        show no life meanwhile.
         """
         for unit in self._units.values():
             if unit.state is UnitState.WAITING and unit.failures == 0:
                 unit.due_at = now
+            if unit.state in IN_PROGRESS:
+                unit.is_time_doubtful = True
             if unit.state is UnitState.RUNNING:
                 unit.alive_at = now
 
@@ -329,7 +334,7 @@ class Schedule:
             return CONDITION_SECONDS
         least = self._min_interval if kind is EndKind.DONE else MIN_LOOK
         # What a unit's own code says may be no number at all.
-        return least if math.isnan(seconds) else min(max(seconds, least), MAX_LOOK)
+        return least if math.isnan(seconds) or unit.is_time_doubtful else min(max(seconds, least), MAX_LOOK)
 
     @staticmethod
     def _drop_asked(unit: _Unit) -> list[Asked]:

@@ -127,7 +127,7 @@ class Machine(RuleBasedStateMachine):
         for view in self.schedule.views(self.now):
             if view.state is UnitState.WAITING:
                 assert view.next_in <= MAX_LOOK
-                assert wake <= self.now + view.next_in or wake <= self.now
+                assert wake <= self.now + view.next_in + 1e-6
 
     def teardown(self):
         """Everybody gets their turn in the end, and every ticket ends once."""
@@ -229,6 +229,28 @@ def test_after_the_clock_was_set_those_that_wait_are_asked_again_and_what_failed
     made.end("B", EndKind.FAILED, 0.0, 0.0, 0.0)
     made.clock_was_set(10.0)
     assert start_all(made, 10.0) == ["A"]
+
+
+@pytest.mark.parametrize("kind", [EndKind.DONE, EndKind.NOT_DUE])
+def test_a_time_worked_out_while_the_clock_was_set_is_asked_for_again(kind):
+    made = schedule("A")
+    for _ in range(2):
+        start_all(made, 0.0)
+        made.clock_was_set(1.0)
+        made.end("A", kind, 86400.0, 2.0, 0.0)
+        assert made.wake_time() <= 2.0 + MIN_INTERVAL
+        start_all(made, 20.0)
+        made.end("A", kind, 500.0, 20.0, 0.0)
+        assert made.wake_time() == 520.0
+        made.clock_was_set(0.0)
+
+
+def test_a_machine_that_slept_has_no_hung_runs():
+    made = schedule("A")
+    start_all(made, 0.0)
+    made.clock_was_set(30_000.0)
+    assert made.find_stalled(30_000.0) == []
+    assert made.find_stalled(30_000.0 + STALL) == ["A"]
 
 
 def test_what_is_asked_for_runs_before_what_is_due_but_not_each_time():

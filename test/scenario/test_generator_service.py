@@ -4,9 +4,10 @@ import json
 import os
 import signal
 import socket
-import subprocess
+import struct
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from service_host import ServiceHost, read_switches
@@ -334,7 +335,20 @@ def test_keys_are_looked_up_for_each_run_and_no_agent_stays(host):
     ended = host.ask("trigger", "Tar", wait=True)["messages"][-1]
     assert ended["outcome"]["error"] is None
     assert host.stored() == ["/host/a"]
-    children = subprocess.run(
-        ["ps", "--ppid", str(host.process.pid), "-o", "comm="], capture_output=True, text=True, check=False
-    )
-    assert children.stdout == ""
+    children = Path(f"/proc/{host.process.pid}/task/{host.process.pid}/children")
+    assert children.read_text() == ""
+
+
+@pytest.mark.parametrize("jump", [2 * 86400.0, -2 * 86400.0])
+def test_a_clock_that_is_set_makes_no_unit_wait_for_the_time_of_before(host, jump):
+    # Two days on the next backup is due; two days back, and the last one lies ahead: a full one is due.
+    clock = host.base / "clock"
+    clock.write_bytes(struct.pack("d", 0.0))
+    host.add_tar("Tar", {"/host/a": {"FullBackupTiming": [86400, 86400, None, 0]}})
+    host.start(GENERATOR_CLOCK=str(clock))
+    host.wait_for(host.stored)
+    with clock.open("r+b") as file:
+        file.write(struct.pack("d", jump))
+    # The kernel wakes the service when its clock is set; this clock is another one, so a client does it.
+    host.wait_for(lambda: host.ask("list") and len(host.stored()) == 2)
+    assert host.end() == 0

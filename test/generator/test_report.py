@@ -1,0 +1,123 @@
+"""What the service says of itself: the last results, what failed since when, and one line for systemd."""
+
+import pytest
+
+from guerillabackup.element import ElementId, SourceUrl
+from guerillabackup.errors import ConfigError, StorageError
+from guerillabackup.events import PipelineProgress, SourceStarted, StageProgress
+from guerillabackup.generator.activity import Activity
+from guerillabackup.generator.interface import SourceOutcome
+from guerillabackup.generator.outcome import RunOutcome, UnitOutcome, describe_outcome
+from guerillabackup.generator.report import Reporter
+from guerillabackup.generator.schedule import EndKind, Schedule, UnitPlan
+from guerillabackup.generator.selection import LoadedUnit
+
+GOOD, BAD, LATE = (SourceUrl(f"/host/{name}") for name in ("good", "bad", "late"))
+ELEMENT = ElementId.parse("/host/20261121155214-good-full")
+
+
+def outcome(*errors, error=None, skipped=None):
+    sources = (SourceOutcome(GOOD, ELEMENT), *(SourceOutcome(BAD, None, item, 60) for item in errors))
+    return UnitOutcome("A", () if error or skipped else sources, error, skipped, not (error or skipped))
+
+
+@pytest.fixture
+def schedule():
+    made = Schedule(2)
+    made.load({"A": UnitPlan(None, 100.0), "B": UnitPlan("its file is wrong", 100.0)}, 0.0)
+    return made
+
+
+def loaded():
+    return {"A": LoadedUnit("A", sources=(GOOD, BAD)), "B": LoadedUnit("B", error=ConfigError("wrong"))}
+
+
+def status(reporter, schedule, activities=None, now=0.0):
+    return reporter.describe_status(schedule.views(now), activities or {}, 1000.0 + now)
+
+
+def test_a_source_has_failed_since_the_first_failure_until_it_goes_well(schedule):
+    reporter = Reporter()
+    reporter.note(outcome(StorageError("first")), 1000.0)
+    reporter.note(outcome(StorageError("second")), 2000.0)
+    failed = {"unit": "A", "source": "/host/bad", "error": "second", "since": 1000.0}
+    assert failed in status(reporter, schedule)["failed"]
+    unit = reporter.list_units(schedule.views(0.0), loaded(), 3000.0)[0]
+    assert [source["source"] for source in unit["sources"]] == ["/host/bad", "/host/good"]
+    assert unit["sources"][1]["element"] == str(ELEMENT)
+    assert (unit["sources"][1]["stored_at"], unit["last_run"], unit["next"]) == (2000.0, 2000.0, 3000.0)
+    well = UnitOutcome("A", (SourceOutcome(BAD, ELEMENT),), was_invoked=True)
+    reporter.note(well, 3000.0)
+    assert [problem["unit"] for problem in status(reporter, schedule)["failed"]] == ["B"]
+
+
+def test_a_unit_that_fails_as_a_whole_has_failed_since_the_first_time(schedule):
+    reporter = Reporter()
+    for now in (1000.0, 2000.0):
+        reporter.note(outcome(error=StorageError("full")), now)
+    assert status(reporter, schedule)["failed"] == [
+        {"unit": "A", "source": None, "error": "full", "since": 1000.0},
+        {"unit": "B", "source": None, "error": "its file is wrong", "since": None},
+    ]
+    assert reporter.summarize(schedule.views(0.0)) == "2 units; failed: A, B"
+
+
+def test_what_was_not_due_is_no_run_and_what_was_skipped_says_why(schedule):
+    reporter = Reporter()
+    reporter.note(outcome(skipped="the load is 9"), 1000.0)
+    reporter.note(UnitOutcome("A", next_in=77.0), 2000.0)
+    unit = reporter.list_units(schedule.views(0.0), loaded(), 3000.0)[0]
+    assert (unit["last_run"], unit["skipped"]) == (1000.0, "the load is 9")
+
+
+def test_what_runs_is_shown_with_how_far_it_is(schedule):
+    schedule.ask("A", (), False, 0.0)
+    assert schedule.next_start(10.0).unit_name == "A"
+    activity = Activity(10.0)
+    activity.note(SourceStarted("A", GOOD, "full"), 11.0)
+    stages = (StageProgress("tar", -1, 500), StageProgress("zstd", 500, 100))
+    activity.note(PipelineProgress(GOOD, 1.0, stages, 2000), 12.0)
+    assert activity.alive_at == 12.0
+    (run,) = status(Reporter(), schedule, {"A": activity}, 15.0)["running"]
+    assert (run["unit"], run["source"], run["seconds"]) == ("A", "/host/good", 5.0)
+    assert (run["bytes"], run["expected"], len(run["stages"])) == (500, 2000, 2)
+    activity.note(SourceStarted("A", LATE, "full"), 16.0)
+    assert activity.describe()["bytes"] is None
+
+
+def test_a_source_that_was_not_known_before_is_known_after_its_first_run(schedule):
+    reporter = Reporter()
+    unit = LoadedUnit("A", sources=None)
+    assert reporter.with_known_sources(unit) is unit
+    reporter.note(outcome(), 1000.0)
+    assert list(reporter.with_known_sources(unit).sources) == [GOOD]
+    assert [
+        item["source"] for item in reporter.list_units(schedule.views(0.0), {"A": unit}, 0.0)[0]["sources"]
+    ]
+
+
+def test_after_the_files_were_read_anew_nothing_of_a_unit_that_is_gone_is_remembered(schedule):
+    reporter = Reporter()
+    reporter.note(outcome(StorageError("full")), 1000.0)
+    reporter.keep_only(loaded())
+    assert [problem["unit"] for problem in status(reporter, schedule)["failed"]] == ["B"]
+    reporter.keep_only({})
+    assert reporter.list_units(schedule.views(0.0), {}, 0.0)[0]["last_run"] is None
+
+
+def test_hung_units_and_what_is_next_are_told(schedule):
+    schedule.next_start(0.0)
+    schedule.find_stalled(100.0)
+    reporter = Reporter()
+    assert status(reporter, schedule, now=100.0)["hung"] == ["A"]
+    assert status(reporter, schedule, now=100.0)["next"] is None
+    assert reporter.summarize(schedule.views(100.0)) == "2 units; hung: A; failed: B"
+    schedule.end("A", EndKind.NOT_DUE, 50.0, 100.0, 0.0)
+    assert status(reporter, schedule, now=110.0)["next"] == {"unit": "A", "at": 1150.0}
+
+
+def test_an_outcome_says_whether_only_keys_were_the_reason():
+    described = describe_outcome(outcome(StorageError("full")))
+    assert [source["error"] for source in described["sources"]] == [None, "full"]
+    assert described["only_keys_failed"] is False
+    assert RunOutcome((outcome(StorageError("full")),), ()).errors[0].args == ("full",)
