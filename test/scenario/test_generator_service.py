@@ -135,6 +135,24 @@ def test_an_idle_service_does_not_wake_up(host):
     assert read_switches(host.process.pid) == before
 
 
+def test_an_idle_service_with_a_watchdog_wakes_up_for_that_alone(host):
+    host.add_tar("Tar", ONE)
+    host.start(WATCHDOG_USEC="400000")
+    host.wait_for(host.stored)
+    host.hear("STATUS=1 unit")
+    host.wait_for(lambda: len(os.listdir(f"/proc/{host.process.pid}/task")) == 1)
+    thread = str(host.process.pid)
+    host.drain()
+    host.hear("WATCHDOG=1")
+    before = int(read_switches(host.process.pid)[thread])
+    for _ in range(10):
+        host.hear("WATCHDOG=1")
+    after = int(read_switches(host.process.pid)[thread])
+    late = len(host.drain())
+    # It may have said more by now than was heard, and waits once more after the last.
+    assert after - before <= 11 + late
+
+
 def test_fifty_units_at_once_are_stored_beside_one_that_hangs_one_that_forks_and_one_that_fails(host):
     host.write_config("PipelineStallTimeout = 1", "GeneratorWorkers = 3")
     host.add_unit("AHung", "threading.Event().wait()")
