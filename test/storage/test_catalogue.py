@@ -28,6 +28,10 @@ from guerillabackup.storage.interface import ALL_ELEMENTS, ElementSelection, Sto
 START = 1_700_000_000
 
 
+ELSEWHERE = b'{"BackupType": "full", "DataUuid": "dQ==", "Timestamp": 1700000000}'
+"""What a link in the storage leads to: good metadata, which is none of the storage's."""
+
+
 def put(base, folder, stem, *, info=None, data=b"data", uuid=b"u", timestamp=START):
     """An element as files, as a foreign program would put them there."""
     directory = Path(base, folder)
@@ -39,8 +43,11 @@ def put(base, folder, stem, *, info=None, data=b"data", uuid=b"u", timestamp=STA
         info = BackupElementMetainfo(
             {"BackupType": kind, "Timestamp": timestamp, "DataUuid": uuid}
         ).serialize()
-    (directory / f"{stem}.data").write_bytes(data)
-    (directory / f"{stem}.info").write_bytes(info)
+    for suffix, content in (("data", data), ("info", info)):
+        path = directory / f"{stem}.{suffix}"
+        if path.is_symlink():
+            path.unlink()  # nothing is written to where a link leads
+        path.write_bytes(content)
 
 
 class Subject:
@@ -119,9 +126,12 @@ class CatalogueMachine(RuleBasedStateMachine):
         super().__init__()
         self.path = Path(tempfile.mkdtemp())
         self.subject = Subject(self.path)
+        self.elsewhere = self.path / "elsewhere"
+        self.elsewhere.write_bytes(ELSEWHERE)
 
     def teardown(self):
         self.subject.storage.close()
+        assert self.elsewhere.read_bytes() == ELSEWHERE
         for directory, _, _ in os.walk(self.path):
             os.chmod(directory, 0o700)
         shutil.rmtree(self.path)
@@ -188,7 +198,7 @@ class CatalogueMachine(RuleBasedStateMachine):
         folder = self.files(source, "")[0]
         with contextlib.suppress(OSError):
             for path in (folder, *folder.glob("*.info")):
-                os.utime(path, (seconds, seconds))
+                os.utime(path, (seconds, seconds), follow_symlinks=False)
 
     @rule(source=SOURCE, other=SOURCE)
     def swap_folders(self, source, other):
@@ -209,7 +219,7 @@ class CatalogueMachine(RuleBasedStateMachine):
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / f"{name}.info"
             if kind == "link":
-                path.symlink_to("/etc/passwd")
+                path.symlink_to(self.elsewhere)
             elif kind == "folder":
                 path.mkdir()
             elif kind == "fifo":

@@ -89,7 +89,7 @@ def make_nasty_tree(root):
     (long_directory / "link").symlink_to("x" * 180)
     os.link(long_directory / ("f" * 200), root / "hard to long")
     (root / "dangling").symlink_to("nowhere")
-    (root / "absolute").symlink_to("/etc/passwd")
+    (root / "absolute").symlink_to("/proc/version")
     os.mkfifo(root / "fifo")
     with open(root / "sparse", "wb") as stream:
         stream.seek(5 << 20)

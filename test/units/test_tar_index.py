@@ -65,9 +65,11 @@ def test_the_next_index_is_for_its_owner_alone(state):
     assert os.stat(begin_index(state, "a", from_current=False)).st_mode & 0o777 == 0o600
 
 
-def test_a_stale_next_index_blocks_nothing_even_as_a_link(state):
-    os.symlink("/etc/passwd", state.file_path("a.index.next"))
+def test_a_stale_next_index_blocks_nothing_even_as_a_link(state, tmp_path):
+    (tmp_path / "elsewhere").write_text("its own")
+    os.symlink(tmp_path / "elsewhere", state.file_path("a.index.next"))
     assert not os.path.islink(begin_index(state, "a", from_current=False))
+    assert (tmp_path / "elsewhere").read_text() == "its own"
 
 
 def test_promoting_can_be_repeated(state):
