@@ -3,19 +3,21 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from guerillabackup.element import SourceUrl
 from guerillabackup.errors import ConfigError
 from guerillabackup.generator.timing import MAX_SECONDS, Timing
 from guerillabackup.units.settings import (
     SettingParsers,
+    SourceList,
     parse_absolute_path,
     parse_command,
     parse_flag,
     parse_key,
     parse_policy,
     parse_settings,
-    parse_urls,
+    split_by_source,
 )
 
 CONFIG_KEY = "CommandBackupUnitConfigList"
@@ -53,41 +55,14 @@ class CommandSource:
     encryption_key: str | tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CommandSourceList:
-    """The sources of a unit, and those whose settings are wrong, with what is wrong."""
-
-    sources: tuple[CommandSource, ...]
-    refused: Mapping[SourceUrl, ConfigError]
-
-
 def parse_sources(value: object) -> list[CommandSource]:
     """All sources of a CommandBackupUnitConfigList; raises ConfigError with every problem."""
-    parsed = split_sources(value)
-    problems = [problem for error in parsed.refused.values() for problem in error.problems]
-    if problems:
-        raise ConfigError(*problems)
-    return list(parsed.sources)
+    return split_sources(value).check()
 
 
-def split_sources(value: object) -> CommandSourceList:
-    """The sources whose settings are right, and the others: a mistake in one keeps no other from being run.
-
-    Raises ConfigError for what cannot be told of one source.
-    """
-    if not isinstance(value, Mapping):
-        raise ConfigError(
-            f"{CONFIG_KEY} is missing or not a dict of source URL to settings;"
-            f" start with: {CONFIG_KEY} = {{}}"
-        )
-    sources: list[CommandSource] = []
-    refused: dict[SourceUrl, ConfigError] = {}
-    for url in parse_urls(value):
-        try:
-            sources.append(_parse_source(url, value[url.text]))
-        except ConfigError as error:
-            refused[url] = ConfigError(*(f"source {url}: {problem}" for problem in error.problems))
-    return CommandSourceList(tuple(sources), refused)
+def split_sources(value: object) -> SourceList[CommandSource]:
+    """The sources whose settings are right, and the others; raises ConfigError for no such dict."""
+    return split_by_source(value, CONFIG_KEY, _parse_source)
 
 
 def find_exposed_secrets(source: CommandSource) -> list[str]:
@@ -142,9 +117,7 @@ def hide_secrets(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
-def _parse_source(source_url: SourceUrl, settings: object) -> CommandSource:
-    if not isinstance(settings, Mapping):
-        raise ConfigError("its settings are not a dict")
+def _parse_source(source_url: SourceUrl, settings: Mapping[Any, Any]) -> CommandSource:
     values, problems = parse_settings(settings, _SETTINGS)
     for name, example in _MANDATORY.items():
         if settings.get(name) is None:

@@ -5,7 +5,6 @@ files and the ledger.
 """
 
 import logging
-import os
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,8 +29,9 @@ from guerillabackup.units.logfile_names import LogFile, sort_oldest_first
 from guerillabackup.units.logfile_open import WriterCheck
 from guerillabackup.units.logfile_report import RunReport
 from guerillabackup.units.logfile_run import LogWriter
-from guerillabackup.units.making import downstream_elements
-from guerillabackup.units.settings import find_unencrypted
+from guerillabackup.units.making import downstream_of, stall_timeout
+from guerillabackup.units.source_report import SourceReport
+from guerillabackup.units.source_runner import EncryptionWarner
 
 CONFIG_KEY = "LogBackupUnitInputList"
 INTERVAL = Timing(1, 3600, 3600, 0)
@@ -51,10 +51,10 @@ class LogfileBackupUnit(SchedulableGeneratorUnitInterface):
         self._unit_name = unit_name
         self._label = SourceUrl(f"/{unit_name}")
         self._listed = parse_inputs(context.configuration.get(CONFIG_KEY), self._label)
-        self._stall_timeout = float(context.configuration.get("PipelineStallTimeout") or 3600)
         self._writers = WriterCheck()
         self._has_warned = False
-        self._retries = Retries(random.random)
+        self._report = SourceReport(context, Retries(random.random))
+        self._warner = EncryptionWarner(context)
         self._failed: set[SourceUrl] = set()
         self._ledger = LogLedger(context.state_directory, context.storage)
 
@@ -80,11 +80,11 @@ class LogfileBackupUnit(SchedulableGeneratorUnitInterface):
         now, last = self._context.clock(), self._ledger.last_run
         if last < 0 or last > now + CLOCK_TOLERANCE:
             return 0  # the first run, or the clock was set back
-        pauses = [self._retries.pause(url, now) for url in self._failed]
+        pauses = [self._report.pause(url, now) for url in self._failed]
         return max(0.0, min(INTERVAL.next_time(last) - now, *pauses, INTERVAL.maximum))
 
     def invoke_unit(self) -> list[SourceOutcome]:
-        report = RunReport(self._context, lambda url: self._retries.note_failure(url, self._context.clock()))
+        report = RunReport(self._context, self._report)
         self._ledger.recover()
         is_whole = self._context.get_request(self._label) is not SourceRequest.NOT_NOW
         if is_whole:
@@ -94,9 +94,7 @@ class LogfileBackupUnit(SchedulableGeneratorUnitInterface):
                 report.fail(url, error)
         for label, refusal in self._listed.refused:
             report.fail_label(label, refusal)
-        unencrypted = find_unencrypted(self._listed.inputs, self._context.configuration)
-        if unencrypted is not None:
-            log.warning("unit %s: %s", self._unit_name, unencrypted, extra=STANDING)
+        self._warner.warn(self._listed.inputs)
         for log_input in self._listed.inputs:
             if self._context.cancelled():
                 break
@@ -143,19 +141,13 @@ class LogfileBackupUnit(SchedulableGeneratorUnitInterface):
         context = self._context
         if not context.test_mode:
             directory.check_removable()
-        downstream = downstream_elements(
-            log_input.encryption_key,
-            context.configuration,
-            os.path.join(context.config_directory, "keys"),
-            context.find_encryption_key,
-        )
-        return LogWriter(
-            context, self._unit_name, log_input, directory, downstream, self._writers, self._stall_timeout
-        )
+        downstream = downstream_of(context, log_input.encryption_key)
+        timeout = stall_timeout(context)
+        return LogWriter(context, self._unit_name, log_input, directory, downstream, self._writers, timeout)
 
     def _end_run(self, report: RunReport, *, is_whole: bool) -> None:
         for url in self._failed - report.failed:
-            self._retries.note_success(url)
+            self._report.went_well(url)
         self._failed = report.failed
         if not is_whole or self._context.test_mode:
             return

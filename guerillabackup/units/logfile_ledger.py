@@ -19,7 +19,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 from guerillabackup.element import BackupElementMetainfo, SourceUrl
-from guerillabackup.errors import GuerillaBackupError, StorageError
+from guerillabackup.errors import StorageError
 from guerillabackup.generator.pending import (
     Presence,
     Recovered,
@@ -49,6 +49,7 @@ from guerillabackup.units.logfile_memory import (
     parse_files,
     parse_state,
 )
+from guerillabackup.units.source_book import damage_told
 
 EXTRAS = "extras.current"
 """State file, there only while it is needed: files that are stored, but could not be removed."""
@@ -107,12 +108,10 @@ class LogLedger:
         recovered = recover(self._state, self._storage)
         if recovered is None:
             return False
-        try:
+        with damage_told(self._state, PENDING):
             files = parse_files(recovered.details["Files"])
             if len(files) < len(recovered.elements):
                 raise ValueError("it has more elements than files")
-        except (KeyError, TypeError, ValueError, GuerillaBackupError) as error:
-            raise self._state.damaged(PENDING, str(error)) from error
         stored, removable = _judge(files, recovered, is_remembered=self._remembers(files))
         log.warning(
             "finished what an interrupted run had begun to store: elements of %d log files", len(stored)
@@ -242,10 +241,8 @@ def _by_source(failed: Mapping[StoredFile, StorageError]) -> dict[SourceUrl, Sto
 def _load_memory(state: StateDirectory) -> LogMemory:
     """What is remembered, also of sources that are not configured any more."""
     current = state.load(STATE)
-    try:
+    with damage_told(state, STATE):
         memory = LogMemory() if current is None else parse_state(current)
-    except (TypeError, ValueError) as error:
-        raise state.damaged(STATE, str(error)) from error
     try:
         memory.unremoved = _parse_extras(state)
     except DamagedStateError as error:
@@ -258,7 +255,5 @@ def _load_memory(state: StateDirectory) -> LogMemory:
 
 def _parse_extras(state: StateDirectory) -> list[StoredFile]:
     extras = state.load(EXTRAS)
-    try:
+    with damage_told(state, EXTRAS):
         return [] if extras is None else parse_files(extras["Unremoved"])
-    except (KeyError, TypeError, ValueError, GuerillaBackupError) as error:
-        raise state.damaged(EXTRAS, str(error)) from error

@@ -3,6 +3,7 @@
 It joins the pipelines and what the unit was given.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -62,6 +63,21 @@ def downstream_elements(
         if not isinstance(element, TransformationPipelineElementInterface):
             raise ConfigError(f"{element!r} is not a pipeline element")
     return elements
+
+
+def downstream_of(
+    context: UnitContext, encryption_key: str | Sequence[str] | None
+) -> list[TransformationPipelineElementInterface]:
+    """The same for a source of a unit; asked for each time, because keys come and expire."""
+    keys_directory = os.path.join(context.config_directory, "keys")
+    return downstream_elements(
+        encryption_key, context.configuration, keys_directory, context.find_encryption_key
+    )
+
+
+def stall_timeout(context: UnitContext) -> float:
+    """Seconds after which a pipeline that does nothing is given up."""
+    return float(context.configuration.get("PipelineStallTimeout") or 3600)
 
 
 def stream_keys(

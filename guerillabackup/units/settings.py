@@ -3,7 +3,8 @@
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 from guerillabackup.element import SourceUrl
 from guerillabackup.errors import ConfigError, SourceUrlError
@@ -25,6 +26,50 @@ class EncryptedSource(Protocol):
 
     @property
     def encryption_key(self) -> str | tuple[str, ...] | None: ...
+
+
+Source = TypeVar("Source")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceList(Generic[Source]):
+    """The sources of a unit, and those whose settings are wrong, with what is wrong."""
+
+    sources: tuple[Source, ...]
+    refused: Mapping[SourceUrl, ConfigError]
+
+    def check(self) -> list[Source]:
+        """The sources, when none is refused; raises ConfigError with every problem."""
+        problems = [problem for error in self.refused.values() for problem in error.problems]
+        if problems:
+            raise ConfigError(*problems)
+        return list(self.sources)
+
+
+def split_by_source(
+    value: object, key: str, parse: Callable[[SourceUrl, Mapping[Any, Any]], Source]
+) -> SourceList[Source]:
+    """The sources of a dict whose settings are right, and the others: a mistake in one keeps no other from
+    being used.
+
+    `parse` makes one of a source's settings, or raises ConfigError, as this does for what cannot be told of
+    one source.
+    """
+    if not isinstance(value, Mapping):
+        raise ConfigError(
+            f"{key} is missing or not a dict of source URL to settings; start with: {key} = {{}}"
+        )
+    sources: list[Source] = []
+    refused: dict[SourceUrl, ConfigError] = {}
+    for url in parse_urls(value):
+        try:
+            settings = value[url.text]
+            if not isinstance(settings, Mapping):
+                raise ConfigError("its settings are not a dict")
+            sources.append(parse(url, settings))
+        except ConfigError as error:
+            refused[url] = ConfigError(*(f"source {url}: {problem}" for problem in error.problems))
+    return SourceList(tuple(sources), refused)
 
 
 def parse_urls(value: Mapping[Any, Any]) -> list[SourceUrl]:

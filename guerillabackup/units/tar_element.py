@@ -4,11 +4,8 @@ It joins the pipelines, the storage and the unit's memory.
 """
 
 import base64
-import logging
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 from guerillabackup.element import (
     BackupElementMetainfo,
@@ -16,27 +13,22 @@ from guerillabackup.element import (
     ElementId,
 )
 from guerillabackup.errors import GuerillaBackupError
-from guerillabackup.events import ElementStored, PipelineProgress, SourceWarning, StageProgress
+from guerillabackup.events import PipelineProgress, StageProgress
 from guerillabackup.generator.interface import UnitContext
 from guerillabackup.generator.pending import store_together
-from guerillabackup.generator.state import PENDING, StateDirectory
+from guerillabackup.generator.state import PENDING
 from guerillabackup.pipeline.interface import TransformationPipelineElementInterface
 from guerillabackup.storage.interface import SinkHandleInterface
 from guerillabackup.units import tar_index
 from guerillabackup.units.making import describe_part, sign_parts
-from guerillabackup.units.tar_memory import SourceMemory, advanced, dump_extras, dump_state
+from guerillabackup.units.source_book import SourceBook
+from guerillabackup.units.source_report import SourceReport
+from guerillabackup.units.tar_book import make_details
+from guerillabackup.units.tar_memory import SourceMemory, advanced
 from guerillabackup.units.tar_messages import split_sockets
 from guerillabackup.units.tar_run import Archive, make_archive, surrounded
 from guerillabackup.units.tar_snapshot import forget_moved_directories
 from guerillabackup.units.tar_source import TarSource
-
-MAX_COMPLAINTS = 20
-"""Lines of tar's that are reported one by one."""
-
-Remember = Callable[[dict[str, Any], SourceMemory], None]
-"""Takes note of a stored element: the details of what is pending, and the memory in them."""
-
-log = logging.getLogger(__name__)
 
 
 class TarElementRun:
@@ -45,24 +37,24 @@ class TarElementRun:
     def __init__(
         self,
         context: UnitContext,
-        unit_name: str,
+        report: SourceReport,
         source: TarSource,
         downstream: list[TransformationPipelineElementInterface],
-        state: StateDirectory,
+        book: SourceBook[SourceMemory],
     ) -> None:
         self._context = context
-        self._unit_name = unit_name
+        self._report = report
         self._source = source
         self._downstream = downstream
-        self._state = state
+        self._book = book
+        self._state = book.state
         self.remarks: tuple[str, ...] = ()
         """What is worth saying of the element, but no warning."""
 
-    def run(
-        self, backup_type: BackupType, memory: SourceMemory, stall_timeout: float, remember: Remember
-    ) -> ElementId | None:
+    def run(self, backup_type: BackupType, stall_timeout: float) -> ElementId | None:
         """The id of the stored element; None in test mode."""
         source, url = self._source, self._source.source_url
+        memory = self._book.get(url)
         began = self._context.clock()
         storage = self._context.storage
         try:
@@ -86,7 +78,7 @@ class TarElementRun:
                 )
                 if source.has_index:
                     tar_index.sync_index(self._state, source.index_prefix)
-                details = _make_details(source, new_memory)
+                details = make_details(source, new_memory)
                 element = store_together(self._state, parts, details)[0]
         except BaseException:
             if not self._state.has(PENDING):
@@ -94,17 +86,11 @@ class TarElementRun:
                 with suppress(GuerillaBackupError):
                     tar_index.discard_next_index(self._state, source.index_prefix)
             raise
-        remember(details, replace(new_memory, last_element=element.get_element_id()))
-        self._context.listen(
-            ElementStored(
-                self._unit_name,
-                element.get_element_id(),
-                archive.content_size,
-                archive.data.size,
-                self._context.clock() - began,
-            )
-        )
-        return element.get_element_id()
+        element_id = element.get_element_id()
+        self._book.remember(url, replace(new_memory, last_element=element_id), details)
+        seconds = self._context.clock() - began
+        self._report.stored(element_id, archive.content_size, archive.data.size, seconds)
+        return element_id
 
     def _archive(
         self,
@@ -192,23 +178,6 @@ class TarElementRun:
 
     def _report_complaints(self, archive: Archive) -> None:
         """What tar said although it was content: files that changed or vanished; sockets are a remark."""
-        url = self._source.source_url
         sockets, complaints = split_sockets(archive.complaints)
         self.remarks = () if sockets is None else (sockets,)
-        lines = complaints[:MAX_COMPLAINTS]
-        if len(complaints) > len(lines):
-            lines.append(f"and {len(complaints) - len(lines)} more lines")
-        for line in lines:
-            log.warning("source %s: %s", url, line)
-            self._context.listen(SourceWarning(self._unit_name, url, line))
-
-
-def _make_details(source: TarSource, memory: SourceMemory) -> dict[str, Any]:
-    return {
-        "SourceUrl": str(source.source_url),
-        "IndexPrefix": source.index_prefix,
-        "HasIndex": source.has_index,
-        "KeepIndices": source.keep_indices,
-        "State": dump_state(memory),
-        "Extras": dump_extras(memory),
-    }
+        self._report.warn_of_lines(self._source.source_url, complaints)

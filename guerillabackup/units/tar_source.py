@@ -4,12 +4,14 @@ import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from guerillabackup.element import BackupType, SourceUrl
 from guerillabackup.errors import ConfigError
 from guerillabackup.generator.timing import Timing
 from guerillabackup.units.settings import (
     SettingParsers,
+    SourceList,
     parse_absolute_path,
     parse_command,
     parse_flag,
@@ -17,9 +19,10 @@ from guerillabackup.units.settings import (
     parse_policy,
     parse_settings,
     parse_texts,
-    parse_urls,
+    split_by_source,
 )
 
+CONFIG_KEY = "TarBackupUnitConfigList"
 DEFAULT_EXCLUDE = ("./var/lib/guerillabackup/data",)
 """What is left out of a backup of / that names nothing to leave out."""
 MAX_INDEX_PREFIX = 230
@@ -96,48 +99,20 @@ class TarSource:
         return [*command, "--", *self.include]
 
 
-@dataclass(frozen=True, slots=True)
-class SourceList:
-    """The sources of a unit, and those whose settings are wrong, with what is wrong."""
-
-    sources: tuple[TarSource, ...]
-    refused: Mapping[SourceUrl, ConfigError]
-
-
 def parse_sources(value: object) -> list[TarSource]:
     """All sources of a TarBackupUnitConfigList; raises ConfigError with every problem."""
-    parsed = split_sources(value)
-    problems = [problem for error in parsed.refused.values() for problem in error.problems]
-    if problems:
-        raise ConfigError(*problems)
-    return list(parsed.sources)
+    return split_sources(value).check()
 
 
-def split_sources(value: object) -> SourceList:
-    """The sources whose settings are right, and the others: a mistake in one keeps no other from being run.
-
-    Raises ConfigError for what cannot be told of one source.
-    """
-    if not isinstance(value, Mapping):
-        raise ConfigError(
-            "TarBackupUnitConfigList is missing or not a dict of source URL to settings;"
-            " start with: TarBackupUnitConfigList = {}"
-        )
-    urls = parse_urls(value)
-    sources: list[TarSource] = []
-    refused: dict[SourceUrl, ConfigError] = {}
-    for url in urls:
-        try:
-            sources.append(_parse_source(url, value[url.text]))
-        except ConfigError as error:
-            refused[url] = ConfigError(*(f"source {url}: {problem}" for problem in error.problems))
-    refused.update(_shared_indices(sources))
-    return SourceList(tuple(source for source in sources if source.source_url not in refused), refused)
+def split_sources(value: object) -> SourceList[TarSource]:
+    """The sources whose settings are right, and the others; raises ConfigError for no such dict."""
+    listed = split_by_source(value, CONFIG_KEY, _parse_source)
+    refused = {**listed.refused, **_shared_indices(listed.sources)}
+    sources = (source for source in listed.sources if source.source_url not in refused)
+    return SourceList(tuple(sources), refused)
 
 
-def _parse_source(source_url: SourceUrl, settings: object) -> TarSource:
-    if not isinstance(settings, Mapping):
-        raise ConfigError("its settings are not a dict")
+def _parse_source(source_url: SourceUrl, settings: Mapping[Any, Any]) -> TarSource:
     values, problems = parse_settings(settings, _SETTINGS)
     if settings.get("FullBackupTiming") is None:
         problems.append(
