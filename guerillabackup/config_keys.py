@@ -336,3 +336,9 @@ _KEYS = (
 )
 
 KEYS: Mapping[str, Key] = MappingProxyType({key.name: key for key in _KEYS})
+
+
+def elements_move_on(values: Mapping[str, Any]) -> bool:
+    """Whether elements that were stored here may be gone from the storage, moved on by another program."""
+    said = values.get("GeneralElementsMoveOn")
+    return bool(said) if said is not None else values.get("TransferSenderPolicyClass") is not None

@@ -20,8 +20,10 @@ from guerillabackup.cli.config_check_sources import (
     warn_of_nothing,
 )
 from guerillabackup.config import Configuration, load_configuration
+from guerillabackup.config_keys import elements_move_on
 from guerillabackup.errors import ConfigError, KeyUnusableError
 from guerillabackup.generator.loader import list_units
+from guerillabackup.generator.storage_place import find_storage_problem
 from guerillabackup.original.unit import load_any_unit_class
 from guerillabackup.signature import KeyInfo, KeyPurpose, Keyring
 from guerillabackup.signature_values import day, time_left
@@ -66,6 +68,7 @@ def check_configuration(config_directory: str) -> CheckOutcome:
     if configuration.get("GeneralSigningKey") is None:
         outcome.warnings.append(UNSIGNED)
     outcome.problems += _missing_owners(configuration)
+    outcome.problems += _storage_problems(configuration)
     overlays = _check_units(configuration, outcome)
     for effective in (configuration, *overlays):
         outcome.problems += _missing_programs(effective)
@@ -126,6 +129,17 @@ def _check_units(configuration: Configuration, outcome: CheckOutcome) -> list[Co
     if len(overlays) == len(listing.units):
         outcome.warnings += warn_of_nothing(configuration.directory, overlays)
     return list(overlays.values())
+
+
+def _storage_problems(configuration: Configuration) -> list[str]:
+    """Nothing makes the storage's directory but `config init`: where it is not there, it is not mounted."""
+    directory, state = (
+        configuration.get(key) for key in ("DefaultFileSystemSinkBaseDir", "GeneralPersistencyBaseDir")
+    )
+    if directory is None or state is None:
+        return []
+    problem = find_storage_problem(directory, state, elements_move_on=elements_move_on(configuration))
+    return [] if problem is None else [problem]
 
 
 def _missing_owners(configuration: Configuration) -> list[str]:

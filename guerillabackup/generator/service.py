@@ -6,11 +6,12 @@ It joins the parts.
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from typing import Any
 
 from guerillabackup.config import Configuration, load_configuration
+from guerillabackup.config_keys import elements_move_on
 from guerillabackup.element import SourceUrl
 from guerillabackup.errors import ConfigError, GuerillaBackupError
 from guerillabackup.events import EventListener, ignore_events
@@ -34,6 +35,7 @@ from guerillabackup.generator.selection import (
     make_request,
 )
 from guerillabackup.generator.signals import SignalPipe
+from guerillabackup.generator.storage_place import find_storage_problem, remember_storage
 from guerillabackup.generator.timer import uptime
 from guerillabackup.observe.systemd import ServiceManager
 from guerillabackup.original.elements import adapt_elements
@@ -153,6 +155,8 @@ def load_plant(
             configuration.units_directory,
         )
     _warn(configuration)
+    if (problem := _find_storage_problem(configuration)) is not None:
+        log.error("no unit can be run now: %s", problem)
     if configuration.get("GeneralDebugTestModeFlag"):
         log.warning("GeneralDebugTestModeFlag is set: everything is run, nothing is stored")
     loaded = {unit.name: _load(configuration, unit) for unit in listing.units}
@@ -205,7 +209,9 @@ def _warn(configuration: Configuration) -> None:
         log.warning("%s", warning, extra=STANDING)
 
 
-def _open_storage(configuration: Configuration) -> DefaultFileStorage:
+@contextmanager
+def _open_storage(configuration: Configuration) -> Iterator[DefaultFileStorage]:
+    """The storage for one run; raises ConfigError for one that is not there, or empty all of a sudden."""
     sink_class = configuration.get("GeneratorSinkClass")
     if sink_class not in (None, DefaultFileStorage, DefaultFileSystemSink):
         raise ConfigError(
@@ -217,9 +223,18 @@ def _open_storage(configuration: Configuration) -> DefaultFileStorage:
         configuration.get("StorageOwner"),
         configuration.get("StorageGroup"),
     )
-    return open_storage(
+    if (problem := _find_storage_problem(configuration)) is not None:
+        raise ConfigError(problem)
+    place = configuration["DefaultFileSystemSinkBaseDir"], configuration["GeneralPersistencyBaseDir"]
+    remember_storage(*place)
+    with open_storage(place[0], ownership, state_directory=place[1]) as storage:
+        yield storage
+    remember_storage(*place)
+
+
+def _find_storage_problem(configuration: Configuration) -> str | None:
+    return find_storage_problem(
         configuration["DefaultFileSystemSinkBaseDir"],
-        ownership,
-        create=True,
-        state_directory=configuration.get("GeneralPersistencyBaseDir"),
+        configuration["GeneralPersistencyBaseDir"],
+        elements_move_on=elements_move_on(configuration),
     )

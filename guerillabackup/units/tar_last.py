@@ -6,12 +6,12 @@ It asks the storage that it is given. No I/O.
 from collections.abc import Mapping
 from typing import Any
 
+from guerillabackup.config_keys import elements_move_on
 from guerillabackup.element import BackupType, SourceUrl
 from guerillabackup.storage.interface import ElementFacts, ElementSelection, StorageInterface
 from guerillabackup.units.tar_memory import SourceMemory
 
 MOVE_ON = "GeneralElementsMoveOn"
-SENDER_POLICY = "TransferSenderPolicyClass"
 
 
 def why_not_to_go_on(
@@ -29,7 +29,7 @@ def why_not_to_go_on(
         return (
             "the last element that is remembered has a follower already, as after putting back an old state"
         )
-    if memory.last_element is None or _elements_move_on(configuration):
+    if memory.last_element is None or elements_move_on(configuration):
         return None
     return _why_not_whole(memory, links)
 
@@ -60,8 +60,3 @@ def _read_links(source_url: SourceUrl, storage: StorageInterface) -> dict[bytes 
     """The readable elements of a source by their DataUuid."""
     listing = storage.list_facts(ElementSelection.of_source(source_url))
     return {facts.data_uuid: facts for facts in listing if facts.problem is None}
-
-
-def _elements_move_on(configuration: Mapping[str, Any]) -> bool:
-    said = configuration.get(MOVE_ON)
-    return bool(said) if said is not None else configuration.get(SENDER_POLICY) is not None

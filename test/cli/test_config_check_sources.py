@@ -11,7 +11,8 @@ PLACES = ("GeneralPersistencyBaseDir", "GeneralRuntimeDataDir", "DefaultFileSyst
 
 @pytest.fixture
 def conf(tmp_path):
-    (tmp_path / "units").mkdir(mode=0o700)
+    for name in ("units", "var"):
+        (tmp_path / name).mkdir(mode=0o700)
     (tmp_path / "config").write_text("".join(f"{key} = {str(tmp_path / 'var')!r}\n" for key in PLACES))
     return tmp_path
 

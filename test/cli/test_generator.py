@@ -15,6 +15,7 @@ def host(tmp_path):
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree" / "file").write_text("content")
     (tmp_path / "conf" / "units").mkdir(parents=True, mode=0o700)
+    (tmp_path / "data").mkdir()
     places = {"GeneralPersistencyBaseDir": "state", "GeneralRuntimeDataDir": "run"}
     places["DefaultFileSystemSinkBaseDir"] = "data"
     (tmp_path / "conf" / "config").write_text(
@@ -129,3 +130,21 @@ def test_quiet_holds_warnings_of_settings_back_until_there_are_others(host, gene
     assert "error: " in errors
     assert "are not signed" in errors
     assert "are not encrypted" in errors
+
+
+def test_a_storage_that_is_not_mounted_gets_nothing(host, generate, command):
+    add_unit(host, "/host/a")
+    assert generate().status == 0
+    (host / "data").rename(host / "away")
+    for missing in (True, False):
+        check = command("config", "check", "--config-dir", host / "conf")
+        outcome = generate("--full")
+        assert (check.status, outcome.status) == (1, 1)
+        assert "is it mounted" in check.err
+        assert "is it mounted" in outcome.err
+        if missing:
+            (host / "data").mkdir()
+    assert list((host / "data").iterdir()) == []
+    (host / "data").rmdir()
+    (host / "away").rename(host / "data")
+    assert generate("--full").status == 0

@@ -32,6 +32,7 @@ class Host:
         self.spool, self.state, self.tree = base / "spool", base / "state", base / "tree"
         (self.conf / "units").mkdir(parents=True, mode=0o700)
         self.tree.mkdir()
+        self.spool.mkdir(mode=0o700)
         (self.tree / "file").write_text("content")
         self.write_config()
 

@@ -80,6 +80,7 @@ class Host:
     def __init__(self, base):
         self.base = base
         (base / "conf" / "units").mkdir(parents=True, mode=0o700)
+        (base / "data").mkdir(mode=0o700)
         self.write_config()
 
     def write_config(self, *lines):

@@ -46,6 +46,7 @@ class Host:
         self.output = ""
         (self.etc / "units").mkdir(parents=True, mode=0o700)
         (self.etc / "keys").mkdir(mode=0o700)
+        (base / "data").mkdir(mode=0o700)
         self.etc.chmod(0o700)
         with Keyring(str(self.etc / "keys")) as keyring:
             keyring.create_key("host", KeyPurpose.SIGN)

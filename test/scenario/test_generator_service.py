@@ -370,3 +370,14 @@ def test_a_clock_that_is_set_makes_no_unit_wait_for_the_time_of_before(host, jum
     # The kernel wakes the service when its clock is set; this clock is another one, so a client does it.
     host.wait_for(lambda: host.ask("list") and len(host.stored()) == 2)
     assert host.end() == 0
+
+
+def test_a_storage_that_is_not_mounted_gets_nothing_until_it_is(host):
+    host.add_tar("Tar", {"/host/tar": {}})
+    host.data.rmdir()
+    host.start()
+    host.wait_for(lambda: "is it mounted" in host.log())
+    assert not host.data.exists()
+    host.data.mkdir(mode=0o700)
+    host.run("generator", "trigger", "--source", "/host/tar")
+    host.wait_for(lambda: "/host/tar" in host.stored())

@@ -47,6 +47,7 @@ class ServiceHost:
         self.state, self.runtime = base / "state", base / "run"
         (self.conf / "units").mkdir(parents=True, mode=0o700)
         self.tree.mkdir()
+        self.data.mkdir(mode=0o700)
         (self.tree / "file").write_text("content")
         self.write_config()
         self._notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

@@ -50,6 +50,7 @@ class Host:
         self.base, self.conf, self.tree = base, base / "conf", base / "tree"
         (self.conf / "units").mkdir(parents=True, mode=0o700)
         self.tree.mkdir()
+        (base / "spool").mkdir(mode=0o700)
         (self.tree / "one").write_text("one")
         self.write_config()
         shutil.copy(template, self.conf / "units" / "Mine")

@@ -1,0 +1,76 @@
+"""Whether the directory of a storage is the one that elements were stored in, or an empty mount point.
+
+It is never made here: a backup that goes to the root file system, because another one is not mounted, is
+missed when it is needed. Whether it had anything in it is remembered in the state, for each storage apart;
+that file may be removed at any time. Touches: os, json.
+"""
+
+import json
+import logging
+import os
+
+from guerillabackup import osfile
+from guerillabackup.errors import StorageError
+
+FILLED = "storage.filled"
+"""Name of the state file: a JSON list with the one storage that was seen with elements in it."""
+_MAX_SIZE = 1 << 16
+_NOT_ELEMENTS = (".partial", "lost+found")
+
+log = logging.getLogger(__name__)
+
+
+def find_storage_problem(directory: str, state_directory: str, *, elements_move_on: bool) -> str | None:
+    """Why nothing must be stored there, with what to do; None when all is well. Changes nothing."""
+    try:
+        is_filled = _is_filled(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return (
+            f"the storage {directory} is not there or no directory: is it mounted; if it is new, make it "
+            f"with: mkdir -m 0700 -p {directory}"
+        )
+    except OSError as error:
+        return f"the storage {directory} cannot be read: {error.strerror}"
+    if is_filled or elements_move_on or not _was_filled(directory, state_directory):
+        return None
+    return (
+        f"the storage {directory} is empty, although there were elements in it: is it mounted; if they were "
+        f"removed or moved on, remove {_path(state_directory)}, or set GeneralElementsMoveOn = True"
+    )
+
+
+def remember_storage(directory: str, state_directory: str) -> None:
+    """Note that there is something in the storage, if there is. Never raises: no backup needs it."""
+    try:
+        if _was_filled(directory, state_directory) or not _is_filled(directory):
+            return
+        descriptor = osfile.open_directory(state_directory)
+        try:
+            osfile.replace_file(descriptor, FILLED, json.dumps([directory]).encode("ascii"))
+        finally:
+            os.close(descriptor)
+    except (OSError, StorageError) as error:
+        log.warning("cannot write %s: %s", _path(state_directory), error)
+
+
+def _is_filled(directory: str) -> bool:
+    with os.scandir(directory) as entries:
+        return any(entry.name not in _NOT_ELEMENTS for entry in entries)
+
+
+def _was_filled(directory: str, state_directory: str) -> bool:
+    """Whether the state says so of this storage; a file that cannot be used says nothing."""
+    try:
+        descriptor = osfile.open_directory(state_directory)
+    except (OSError, StorageError):
+        return False
+    try:
+        return bool(json.loads(osfile.read_file(descriptor, FILLED, _MAX_SIZE)) == [directory])
+    except (OSError, StorageError, ValueError, RecursionError):
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _path(state_directory: str) -> str:
+    return os.path.join(state_directory, FILLED)
