@@ -72,6 +72,7 @@ def remove(directory_fd: int, name: bytes) -> None:
             os.unlink(name, dir_fd=directory_fd)
         return
     with Cursor(directory_fd) as cursor:
+        open_up(directory_fd, name)
         cursor.enter(name)
         levels = [(name, list_all(cursor.descriptor))]
         while levels:
@@ -81,10 +82,38 @@ def remove(directory_fd: int, name: bytes) -> None:
                 cursor.leave()
                 os.rmdir(directory, dir_fd=cursor.descriptor)
             elif is_directory(cursor.descriptor, entry := names.pop()):
+                open_up(cursor.descriptor, entry)
                 cursor.enter(entry)
                 levels.append((entry, list_all(cursor.descriptor)))
             else:
                 os.unlink(entry, dir_fd=cursor.descriptor)
+
+
+def open_up(directory_fd: int, name: bytes) -> int | None:
+    """Let the owner do everything in a directory; its mode before, None where it stays as it was.
+
+    What belongs to another user is left alone. Raises OSError, ENOTDIR for a link.
+    """
+    descriptor = os.open(name, DIRECTORY_FLAGS | os.O_PATH, dir_fd=directory_fd)
+    try:
+        return open_up_this(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def open_up_this(descriptor: int) -> int | None:
+    """The same for the directory that a descriptor stands for."""
+    status = os.fstat(descriptor)
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & stat.S_IRWXU == stat.S_IRWXU or status.st_uid != os.geteuid():
+        return None
+    set_mode(descriptor, mode | stat.S_IRWXU)
+    return mode
+
+
+def set_mode(descriptor: int, mode: int) -> None:
+    """Change the mode of what a descriptor stands for, also one that was opened without the right to read."""
+    os.chmod(f"/proc/self/fd/{descriptor}", mode)
 
 
 def last_step(name: bytes) -> bytes:

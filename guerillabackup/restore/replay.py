@@ -79,6 +79,7 @@ class ArchiveReplay:
             self.warnings += [self._about(index, text) for text in outcome.warnings]
             for text in outcome.problems:
                 troubles.add(index, text)
+            target.open_directories()
         missing: set[bytes] | None = set()
         if len(self._elements) > 1:
             missing = self._check(target)

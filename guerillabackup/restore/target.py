@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from guerillabackup.errors import ElementExistsError, StorageError
 from guerillabackup.osfile import open_directory, storage_errors
-from guerillabackup.restore.below import Cursor, exists, is_directory, list_all, remove
+from guerillabackup.restore.below import Cursor, exists, is_directory, list_all, open_up, remove
+from guerillabackup.restore.directory_modes import DirectoryModes, open_all, restore_modes
 from guerillabackup.restore.mounts import mount_in_the_way, mounts_below
 
 STAGING_PREFIX = ".guerillabackup-restore-"
@@ -34,6 +35,7 @@ class RestoreTarget:
         self.path = os.path.abspath(path)
         self.warnings: list[str] = []
         self.is_staged = False
+        self._modes: DirectoryModes = {}
         with storage_errors(f"cannot make target directory {self.path}"):
             os.makedirs(self.path, exist_ok=True)
         self._target_fd = open_directory(self.path)
@@ -60,15 +62,25 @@ class RestoreTarget:
             os.mkdir(self.unpack_path, 0o700)
         self.unpack_fd = open_directory(self.unpack_path)
 
+    def open_directories(self) -> None:
+        """Make it possible to go on in what was unpacked, whatever modes it has; `merge` sets those again.
+
+        Done after each archive: the next one brings the modes of all its directories anew.
+        """
+        self._modes = open_all(self.unpack_fd)
+
     def merge(self) -> None:
         """Move what was unpacked into the target; files there are replaced, all others stay.
 
-        Does nothing without a staging directory. Refuses before anything is moved when a file would have to
-        take a directory's place or the other way round, or a mount is in the way: StorageError. Of what stops
-        it later the error says what was moved by then.
+        Without a staging directory it is there already. Refuses before anything is moved when a file would
+        have to take a directory's place or the other way round, or a mount is in the way: StorageError. Of
+        what stops it later the error says what was moved by then.
         """
-        if not self.is_staged:
-            return
+        if self.is_staged:
+            self._move_staged()
+        restore_modes(self._target_fd, self._modes)
+
+    def _move_staged(self) -> None:
         conflicts = list(_find_conflicts(self.unpack_fd, self._target_fd))
         if conflicts:
             more = f" and {len(conflicts) - MAX_NAMED} more" if len(conflicts) > MAX_NAMED else ""
@@ -245,8 +257,12 @@ def _find_conflicts(source_fd: int, target_fd: int) -> Iterator[str]:
                 elif path + name in mounts and (why := mount_in_the_way(target.descriptor, name)) is not None:
                     yield f"{os.fsdecode(path + name)!r} {why}"
                 elif both[0]:
+                    try:
+                        target.enter(name)
+                    except PermissionError:
+                        yield f"{os.fsdecode(path + name)!r} is a directory that you may not read"
+                        continue
                     source.enter(name)
-                    target.enter(name)
                     levels.append((path + name + b"/", list_all(source.descriptor)[::-1]))
 
 
@@ -266,6 +282,9 @@ def _merge_directory(source_fd: int, target_fd: int, progress: "_MergeProgress")
             name = names.pop()
             if is_directory(source.descriptor, name) and exists(target.descriptor, name):
                 source.enter(name)
+                open_up(
+                    target.descriptor, name
+                )  # in the end it has the mode of the one that is merged into it
                 target.enter(name)
                 below = list_all(source.descriptor)[::-1]
                 levels.append((path + name + b"/", os.fstat(source.descriptor), below))
