@@ -153,20 +153,38 @@ def find_idle_excludes(source: TarSource) -> list[str]:
     """Why patterns of Exclude never match anything, so that what they mean is backed up."""
     if source.full_override is not None:
         return []
+    reason = "never matches, because names begin as those of Include do and end without '/'"
     found = []
-    has_absolute = any(member.startswith("/") for member in source.include)
     for pattern in source.exclude:
-        if pattern in DEFAULT_EXCLUDE:
-            continue
-        better = pattern.rstrip("/") or pattern
-        if better.startswith("/") and not has_absolute:
-            better = f".{better}" if "." in source.include else better.lstrip("/")
-        if better != pattern:
-            found.append(
-                f"Exclude: {pattern!r} never matches, because names begin as those of Include do and end"
-                f" without '/'; write {better!r}"
-            )
+        better = pattern if pattern in DEFAULT_EXCLUDE else _matching_pattern(pattern, source)
+        if better is None:
+            found.append(f"Exclude: {pattern!r} never matches: nothing of Include is there; leave it out")
+        elif better != pattern:
+            found.append(f"Exclude: {pattern!r} {reason}; write {better!r}")
     return found
+
+
+def _matching_pattern(pattern: str, source: TarSource) -> str | None:
+    """The same pattern where it can match, else one that can and is likely meant; None: there is none.
+
+    tar compares a pattern with a name, and with what is behind each '/' of the name.
+    """
+    text = pattern.rstrip("/") or pattern
+    if text.startswith("/") and not any(member.startswith("/") for member in source.include):
+        root = posixpath.normpath(source.root).strip("/")
+        below = text.strip("/")
+        if root and (below == root or below.startswith(f"{root}/")):
+            below = below[len(root) :].strip("/")
+    elif text.startswith("./") and not any(member.startswith(".") for member in source.include):
+        below = text.removeprefix("./")
+    else:
+        return text
+    for member in source.include:
+        inside = posixpath.normpath(member)
+        if inside in (".", below) or below.startswith(f"{inside}/"):
+            begins_so = inside == "." or member.startswith("./")
+            return f"./{below}" if begins_so else below
+    return None
 
 
 def _shared_indices(sources: Sequence[TarSource]) -> dict[SourceUrl, ConfigError]:

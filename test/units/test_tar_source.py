@@ -1,5 +1,7 @@
 """What a source's configuration says, and the tar command that comes of it."""
 
+import subprocess
+
 import pytest
 
 from guerillabackup.element import BackupType, SourceUrl
@@ -189,20 +191,45 @@ def test_a_command_of_the_sites_own_takes_no_names_from_include():
 
 
 @pytest.mark.parametrize(
-    ("include", "pattern", "better"),
+    ("root", "include", "pattern", "better"),
     [
-        (["."], "/proc", "./proc"),
-        (["."], "./proc/", "./proc"),
-        (["."], "/proc/", "./proc"),
-        (["etc"], "/etc/x", "etc/x"),
-        (["/etc"], "/etc/x/", "/etc/x"),
-        (["/etc"], "/etc/x", None),
-        (["."], "./proc", None),
-        (["."], "*.o", None),
+        ("/", ["."], "/proc", "./proc"),
+        ("/", ["."], "./proc/", "./proc"),
+        ("/", ["."], "/proc/", "./proc"),
+        ("/", ["etc"], "/etc/x", "etc/x"),
+        ("/", ["./etc"], "/etc/x", "./etc/x"),
+        ("/", ["etc"], "./etc/x", "etc/x"),
+        ("/", ["/etc"], "/etc/x/", "/etc/x"),
+        ("/a/src", ["."], "/a/src/x", "./x"),
+        ("/a/src", ["."], "/x", "./x"),
+        ("/a/src/", ["d"], "/a/src/d/*.o", "d/*.o"),
+        ("/", ["/etc"], "/etc/x", "/etc/x"),
+        ("/", ["."], "./proc", "./proc"),
+        ("/", ["./a"], "a/x", "a/x"),
+        ("/", ["."], "*.o", "*.o"),
     ],
 )
-def test_a_pattern_that_never_matches_is_told_with_a_better_one(include, pattern, better):
-    (source,) = parse_sources(settings(Include=include, Exclude=[pattern]))
+def test_a_pattern_that_never_matches_is_told_with_one_that_tar_takes(root, include, pattern, better):
+    (source,) = parse_sources(settings(Root=root, Include=include, Exclude=[pattern]))
     found = find_idle_excludes(source)
-    assert len(found) == (better is not None)
+    assert len(found) == (better != pattern)
     assert all(text.endswith(f"write {better!r}") for text in found)
+
+
+@pytest.mark.parametrize("pattern", ["/var/x", "./var/x"])
+def test_a_pattern_of_what_is_not_included_is_told(pattern):
+    (source,) = parse_sources(settings(Root="/", Include=["etc"], Exclude=[pattern]))
+    assert find_idle_excludes(source) == [
+        f"Exclude: {pattern!r} never matches: nothing of Include is there; leave it out"
+    ]
+
+
+def test_what_is_advised_leaves_out_what_was_meant(tmp_path):
+    for name in ("x", "y"):
+        (tmp_path / name).mkdir()
+    (source,) = parse_sources(settings(Root=str(tmp_path), Exclude=[f"{tmp_path}/x"]))
+    (text,) = find_idle_excludes(source)
+    (source,) = parse_sources(settings(Root=str(tmp_path), Exclude=[text.split("'")[-2]]))
+    archive = subprocess.run(source.tar_command(None, 2), check=True, capture_output=True).stdout
+    names = subprocess.run(["tar", "-t"], input=archive, check=True, capture_output=True).stdout
+    assert names.split() == [b"./", b"./y/"]
