@@ -22,6 +22,7 @@ from guerillabackup.cli.config_check_sources import (
 from guerillabackup.config import Configuration, load_configuration
 from guerillabackup.config_keys import elements_move_on
 from guerillabackup.errors import ConfigError, KeyUnusableError
+from guerillabackup.generator.interface import SchedulableGeneratorUnitInterface
 from guerillabackup.generator.loader import list_units
 from guerillabackup.generator.storage_place import find_storage_problem
 from guerillabackup.original.unit import load_any_unit_class
@@ -115,13 +116,16 @@ def _check_units(configuration: Configuration, outcome: CheckOutcome) -> list[Co
     for unit in listing.units:
         outcome.units.append(unit.name)
         try:
-            load_any_unit_class(unit)
+            unit_class = load_any_unit_class(unit)
         except ConfigError as error:
             outcome.problems += error.problems
+            unit_class = None
         try:
             overlays[unit.name] = overlay_of(configuration, unit.name)
         except ConfigError as error:
             outcome.problems += error.problems
+        else:
+            outcome.problems += _unlisted_sources(unit.name, unit_class, overlays[unit.name])
     outcome.problems += find_shared_sources(overlays)
     for overlay in overlays.values():
         outcome.problems += find_source_problems(overlay)
@@ -140,6 +144,20 @@ def _storage_problems(configuration: Configuration) -> list[str]:
         return []
     problem = find_storage_problem(directory, state, elements_move_on=elements_move_on(configuration))
     return [] if problem is None else [problem]
+
+
+def _unlisted_sources(
+    name: str, unit_class: type[SchedulableGeneratorUnitInterface] | None, overlay: Configuration
+) -> list[str]:
+    """Why the unit could not be made, as where it has no overlay that lists its sources."""
+    try:
+        if unit_class is not None:
+            unit_class.list_sources(overlay)
+    except ConfigError as error:
+        return [f"unit {name}: {problem}" for problem in error.problems]
+    except (Exception, SystemExit) as error:  # a unit's own code may raise anything
+        return [f"unit {name}: {type(error).__name__}: {error}"]
+    return []
 
 
 def _missing_owners(configuration: Configuration) -> list[str]:

@@ -140,3 +140,11 @@ def test_a_unit_of_commands_without_any_is_warned_of(conf):
     (conf / "units" / "Command").write_text(COMMAND_UNIT)
     (conf / "units" / "Command.config").write_text("CommandBackupUnitConfigList = {}\n")
     assert check_configuration(str(conf)).warnings == ["unit Command has no source: nothing is backed up"]
+
+
+@pytest.mark.parametrize("definition", [UNIT, COMMAND_UNIT])
+def test_a_unit_without_its_settings_is_a_problem_as_in_a_run(conf, definition):
+    (conf / "units" / "Some").write_text(definition)
+    (problem,) = check_configuration(str(conf)).problems
+    assert problem.startswith("unit Some: ")
+    assert "BackupUnitConfigList is missing" in problem
