@@ -7,10 +7,11 @@ a judgement made here holds for what tar does with the same bytes.
 
 import enum
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from guerillabackup.errors import IntegrityError
+from guerillabackup.restore.access_lists import lists_by_number
 from guerillabackup.restore.directory_record import DirectoryRecord
 
 BLOCK_SIZE = 512
@@ -81,12 +82,20 @@ class TarStream:
     """Takes an archive in pieces of any size and hands on what is wanted of it.
 
     `is_wanted` is asked once for each member, in order. With `strip_renames` the rename records of
-    directories are left out. After the end-of-archive mark nothing is handed on but that mark.
+    directories are left out, with `by_number` access control lists name users and groups by their numbers.
+    After the end-of-archive mark nothing is handed on but that mark.
     """
 
-    def __init__(self, is_wanted: Callable[[TarMember], bool], *, strip_renames: bool = False) -> None:
+    def __init__(
+        self,
+        is_wanted: Callable[[TarMember], bool],
+        *,
+        strip_renames: bool = False,
+        by_number: bool = False,
+    ) -> None:
         self._is_wanted = is_wanted
         self._strip_renames = strip_renames
+        self._by_number = by_number
         self._offset = 0
         self._collected = bytearray()
         self._size_needed = BLOCK_SIZE
@@ -230,6 +239,8 @@ class TarStream:
             record = DirectoryRecord.parse(self._pax[b"GNU.dumpdir"])
             if self._strip_renames and record.has_rename_records:
                 self._strip_record(record)
+        if self._by_number and self._pax and (lists := lists_by_number(self._pax)):
+            self._add_to_pax(lists)
         member = self._member(size, record)
         if member.type is not MemberType.FILE and size > 0:
             raise self._refusal(f"a {member.type.value} with {size} bytes of content")
@@ -268,11 +279,22 @@ class TarStream:
 
     def _strip_record(self, record: DirectoryRecord) -> None:
         """Put the record without renames into the pax header held back, in the place of the whole one."""
-        index = next(i for i, each in enumerate(self._prefix[::2]) if each[156:157] in (b"x", b"X")) * 2
         pax = {**self._pax, b"GNU.dumpdir": record.serialize_entries()}
-        content = b"".join(_pax_record(key, value) for key, value in pax.items())
+        self._replace_pax(b"".join(_pax_record(key, value) for key, value in pax.items()))
+
+    def _add_to_pax(self, values: Mapping[bytes, bytes]) -> None:
+        """Add values to the pax header held back; of several with one key the last counts."""
+        index = self._pax_index()
+        content = self._prefix[index + 1][: self._number(self._prefix[index][124:136], "size")]
+        self._replace_pax(content + b"".join(_pax_record(key, value) for key, value in values.items()))
+
+    def _replace_pax(self, content: bytes) -> None:
+        index = self._pax_index()
         self._prefix[index] = _with_size(self._prefix[index], len(content))
         self._prefix[index + 1] = _pad(content)
+
+    def _pax_index(self) -> int:
+        return next(i for i, each in enumerate(self._prefix[::2]) if each[156:157] in (b"x", b"X")) * 2
 
     def _need(self, what: _Wanted, size: int) -> None:
         self._expected = what

@@ -1,8 +1,7 @@
 """Unpacks one element after the other into a directory, by tar.
 
-A full goes from the decompressor to tar through a kernel pipe; an incremental passes through TarStream, which
-takes out the renames (target.py does those: tar follows links on the way) and refuses what tar might read in
-another way.
+Each passes through TarStream, which takes out the renames (target.py does those: tar follows links on the
+way), has access control lists go by numbers instead of names, and refuses what tar might read in another way.
 Touches: os.
 """
 
@@ -72,8 +71,7 @@ class Unpacker:
         Raises IntegrityError when the data or the archive is damaged, StorageFullError, PipelineError.
         """
         elements = self._decoder.build(content)
-        if incremental or is_wanted is not None:
-            elements.append(self._tools.function(_make_filter(is_wanted), "filter"))
+        elements.append(self._tools.function(_make_filter(is_wanted), "filter"))
         allowed = (0, *TAR_SAYS_INCOMPLETE)
         elements.append(self._tools.program(tar_arguments(directory, incremental=incremental), allowed))
         null_fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
@@ -131,10 +129,10 @@ def tar_arguments(directory: str, *, incremental: bool) -> list[str]:
 
 
 def _make_filter(is_wanted: MemberFilter | None) -> Callable[[int, int], None]:
-    """The stage before tar: every member that is wanted, without renames."""
+    """The stage before tar: every member that is wanted, without renames and names of users."""
 
     def run(input_fd: int, output_fd: int) -> None:
-        stream = TarStream(is_wanted or (lambda member: True), strip_renames=True)
+        stream = TarStream(is_wanted or (lambda member: True), strip_renames=True, by_number=True)
         while piece := os.read(input_fd, READ_SIZE):
             passed = stream.feed(piece)
             if passed:
