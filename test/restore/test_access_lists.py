@@ -93,7 +93,7 @@ def test_lists_of_an_archive_that_has_words_only_are_restored_by_them(house):
     source = house.source()
     (source.tree / "file").write_text("file")
     subprocess.run(["setfacl", "-m", "u:daemon:rw", source.tree / "file"], check=True)
-    argv = ["tar", "--create", "--format=posix", "--acls", "--listed-incremental=/dev/null", "."]
+    argv = ["tar", "--create", "--file=-", "--format=posix", "--acls", "."]
     made = subprocess.run(argv, cwd=source.tree, capture_output=True, check=True).stdout
     assert b"SCHILY.acl.access" in made
     assert b"SCHILY.xattr" not in made
