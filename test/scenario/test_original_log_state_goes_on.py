@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from original_peer import DEADLINE, Original, end, wait_until
-from tar_bench import follow_chain, read_elements
+from unit_bench import follow_chain, read_elements
 
 from guerillabackup.storage.default_file import DefaultFileStorage
 

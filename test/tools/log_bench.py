@@ -4,12 +4,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tar_bench import follow_chain, read_elements
+from unit_bench import UnitBench, follow_chain, read_elements
 
-from guerillabackup.events import Event, SourceWarning
-from guerillabackup.generator.interface import SourceOutcome, UnitContext
-from guerillabackup.storage.default_file import DefaultFileStorage
-from guerillabackup.units.logfile import LogfileBackupUnit
+from guerillabackup.generator.interface import SourceOutcome
+from guerillabackup.units.logfile import CONFIG_KEY, LogfileBackupUnit
 
 ROTATED = r"^([a-z-]+\.log)\.(?P<oldserial>[0-9]+)(?:\.(?P<compress>[a-z0-9]+))?$"
 """What logrotate makes: app.log.1, app.log.2.gz …"""
@@ -17,21 +15,15 @@ OLD = 1_700_000_000
 """Seconds at which the first log file was last written to."""
 
 
-class LogBench:
-    """Runs a unit over a directory; every run is a new unit, as after a restart, an hour later."""
+class LogBench(UnitBench):
+    """Runs a unit over a directory, an hour later each time."""
+
+    unit_class = LogfileBackupUnit
+    key = CONFIG_KEY
 
     def __init__(self, base: Path, logs: Path | None = None) -> None:
-        self.base = base
         self.logs = logs or base / "logs"
-        self.spool = base / "spool"
-        self.state = base / "state" / "unit"
-        for directory in (self.logs, self.spool):
-            directory.mkdir(parents=True, exist_ok=True)
-        self.storage = DefaultFileStorage(str(self.spool))
-        self.now = 1_800_000_000.0
-        self.events: list[Event] = []
-        self.configuration: dict[str, Any] = {}
-        self.context: dict[str, Any] = {}
+        super().__init__(base, self.logs)
 
     def log(self, name: str | bytes, content: bytes | str = "", *, age: int = 0) -> Path:
         """A log file, last written to `age` seconds after the beginning."""
@@ -50,29 +42,11 @@ class LogBench:
         return f"{self.logs}/{name}"
 
     def open(self, entries: Any = None) -> LogfileBackupUnit:
-        context = UnitContext(
-            unit_name="unit",
-            configuration={
-                **self.configuration,
-                "LogBackupUnitInputList": [self.entry()] if entries is None else entries,
-            },
-            config_directory=str(self.base / "conf"),
-            state_directory=str(self.state),
-            storage=self.storage,
-            clock=lambda: self.now,
-            listen=self.events.append,
-            **self.context,
-        )
-        return LogfileBackupUnit("unit", context)
+        return self.open_unit([self.entry()] if entries is None else entries)
 
     def run(self, entries: Any = None, *, wait: float = 3600) -> list[SourceOutcome]:
         """One run, some time after the last."""
-        self.now += wait
-        unit = self.open(entries)
-        try:
-            return unit.invoke_unit() if unit.get_next_invocation_time() <= 0 else []
-        finally:
-            unit.close()
+        return self.run_unit([self.entry()] if entries is None else entries, wait)
 
     def chain(self, name: str = "app.log") -> list[dict[str, Any]]:
         """A source's elements, which have to be one chain."""
@@ -84,9 +58,6 @@ class LogBench:
     def names(self) -> list[str]:
         """What is left in the directory."""
         return sorted(os.listdir(self.logs))
-
-    def warnings(self) -> list[str]:
-        return [event.message for event in self.events if isinstance(event, SourceWarning)]
 
 
 class WholeRunBench(LogBench):

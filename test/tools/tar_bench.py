@@ -1,8 +1,6 @@
 """A TarBackupUnit to try things with: directories, a clock set by hand, elements, and their restore."""
 
 import bz2
-import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -10,34 +8,27 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from guerillabackup.element import SourceUrl
-from guerillabackup.events import Event
-from guerillabackup.generator.interface import SourceOutcome, UnitContext
-from guerillabackup.storage.default_file import DefaultFileStorage
+from unit_bench import ALWAYS, UnitBench, follow_chain, read_elements
+
+from guerillabackup.generator.interface import SourceOutcome
 from guerillabackup.storage.interface import StorageInterface
 from guerillabackup.units.tar import TarBackupUnit
+from guerillabackup.units.tar_source import CONFIG_KEY
 
 URL = "/host/tree"
-ALWAYS = [0, 10**8, None, 0]
-"""Timing by which a source is due each time."""
 SELDOM = [10**7, 10**8, None, 0]
 
 
-class TarBench:
-    """Runs a unit over a tree; every run is a new unit, as after a restart."""
+class TarBench(UnitBench):
+    """Runs a unit over a tree."""
+
+    unit_class = TarBackupUnit
+    key = CONFIG_KEY
 
     def __init__(self, base: Path, tree: Path | None = None, storage: StorageInterface | None = None) -> None:
-        self.base = base
         self.tree = tree or base / "tree"
-        self.spool = base / "spool"
-        self.state = base / "state" / "unit"
-        for directory in (self.tree, self.spool):
-            directory.mkdir(parents=True, exist_ok=True)
-        self.storage = storage or DefaultFileStorage(str(self.spool))
-        self.now = 1_800_000_000.0
-        self.events: list[Event] = []
-        self.configuration: dict[str, Any] = {"DefaultFileSystemSinkBaseDir": str(self.spool)}
-        self.context: dict[str, Any] = {}
+        super().__init__(base, self.tree, storage)
+        self.configuration["DefaultFileSystemSinkBaseDir"] = str(self.spool)
 
     def settings(self, **settings: Any) -> dict[str, Any]:
         """Of a source that is due each time: a full one first, then incrementals."""
@@ -50,27 +41,11 @@ class TarBench:
 
     def open(self, sources: Mapping[str, Any] | None = None) -> TarBackupUnit:
         """The unit of these sources; of one with the usual settings when none are given."""
-        configured = {URL: self.settings()} if sources is None else dict(sources)
-        context = UnitContext(
-            unit_name="unit",
-            configuration={**self.configuration, "TarBackupUnitConfigList": configured},
-            config_directory=str(self.base / "conf"),
-            state_directory=str(self.state),
-            storage=self.storage,
-            clock=lambda: self.now,
-            listen=self.events.append,
-            **self.context,
-        )
-        return TarBackupUnit("unit", context)
+        return self.open_unit({URL: self.settings()} if sources is None else sources)
 
     def run_all(self, sources: Mapping[str, Any] | None = None, *, wait: float = 10) -> list[SourceOutcome]:
         """One run of all sources, some time after the last."""
-        self.now += wait
-        unit = self.open(sources)
-        try:
-            return unit.invoke_unit() if unit.get_next_invocation_time() <= 0 else []
-        finally:
-            unit.close()
+        return self.run_unit({URL: self.settings()} if sources is None else sources, wait)
 
     def run(self, wait: float = 10, **settings: Any) -> SourceOutcome:
         """One run of the one source, which has to be due."""
@@ -91,31 +66,6 @@ class TarBench:
         target.mkdir()
         unpack(self.chain(), target)
         return target
-
-
-def read_elements(storage: StorageInterface, url: str = URL) -> list[dict[str, Any]]:
-    """Metadata of a source's elements as JSON has it, data and id; each is what its checksum says."""
-    elements = []
-    for element in storage.query_backup_data_elements(source_url=SourceUrl(url)):
-        metainfo = element.get_metadata()
-        with element.get_data_stream() as stream:
-            data = stream.read()
-        assert hashlib.sha512(data).digest() == metainfo.checksum
-        values = json.loads(metainfo.serialize())
-        elements.append({**values, "data": data, "id": element.get_element_id()})
-    return elements
-
-
-def follow_chain(elements: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The elements from the first on; fails for a fork, a gap, or a second beginning."""
-    elements = list(elements)
-    successors = {element.get("Predecessor"): element for element in elements}
-    assert len(successors) == len(elements), "two elements have one predecessor"
-    chain: list[dict[str, Any]] = []
-    while (following := successors.get(chain[-1]["DataUuid"] if chain else None)) is not None:
-        chain.append(following)
-    assert len(chain) == len(elements), "an element's predecessor is missing"
-    return chain
 
 
 def unpack(chain: Iterable[dict[str, Any]], target: Path) -> None:

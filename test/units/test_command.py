@@ -9,7 +9,7 @@ import time
 
 import pytest
 from command_bench import URL, CommandBench
-from tar_bench import read_elements
+from unit_bench import read_elements
 
 from guerillabackup.element import SourceUrl
 from guerillabackup.errors import CancelledError, ConfigError, PipelineError, StateError

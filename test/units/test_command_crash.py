@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 from command_bench import URL, CommandBench
-from tar_bench import follow_chain, read_elements
+from unit_bench import follow_chain, read_elements
 from victim import Victim
 
 MAX_CALLS = 200

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from stored_content import content_of
-from tar_bench import follow_chain, read_elements
+from unit_bench import follow_chain, read_elements
 
 from guerillabackup.config import load_configuration
 from guerillabackup.element import SourceUrl

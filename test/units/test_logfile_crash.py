@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 from log_bench import LogBench
-from tar_bench import follow_chain, read_elements
+from unit_bench import follow_chain, read_elements
 from victim import Victim
 
 MAX_CALLS = 600

@@ -3,7 +3,7 @@
 import base64
 
 import pytest
-from tar_bench import follow_chain, read_elements
+from unit_bench import follow_chain, read_elements
 
 from guerillabackup.element import SourceUrl
 from guerillabackup.errors import ConfigError, StorageError
