@@ -2,9 +2,8 @@
 
 import re
 
-import pytest
+from config_template import ConfigTemplate
 
-from guerillabackup.config import load_configuration
 from guerillabackup.units.command_source import (
     CONFIG_KEY,
     SETTING_NAMES,
@@ -12,43 +11,21 @@ from guerillabackup.units.command_source import (
     parse_sources,
 )
 
-
-@pytest.fixture
-def template(request):
-    path = request.config.rootpath / "etc" / "guerillabackup" / "units" / "CommandBackupUnit.config.template"
-    return path.read_text()
+TEMPLATE = ConfigTemplate("CommandBackupUnit", CONFIG_KEY)
 
 
-def uncomment(template):
-    """The examples are the commented lines that assign, and those up to the closing brace."""
-    return re.sub(
-        rf"^# {CONFIG_KEY}\[.*?^# \}}$",
-        lambda match: re.sub(r"^# ", "", match.group(), flags=re.M),
-        template,
-        flags=re.M | re.S,
-    )
+def test_as_it_is_it_backs_up_nothing(tmp_path):
+    assert TEMPLATE.execute(tmp_path, TEMPLATE.text) == {}
 
 
-def execute(tmp_path, text):
-    directory = tmp_path / "conf"
-    directory.mkdir(mode=0o700)
-    (directory / "config").write_text("")
-    (directory / "Command.config").write_text(text)
-    return load_configuration(str(directory)).overlay(str(directory / "Command.config"))[CONFIG_KEY]
-
-
-def test_as_it_is_it_backs_up_nothing(tmp_path, template):
-    assert execute(tmp_path, template) == {}
-
-
-def test_every_setting_is_explained_and_no_other(template):
-    assert re.findall(r"^# ([A-Z][A-Za-z]+) +[A-Z]", template.split("\n#\n")[2], flags=re.M) == [
+def test_every_setting_is_explained_and_no_other():
+    assert re.findall(r"^# ([A-Z][A-Za-z]+) +[A-Z]", TEMPLATE.text.split("\n#\n")[2], flags=re.M) == [
         *SETTING_NAMES
     ]
 
 
-def test_its_examples_are_sources_as_they_should_be(tmp_path, template):
-    sources = parse_sources(execute(tmp_path, uncomment(template)))
+def test_its_examples_are_sources_as_they_should_be(tmp_path):
+    sources = parse_sources(TEMPLATE.execute(tmp_path, TEMPLATE.uncommented))
     assert [str(source.source_url).split("/")[2] for source in sources] == [
         "postgresql",
         "postgresql",

@@ -1,12 +1,12 @@
 """The template of the log unit backs up nothing as it is; its examples, and the original's, are right."""
 
-import re
-
 import pytest
+from config_template import ConfigTemplate
 
-from guerillabackup.config import load_configuration
+from guerillabackup.units.logfile import CONFIG_KEY
 from guerillabackup.units.logfile_input import check_inputs
 
+TEMPLATE = ConfigTemplate("LogfileBackupUnit", CONFIG_KEY)
 ORIGINALS = r"""
 import guerillabackup
 LogBackupUnitInputList = []
@@ -20,38 +20,14 @@ LogBackupUnitInputList.append([
 """
 
 
-@pytest.fixture
-def template(request):
-    path = request.config.rootpath / "etc" / "guerillabackup" / "units" / "LogfileBackupUnit.config.template"
-    return path.read_text()
-
-
-def uncomment(template):
-    """The examples are the commented lines from an append to its closing parentheses."""
-    return re.sub(
-        r"^# LogBackupUnitInputList\.append.*?\)\)$",
-        lambda match: re.sub(r"^# ", "", match.group(), flags=re.M),
-        template,
-        flags=re.M | re.S,
-    )
-
-
-def execute(tmp_path, text):
-    directory = tmp_path / "conf"
-    directory.mkdir(mode=0o700)
-    (directory / "config").write_text("")
-    (directory / "Log.config").write_text(text)
-    return load_configuration(str(directory)).overlay(str(directory / "Log.config"))["LogBackupUnitInputList"]
-
-
 def find(inputs, directory, name):
     """The sources and orders that the entries of a directory make of a name."""
     files = [item.match(name) for item in inputs if item.directory == directory]
     return [(str(file.source_url), file.serial, file.compression) for file in files if file is not None]
 
 
-def test_as_it_is_it_backs_up_nothing(tmp_path, template):
-    assert execute(tmp_path, template) == []
+def test_as_it_is_it_backs_up_nothing(tmp_path):
+    assert TEMPLATE.execute(tmp_path, TEMPLATE.text) == []
 
 
 @pytest.mark.parametrize(
@@ -77,17 +53,17 @@ def test_as_it_is_it_backs_up_nothing(tmp_path, template):
         ("/srv/My Application/log", "audit.3.json", ("/myhost/application/audit.json", "3", None)),
     ],
 )
-def test_its_examples_take_what_they_say(tmp_path, template, directory, name, found):
-    assert find(check_inputs(execute(tmp_path, uncomment(template))), directory, name) == [found]
+def test_its_examples_take_what_they_say(tmp_path, directory, name, found):
+    assert find(check_inputs(TEMPLATE.execute(tmp_path, TEMPLATE.uncommented)), directory, name) == [found]
 
 
 @pytest.mark.parametrize("name", ["syslog", "mail.log", "secure", "syslog.1.gz.tmp", "lastlog", "btmp"])
-def test_its_examples_take_no_live_log(tmp_path, template, name):
-    assert find(check_inputs(execute(tmp_path, uncomment(template))), "/var/log", name) == []
+def test_its_examples_take_no_live_log(tmp_path, name):
+    assert find(check_inputs(TEMPLATE.execute(tmp_path, TEMPLATE.uncommented)), "/var/log", name) == []
 
 
 def test_what_was_written_for_the_original_is_read(tmp_path):
-    inputs = check_inputs(execute(tmp_path, ORIGINALS))
+    inputs = check_inputs(TEMPLATE.execute(tmp_path, ORIGINALS))
     assert find(inputs, "/var/log", "syslog.3.gz") == [("/var/log/syslog", "3", "gz")]
     assert find(inputs, "/var/log/tomcat8", "catalina.2024-01-31.log") == [
         ("/var/log/tomcat8/catalina.log", "2024-01-31", None)

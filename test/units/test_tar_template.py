@@ -2,12 +2,12 @@
 
 import re
 
-import pytest
+from config_template import ConfigTemplate
 from tar_bench import TarBench, read_elements
 
-from guerillabackup.config import load_configuration
-from guerillabackup.units.tar_source import SETTING_NAMES, parse_sources
+from guerillabackup.units.tar_source import CONFIG_KEY, SETTING_NAMES, parse_sources
 
+TEMPLATE = ConfigTemplate("TarBackupUnit", CONFIG_KEY)
 ORIGINALS = """
 TarBackupUnitConfigList = {}
 TarBackupUnitConfigList['/root'] = {
@@ -23,43 +23,17 @@ TarBackupUnitConfigList['/root'] = {
 """
 
 
-@pytest.fixture
-def template(request):
-    path = request.config.rootpath / "etc" / "guerillabackup" / "units" / "TarBackupUnit.config.template"
-    return path.read_text()
+def test_as_it_is_it_backs_up_nothing(tmp_path):
+    assert TEMPLATE.execute(tmp_path, TEMPLATE.text) == {}
 
 
-def uncomment(template):
-    """The examples are the commented lines that assign, and those up to the closing brace."""
-    return re.sub(
-        r"^# TarBackupUnitConfigList\[.*?^# \}$",
-        lambda match: re.sub(r"^# ", "", match.group(), flags=re.M),
-        template,
-        flags=re.M | re.S,
-    )
-
-
-def execute(tmp_path, text):
-    directory = tmp_path / "conf"
-    directory.mkdir(mode=0o700)
-    (directory / "config").write_text("")
-    (directory / "Tar.config").write_text(text)
-    return load_configuration(str(directory)).overlay(str(directory / "Tar.config"))[
-        "TarBackupUnitConfigList"
-    ]
-
-
-def test_as_it_is_it_backs_up_nothing(tmp_path, template):
-    assert execute(tmp_path, template) == {}
-
-
-def test_every_setting_is_explained(template):
-    explained = re.findall(r"^# ([A-Z][A-Za-z]+) +[A-Z0-9]", template, flags=re.M)
+def test_every_setting_is_explained():
+    explained = re.findall(r"^# ([A-Z][A-Za-z]+) +[A-Z0-9]", TEMPLATE.text, flags=re.M)
     assert set(SETTING_NAMES) <= set(explained)
 
 
-def test_its_examples_are_sources_as_they_should_be(tmp_path, template):
-    sources = parse_sources(execute(tmp_path, uncomment(template)))
+def test_its_examples_are_sources_as_they_should_be(tmp_path):
+    sources = parse_sources(TEMPLATE.execute(tmp_path, TEMPLATE.uncommented))
     assert [str(source.source_url) for source in sources] == [
         "/myhost/system/root",
         "/myhost/data/home",
@@ -67,8 +41,8 @@ def test_its_examples_are_sources_as_they_should_be(tmp_path, template):
     ]
 
 
-def test_its_examples_run(tmp_path, template):
-    sources = execute(tmp_path, uncomment(template))
+def test_its_examples_run(tmp_path):
+    sources = TEMPLATE.execute(tmp_path, TEMPLATE.uncommented)
     bench = TarBench(tmp_path)
     (bench.tree / "file").write_text("content")
     for settings in sources.values():
@@ -79,7 +53,7 @@ def test_its_examples_run(tmp_path, template):
 
 
 def test_what_was_written_for_the_original_is_read(tmp_path):
-    (source,) = parse_sources(execute(tmp_path, ORIGINALS))
+    (source,) = parse_sources(TEMPLATE.execute(tmp_path, ORIGINALS))
     assert source.exclude == ("./proc", "./sys", "./var/lib/guerillabackup/data")
     assert source.inc_timing is not None
     assert source.policy == "default"
