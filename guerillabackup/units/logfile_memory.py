@@ -5,13 +5,12 @@ are stored but could not be removed are in `extras.current`, and those that an e
 `state.pending`.
 """
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from guerillabackup.element import SourceUrl
+from guerillabackup.units.memory_values import decode_uuid, encode_uuid
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +44,12 @@ def parse_state(value: Any) -> LogMemory:
     last_run, uuids = value
     if not _is_number(last_run) or not isinstance(uuids, Mapping):
         raise TypeError("it is not a list of a time and of an object of DataUuids")
-    return LogMemory(last_run, {url: _decode(uuid) for url, uuid in uuids.items()})
+    return LogMemory(last_run, {url: decode_uuid(uuid) for url, uuid in uuids.items()})
 
 
 def dump_state(memory: LogMemory) -> list[Any]:
     """The value of `state.current`."""
-    return [memory.last_run, {url: _encode(uuid) for url, uuid in memory.uuids.items()}]
+    return [memory.last_run, {url: encode_uuid(uuid) for url, uuid in memory.uuids.items()}]
 
 
 def parse_files(value: Any) -> list[StoredFile]:
@@ -65,7 +64,7 @@ def dump_files(files: Sequence[StoredFile]) -> list[dict[str, Any]]:
     return [
         {
             "SourceUrl": str(file.source_url),
-            "DataUuid": _encode(file.data_uuid),
+            "DataUuid": encode_uuid(file.data_uuid),
             "Directory": file.directory,
             "Name": file.name,
             "Device": file.device,
@@ -82,21 +81,8 @@ def _parse_file(item: Any) -> StoredFile:
     numbers = item["Device"], item["Inode"], item["Size"], item["ModifiedNs"]
     if not all(isinstance(text, str) for text in texts) or not all(_is_number(number) for number in numbers):
         raise TypeError("a file's name or identity is of another type")
-    return StoredFile(SourceUrl(item["SourceUrl"]), _decode(item["DataUuid"]), *texts, *numbers)
+    return StoredFile(SourceUrl(item["SourceUrl"]), decode_uuid(item["DataUuid"]), *texts, *numbers)
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _encode(value: bytes) -> str:
-    return base64.b64encode(value).decode("ascii")
-
-
-def _decode(value: Any) -> bytes:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not base64 text")
-    try:
-        return base64.b64decode(value, validate=True)
-    except binascii.Error as error:
-        raise ValueError(f"{value!r} is not base64: {error}") from error

@@ -3,7 +3,6 @@
 It joins the pipelines, the storage and the memory of the source.
 """
 
-import base64
 import hashlib
 import os
 import random
@@ -28,6 +27,7 @@ from guerillabackup.units.making import (
     stored_stream,
     stream_keys,
 )
+from guerillabackup.units.memory_values import decode_uuid, encode_uuid
 from guerillabackup.units.settings import SourceList
 from guerillabackup.units.source_book import MemoryForm, SourceBook, damage_told
 from guerillabackup.units.source_report import SourceReport
@@ -166,7 +166,7 @@ def _make_form(url: SourceUrl) -> MemoryForm[SourceMemory]:
 
 
 def _dump(memory: SourceMemory) -> dict[str, Any]:
-    uuid = None if memory.data_uuid is None else base64.b64encode(memory.data_uuid).decode("ascii")
+    uuid = None if memory.data_uuid is None else encode_uuid(memory.data_uuid)
     return {"DataUuid": uuid, "Digest": memory.digest, "Time": memory.time}
 
 
@@ -174,4 +174,4 @@ def _parse(value: Any) -> SourceMemory:
     uuid, digest, time = value["DataUuid"], value["Digest"], value["Time"]
     if not isinstance(digest, str | None) or not isinstance(time, int):
         raise TypeError("it is no object of DataUuid, Digest and Time")
-    return SourceMemory(None if uuid is None else base64.b64decode(uuid, validate=True), digest, time)
+    return SourceMemory(None if uuid is None else decode_uuid(uuid), digest, time)

@@ -4,8 +4,6 @@
 has no place for is in `extras.current`.
 """
 
-import base64
-import binascii
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,6 +11,13 @@ from typing import Any
 
 from guerillabackup.element import BackupElementMetainfo, BackupType, ElementId, SourceUrl
 from guerillabackup.generator.timing import ClockAnchor
+from guerillabackup.units.memory_values import (
+    decode_uuid,
+    dump_anchor,
+    encode_uuid,
+    expect_mapping,
+    parse_anchor,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +72,10 @@ def advanced(
 
 def parse_memories(current: Any, extras: Any) -> dict[SourceUrl, SourceMemory]:
     """All sources of the two files' values; raises TypeError, ValueError, SourceUrlError."""
-    of_source = {} if extras is None else _mapping(extras)
+    of_source = {} if extras is None else expect_mapping(extras)
     return {
         SourceUrl(key): parse_memory(value, of_source.get(key, {}))
-        for key, value in _mapping(current).items()
+        for key, value in expect_mapping(current).items()
     }
 
 
@@ -83,56 +88,40 @@ def dump_memories(memory: Mapping[SourceUrl, SourceMemory]) -> tuple[dict[str, A
 
 def dump_state(memory: SourceMemory) -> list[Any]:
     """The original's form: last full time, last time, base64 of the last DataUuid."""
-    return [memory.last_full, memory.last_any, base64.b64encode(memory.last_uuid or b"").decode("ascii")]
+    return [memory.last_full, memory.last_any, encode_uuid(memory.last_uuid)]
 
 
 def dump_extras(memory: SourceMemory) -> dict[str, Any]:
     """What the original's form has no place for."""
-    anchor = memory.anchor
     return {
-        "Clock": None if anchor is None else [anchor.boot_id, anchor.offset],
-        "MembersUuid": base64.b64encode(memory.members_uuid or b"").decode("ascii"),
+        "Clock": dump_anchor(memory.anchor),
+        "MembersUuid": encode_uuid(memory.members_uuid),
         "FullSize": memory.full_size,
         "IncSize": memory.inc_size,
         "LastElement": None
         if memory.last_element is None
-        else [str(memory.last_element), base64.b64encode(memory.last_uuid or b"").decode("ascii")],
+        else [str(memory.last_element), encode_uuid(memory.last_uuid)],
         "InDoubt": memory.is_in_doubt,
     }
 
 
 def parse_memory(state: Any, extras: Any) -> SourceMemory:
     """From the two forms it is kept in; raises TypeError or ValueError."""
-    extras = _mapping(extras)
+    extras = expect_mapping(extras)
     last_full, last_any, last_uuid = state
-    uuid = _decode(last_uuid) or None
+    uuid = decode_uuid(last_uuid) or None
     element_id, is_other = _optional_element(extras.get("LastElement"), uuid)
     return SourceMemory(
         _optional_number(last_full),
         _optional_number(last_any),
         uuid,
-        _decode(extras.get("MembersUuid", "")) or None,
+        decode_uuid(extras.get("MembersUuid", "")) or None,
         _optional_number(extras.get("FullSize")),
         _optional_number(extras.get("IncSize")),
-        _optional_anchor(extras.get("Clock")),
+        parse_anchor(extras.get("Clock")),
         element_id,
         is_other or extras.get("InDoubt") is True,
     )
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"{str(value)[:40]!r} is not an object")
-    return value
-
-
-def _optional_anchor(value: Any) -> ClockAnchor | None:
-    if value is None:
-        return None
-    boot_id, offset = value
-    if not isinstance(boot_id, str) or not isinstance(offset, int | float):
-        raise TypeError(f"{value!r} is not a list of boot id and seconds")
-    return ClockAnchor(boot_id, offset)
 
 
 def _optional_element(value: Any, last_uuid: bytes | None) -> tuple[ElementId | None, bool]:
@@ -146,7 +135,7 @@ def _optional_element(value: Any, last_uuid: bytes | None) -> tuple[ElementId | 
     if not isinstance(text, str):
         raise TypeError(f"{value!r} is not a list of element id and DataUuid")
     element_id = ElementId.parse(text)
-    return (element_id, False) if _decode(uuid) == last_uuid else (None, True)
+    return (element_id, False) if decode_uuid(uuid) == last_uuid else (None, True)
 
 
 def _optional_number(value: object) -> int | None:
@@ -155,12 +144,3 @@ def _optional_number(value: object) -> int | None:
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         raise TypeError(f"{value!r} is not a number")
     return int(value)
-
-
-def _decode(value: object) -> bytes:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not base64 text")
-    try:
-        return base64.b64decode(value, validate=True)
-    except binascii.Error as error:
-        raise ValueError(f"{value!r} is not base64: {error}") from error
