@@ -20,6 +20,9 @@ from guerillabackup.restore.directory_record import (
 from guerillabackup.restore.member_patterns import MemberPatterns
 from guerillabackup.restore.tar_stream import MemberType, TarMember
 
+_MAY_LEAD_ELSEWHERE = (MemberType.SYMBOLIC_LINK, MemberType.HARD_LINK)
+"""A hard link to a symbolic link is one too, and that may have come with any earlier element."""
+
 
 @dataclass(slots=True)
 class ArchiveSurvey:
@@ -57,7 +60,7 @@ class ArchiveSurvey:
                     prefix + entry for code, entry in member.record.entries if code == DIRECTORY
                 )
                 self._remember_unchanged(name, member.record)
-        elif member.type is MemberType.SYMBOLIC_LINK:
+        elif member.type in _MAY_LEAD_ELSEWHERE:
             self._links.add(name)
 
     def end(self) -> None:

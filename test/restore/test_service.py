@@ -550,12 +550,12 @@ def victim(house):
     assert not (house.path / "escaped").exists()
 
 
-def restore_hostile(house, *archives):
+def restore_hostile(house, *archives, **request):
     source = house.source(compression=None)
     for number, archive in enumerate(archives):
         source.store("inc" if number else "full", archive)
     try:
-        return house.restore()
+        return house.restore(**request)
     except (IntegrityError, StorageError):
         return None
 
@@ -601,6 +601,50 @@ def test_a_link_of_an_earlier_element_does_not_lead_out_of_the_target(house, vic
     goal = str(victim)
     first = make_incremental({b"./": b"Yx\0Dd\0\0", b"./d/": b"\0"}, [("x", LINK, goal)])
     restore_hostile(house, first, make_incremental(*second))
+
+
+@pytest.mark.parametrize("way", ["new", "existing", "chosen"])
+@pytest.mark.parametrize(
+    "members",
+    [
+        [("b", HARD, "a"), ("b/new", FILE, b"evil")],
+        [("b", HARD, "a"), ("b/file", FILE, b"evil")],
+        [("b", HARD, "a"), ("b/new", tarfile.FIFOTYPE, "")],
+        [("b", HARD, "a"), ("b/new", LINK, "x")],
+        [("b", HARD, "a"), ("b/new", tarfile.DIRTYPE, "")],
+        [("b", HARD, "a"), ("b", tarfile.DIRTYPE, ""), ("b/new", FILE, b"evil")],
+        [("b", tarfile.DIRTYPE, ""), ("b", HARD, "a"), ("b/new", FILE, b"evil")],
+        [("b/new", FILE, b"evil"), ("b", HARD, "a"), ("b/new", FILE, b"evil")],
+        [("b", HARD, "a"), ("c", HARD, "b"), ("c/new", FILE, b"evil")],
+        [("b", HARD, "a"), ("c", HARD, "b/file"), ("c", FILE, b"evil")],
+        [("b", LINK, "a"), ("c", HARD, "b"), ("c/new", FILE, b"evil")],
+        [(".//b/", HARD, "./a"), ("./b//new", FILE, b"evil")],
+        [("b", HARD, "to_file"), ("b", FILE, b"evil")],
+    ],
+)
+def test_a_hard_link_to_a_link_of_an_earlier_element_does_not_lead_out(house, victim, members, way):
+    links = [("a", LINK, str(victim)), ("to_file", LINK, str(victim / "file"))]
+    first = make_incremental({b"./": b"Ya\0Yto_file\0\0"}, links)
+    second = make_incremental({b"./": b"Na\0Nto_file\0Yb\0Yc\0\0"}, members)
+    request = {"new": {}, "existing": {"into_existing": True}, "chosen": {"includes": ("**",)}}[way]
+    if way == "existing":
+        (house.path / "out").mkdir()
+        (house.path / "out" / "already").write_text("there")
+    restore_hostile(house, first, second, **request)
+
+
+def test_a_hard_link_to_a_link_that_became_a_directory_is_restored(house):
+    source = house.source()
+    os.symlink("/nowhere", source.tree / "a")
+    source.back_up("full")
+    os.link(source.tree / "a", source.tree / "b", follow_symlinks=False)
+    source.back_up("inc")
+    (source.tree / "b").unlink()
+    (source.tree / "b").mkdir()
+    (source.tree / "b" / "file").write_text("in a directory")
+    source.back_up("inc")
+    house.restore()
+    assert describe_tree(house.path / "out") == describe_tree(source.tree)
 
 
 def test_a_chain_with_an_element_that_is_no_archive_is_refused(house):
