@@ -15,6 +15,7 @@ from typing import Any, Self
 from guerillabackup.element import MEMBERS_SUFFIX, BackupElementMetainfo, SourceUrl
 from guerillabackup.errors import ConfigError, KeyUnusableError
 from guerillabackup.signature_home import GpgHome, read_passphrase
+from guerillabackup.signature_keys import check_new_key, generation_text, key_info
 from guerillabackup.signature_values import (
     MAX_SIGNATURE_SIZE,
     KeyInfo,
@@ -23,6 +24,7 @@ from guerillabackup.signature_values import (
     SignatureResult,
     SignatureStatus,
     as_latin,
+    call_key,
     check_packet,
     choose_for_export,
     choose_key,
@@ -46,8 +48,6 @@ __all__ = [
 
 MAX_KEY_TEXT = 1 << 20
 """Characters of an exported key that is imported."""
-MAX_KEY_NAME = 200
-ALGORITHMS = ("ed25519", "rsa4096")
 
 _OPTIONS = (
     "--no-options",
@@ -62,7 +62,6 @@ _OPTIONS = (
     "--display-charset",
     "utf-8",
 )
-_ALGORITHM_NAMES = {"1": "rsa", "16": "elgamal", "17": "dsa", "18": "ecdh", "19": "ecdsa", "22": "eddsa"}
 
 
 class Keyring:
@@ -140,7 +139,7 @@ class Keyring:
         key = choose_key(keys, name, purpose, moment, self._directory)
         if purpose is KeyPurpose.SIGN and not key.has_secret:
             raise KeyUnusableError(
-                f"key {name!r} ({key.fingerprint}) has no secret half in keyring {self._directory}; a key "
+                f"key {call_key(name, key)} has no secret half in keyring {self._directory}; a key "
                 "signs where it was made: make one here with guerillabackup key create NAME --purpose sign"
             )
         return key
@@ -158,15 +157,12 @@ class Keyring:
         `name` is free text, `Name <mail>` or anything else. `expires_in` is seconds, None: it never expires.
         Raises ConfigError for a name that is taken or none, KeyUnusableError for what gpg does not make.
         """
-        if not name.strip() or name != name.strip() or not name.isprintable() or len(name) > MAX_KEY_NAME:
-            raise ConfigError(f"key name {name[:40]!r} is not of 1 to {MAX_KEY_NAME} printable characters")
-        if algorithm not in ALGORITHMS:
-            raise ConfigError(f"key algorithm {algorithm!r} is none of {', '.join(ALGORITHMS)}")
+        check_new_key(name, algorithm)
         if any(name in key.names for key in self.list_keys()):
             raise ConfigError(f"key {name!r} is in keyring {self._directory} already")
         self._home.prepare_writing()
         self._home.start_agent()
-        text = _generation_text(as_latin(name), purpose, algorithm, expires_in, self._passphrase)
+        text = generation_text(as_latin(name), purpose, algorithm, expires_in, self._passphrase)
         result = self._gpg.gen_key(text)
         if not result.fingerprint:
             raise KeyUnusableError(f"key {name!r} could not be created: {_last_message(result.stderr)}")
@@ -235,7 +231,7 @@ class Keyring:
         signature = bytes(result.data)
         if not signature or check_packet(signature) is not None:
             reason = _last_message(result.stderr)
-            raise KeyUnusableError(f"key {name!r} ({key.fingerprint}) cannot sign: {reason}")
+            raise KeyUnusableError(f"key {call_key(name, key)} cannot sign: {reason}")
         return signature
 
     def _verify(self, signature: bytes, run: Callable[[str], Any]) -> SignatureResult:
@@ -252,7 +248,7 @@ class Keyring:
         lines = str(result.stderr).splitlines()
         # Only an expired key's end has to be looked up.
         expired = any("EXPKEYSIG" in line for line in lines)
-        keys = [_key_info(item, set()) for item in self._gpg.list_keys()] if expired else []
+        keys = [key_info(item, set()) for item in self._gpg.list_keys()] if expired else []
         return judge(lines, keys)
 
     def _read_keys(self) -> list[KeyInfo]:
@@ -260,7 +256,7 @@ class Keyring:
             return []
         # gpg-agent keeps each secret key in a file of this name: to ask it takes an agent, and longer.
         secrets = {name.removesuffix(".key") for name in self._home.list_secret_keys()}
-        keys = [_key_info(item, secrets) for item in self._gpg.list_keys()]
+        keys = [key_info(item, secrets) for item in self._gpg.list_keys()]
         return sorted(keys, key=lambda key: (key.names, key.created))
 
     def _use_keyring_file(self) -> None:
@@ -319,25 +315,6 @@ def _is_trusted(result: SignatureResult, source_url: SourceUrl, trusted: Mapping
     )
 
 
-def _generation_text(
-    name: str, purpose: KeyPurpose, algorithm: str, expires_in: int | None, passphrase: str | None
-) -> str:
-    """gpg's parameters for a key: one that signs, or one that certifies with a subkey that decrypts."""
-    usage = "sign" if purpose is KeyPurpose.SIGN else "cert"
-    if algorithm == "ed25519":
-        lines = ["Key-Type: EDDSA", "Key-Curve: ed25519", f"Key-Usage: {usage}"]
-        if purpose is KeyPurpose.ENCRYPT:
-            lines += ["Subkey-Type: ECDH", "Subkey-Curve: cv25519", "Subkey-Usage: encrypt"]
-    else:
-        lines = ["Key-Type: RSA", "Key-Length: 4096", f"Key-Usage: {usage}"]
-        if purpose is KeyPurpose.ENCRYPT:
-            lines += ["Subkey-Type: RSA", "Subkey-Length: 4096", "Subkey-Usage: encrypt"]
-    lines.append(f"Name-Real: {name}")
-    lines.append(f"Expire-Date: {'0' if expires_in is None else f'seconds={expires_in}'}")
-    lines.append("%no-protection" if passphrase is None else f"Passphrase: {passphrase}")
-    return "\n".join([*lines, "%commit", ""])
-
-
 def _root_reason(error: BaseException) -> str:
     """What gnupg's error came from: it says itself that gpg may not be available, whatever it was."""
     while error.__context__ is not None:
@@ -345,45 +322,6 @@ def _root_reason(error: BaseException) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no program gpg; is gnupg installed"
     return (isinstance(error, OSError) and error.strerror) or str(error)
-
-
-def _key_info(item: Mapping[str, Any], secrets: set[str]) -> KeyInfo:
-    """One key of gpg's list; `secrets` are the keygrips of all secret halves that are here."""
-    fingerprint = str(item["fingerprint"])
-    subkey_fields = item.get("subkey_info") or {}
-    parts = [_key_part(fingerprint, item)]
-    for subkey in item["subkeys"]:
-        parts.append(_key_part(str(subkey[2]), subkey_fields.get(subkey[0], {})))
-    return KeyInfo(
-        fingerprint=fingerprint,
-        names=tuple(str(name).encode("latin-1").decode("utf-8", "backslashreplace") for name in item["uids"]),
-        created=_seconds(item.get("date")) or 0,
-        expires=_seconds(item.get("expires")),
-        is_revoked=item.get("trust") == "r",
-        is_disabled="D" in str(item.get("cap", "")),
-        parts=tuple(parts),
-        has_secret=any(fields.get("keygrip") in secrets for fields in (item, *subkey_fields.values())),
-    )
-
-
-def _key_part(fingerprint: str, fields: Mapping[str, Any]) -> KeyPart:
-    own = [character for character in str(fields.get("cap", "")) if character.islower()]
-    letters = {"s": KeyPurpose.SIGN, "e": KeyPurpose.ENCRYPT}
-    number = str(fields.get("algo", ""))
-    length = str(fields.get("length", ""))
-    name = _ALGORITHM_NAMES.get(number, number)
-    curve = str(fields.get("curve", ""))
-    return KeyPart(
-        fingerprint=fingerprint,
-        algorithm=curve or f"{name}{length}",
-        capabilities=frozenset(letters[character] for character in own if character in letters),
-        expires=_seconds(fields.get("expires")),
-        is_revoked=fields.get("trust") in ("r", "i"),
-    )
-
-
-def _seconds(text: object) -> int | None:
-    return int(str(text)) if text and str(text).isdigit() else None
 
 
 def _descriptor_path(descriptor: int) -> str:

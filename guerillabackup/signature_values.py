@@ -4,6 +4,7 @@
 """
 
 import enum
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +15,9 @@ MAX_SIGNATURE_SIZE = 16 * 1024
 """Bytes of one detached signature."""
 STATUS_PREFIX = "[GNUPG:] "
 
+EXPIRY_WARNING = 30 * 86400
+"""Seconds before the end of a key from which on it is warned of."""
+_EXPIRED = "expired on"
 _SIGNATURE_TAG = 2
 _BINARY_DOCUMENT = 0
 _WEAK_HASHES = {"1": "MD5", "2": "SHA-1", "3": "RIPEMD-160"}
@@ -121,7 +125,7 @@ class KeyInfo:
             return f"cannot {purpose.value}, only {can}"
         end = self.expiry(purpose)
         if now is not None and end is not None and end <= now:
-            return f"expired on {day(end)}"
+            return f"{_EXPIRED} {day(end)}"
         return None
 
 
@@ -143,6 +147,30 @@ def time_left(end: float, now: float) -> str:
     if seconds < 3600:
         return "less than an hour"
     return f"{seconds // 3600:.0f} hours" if seconds < 2 * 86400 else f"{seconds / 86400:.0f} days"
+
+
+def call_key(name: str, key: KeyInfo) -> str:
+    """A key in a message: what somebody called it, and its fingerprint."""
+    return repr(name) if name == key.fingerprint else f"{name!r} ({key.fingerprint})"
+
+
+def expiry_warning(name: str, key: KeyInfo, purpose: KeyPurpose, now: float, where: str) -> str | None:
+    """That a key of the keyring `where` is about to expire, with what to do; None long before."""
+    end = key.expiry(purpose)
+    if end is None or end - now > EXPIRY_WARNING:
+        return None
+    remedy = expiry_remedy(key, purpose, where)
+    return f"key {call_key(name, key)} expires on {day(end)}, {time_left(end, now)} are left; {remedy}"
+
+
+def expiry_remedy(key: KeyInfo, purpose: KeyPurpose, where: str) -> str:
+    """What to do about a key that has expired or is about to."""
+    if purpose is KeyPurpose.SIGN:
+        return f"prolong it with: gpg --homedir {shlex.quote(where)} --quick-set-expire {key.fingerprint} 2y"
+    return (
+        "make another with guerillabackup key create and encrypt for that one, but keep the private "
+        "keyring of this one for what is encrypted already"
+    )
 
 
 def choose_key(
@@ -167,7 +195,8 @@ def choose_key(
     usable = [key for key in found if key.unusable_reason(purpose, now) is None]
     if not usable:
         reason = found[0].unusable_reason(purpose, now)
-        raise KeyUnusableError(f"key {name!r} ({found[0].fingerprint}) {reason}, in keyring {where}")
+        remedy = f"; {expiry_remedy(found[0], purpose, where)}" if str(reason).startswith(_EXPIRED) else ""
+        raise KeyUnusableError(f"key {call_key(name, found[0])} {reason}, in keyring {where}{remedy}")
     if len(usable) > 1:
         fingerprints = ", ".join(key.fingerprint for key in usable)
         raise KeyUnusableError(f"key {name!r} is ambiguous in keyring {where}: {fingerprints}")
@@ -186,7 +215,7 @@ def choose_for_export(keys: Sequence[KeyInfo], name: str, secret: bool, where: s
                 continue
             if secret and not found.has_secret:
                 raise KeyUnusableError(
-                    f"key {name!r} ({found.fingerprint}) has no secret half in keyring {where}; name the "
+                    f"key {call_key(name, found)} has no secret half in keyring {where}; name the "
                     "keyring it was made in with --private-keyring"
                 )
             return found

@@ -156,8 +156,15 @@ def test_a_key_says_what_it_is_for_and_why_not_for_more(keyring):
 def test_a_key_is_usable_until_it_expires(keyring):
     key = keyring.check_usable("other", KeyPurpose.SIGN)
     assert key.expiry(KeyPurpose.SIGN) - key.created == 86400
-    with pytest.raises(KeyUnusableError, match="expired on "):
+    with pytest.raises(KeyUnusableError, match=r"expired on .*; prolong it with: gpg --homedir /"):
         keyring.check_usable("other", KeyPurpose.SIGN, now=key.created + 86400)
+
+
+def test_a_key_that_is_named_by_its_fingerprint_is_told_by_it_once(keyring):
+    key = keyring.check_usable("other", KeyPurpose.SIGN)
+    with pytest.raises(KeyUnusableError) as error:
+        keyring.check_usable(key.fingerprint, KeyPurpose.ENCRYPT)
+    assert str(error.value).count(key.fingerprint) == 1
 
 
 def test_a_signature_stays_valid_when_its_key_expires_later(gpg, empty):

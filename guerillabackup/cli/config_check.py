@@ -4,7 +4,6 @@ It joins the configuration, the units' own checks and the keyrings.
 """
 
 import os
-import shlex
 import shutil
 import time
 from collections.abc import Iterable
@@ -26,12 +25,10 @@ from guerillabackup.generator.interface import SchedulableGeneratorUnitInterface
 from guerillabackup.generator.loader import list_units
 from guerillabackup.generator.storage_place import find_storage_problem
 from guerillabackup.original.unit import load_any_unit_class
-from guerillabackup.signature import KeyInfo, KeyPurpose, Keyring
-from guerillabackup.signature_values import day, time_left
+from guerillabackup.signature import KeyPurpose, Keyring
+from guerillabackup.signature_values import expiry_warning
 from guerillabackup.storage.registry import make_ownership
 
-EXPIRY_WARNING = 30 * 86400
-"""Seconds before the end of a key from which on it is warned of."""
 UNSIGNED = "elements will not be signed: GeneralSigningKey is not set"
 _REQUIRED = ("GeneralPersistencyBaseDir", "GeneralRuntimeDataDir", "DefaultFileSystemSinkBaseDir")
 
@@ -234,7 +231,8 @@ def _check_wanted(
         except KeyUnusableError as error:
             outcome.key_problems += error.problems
         else:
-            outcome.warnings += _expiry_warning(name, key, purpose, now, where)
+            warning = expiry_warning(name, key, purpose, now, where)
+            outcome.warnings += [] if warning is None else [warning]
 
 
 def _warn_of_signers(keyring: Keyring) -> list[str]:
@@ -249,22 +247,6 @@ def _warn_of_signers(keyring: Keyring) -> list[str]:
     return [
         f"each of {len(names)} keys is believed for every source: {'; '.join(names)}; "
         "GeneralTrustedSigningKeys says which may sign what"
-    ]
-
-
-def _expiry_warning(name: str, key: KeyInfo, purpose: KeyPurpose, now: float, home: str) -> list[str]:
-    end = key.expiry(purpose)
-    if end is None or end - now > EXPIRY_WARNING:
-        return []
-    if purpose is KeyPurpose.SIGN:
-        remedy = f"prolong it with: gpg --homedir {shlex.quote(home)} --quick-set-expire {key.fingerprint} 2y"
-    else:
-        remedy = (
-            "make another with guerillabackup key create and encrypt for that one, but keep the private "
-            "keyring of this one for what is encrypted already"
-        )
-    return [
-        f"key {name!r} ({key.fingerprint}) expires on {day(end)}, {time_left(end, now)} are left; {remedy}"
     ]
 
 

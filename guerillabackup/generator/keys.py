@@ -3,6 +3,7 @@
 It joins the keyring, and what units are given of it.
 """
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
@@ -10,7 +11,10 @@ from typing import Self
 
 from guerillabackup.element import BackupElementMetainfo, SourceUrl
 from guerillabackup.generator.interface import MetainfoSigner
-from guerillabackup.signature import KeyPurpose, Keyring, sign_metainfo
+from guerillabackup.signature import KeyInfo, KeyPurpose, Keyring, sign_metainfo
+from guerillabackup.signature_values import expiry_warning
+
+log = logging.getLogger(__name__)
 
 
 class KeyringAhead:
@@ -22,17 +26,18 @@ class KeyringAhead:
     def __init__(self, directory: str) -> None:
         self._executor = ThreadPoolExecutor(1, "keyring")
         self._opened: Future[Keyring] = self._executor.submit(_open, directory)
+        self._directory = directory
         self._encryption_keys: dict[str, str] = {}
+        self._warned_of: set[tuple[str, KeyPurpose]] = set()
 
     def check_signing_key(self, name: str, now: float) -> None:
-        """Raise KeyUnusableError when this key cannot sign at `now`, UTC seconds."""
-        self.get().check_usable(name, KeyPurpose.SIGN, now)
+        """Raise KeyUnusableError when this key cannot sign at `now`, UTC seconds; warn when soon it cannot."""
+        self._check_usable(name, KeyPurpose.SIGN, now)
 
     def find_encryption_key(self, name: str, now: float) -> str:
         """The fingerprint of the one usable key a name means; raises KeyUnusableError."""
         if name not in self._encryption_keys:
-            key = self.get().check_usable(name, KeyPurpose.ENCRYPT, now)
-            self._encryption_keys[name] = key.fingerprint
+            self._encryption_keys[name] = self._check_usable(name, KeyPurpose.ENCRYPT, now).fingerprint
         return self._encryption_keys[name]
 
     def make_signer(self, name: str) -> MetainfoSigner:
@@ -61,6 +66,15 @@ class KeyringAhead:
         self._executor.shutdown()
         if self._opened.exception() is None:
             self._opened.result().close()
+
+    def _check_usable(self, name: str, purpose: KeyPurpose, now: float) -> KeyInfo:
+        """The same as the keyring's; warns once of a key that is about to expire."""
+        key = self.get().check_usable(name, purpose, now)
+        warning = expiry_warning(name, key, purpose, now, self._directory)
+        if warning is not None and (name, purpose) not in self._warned_of:
+            self._warned_of.add((name, purpose))
+            log.warning("%s", warning)
+        return key
 
     def __enter__(self) -> Self:
         return self

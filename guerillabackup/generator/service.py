@@ -42,6 +42,7 @@ from guerillabackup.original.elements import adapt_elements
 from guerillabackup.original.storage import DefaultFileSystemSink
 from guerillabackup.original.unit import load_any_unit_class
 from guerillabackup.pipeline.scheduling import be_a_batch_job
+from guerillabackup.signature import KeyPurpose
 from guerillabackup.storage.default_file import DefaultFileStorage
 from guerillabackup.storage.registry import make_ownership, open_storage
 
@@ -86,7 +87,8 @@ def run_once(
         foreign = find_foreign_sources(loaded)
         chosen = choose_units(loaded, unit_names, source_urls)
         if (signing_key := configuration.get("GeneralSigningKey")) is not None:
-            keys.check_signing_key(signing_key, (clock or time.time)())
+            # Without its warnings: they are for runs that make something.
+            keys.get().check_usable(signing_key, KeyPurpose.SIGN, (clock or time.time)())
         _warn(configuration)
         storage, shared_keys = stack.enter_context(_open_storage(configuration)), keys
         surroundings = Surroundings(

@@ -46,3 +46,20 @@ def test_who_needs_one_hears_each_time(tmp_path):
         for _ in range(2):
             with pytest.raises(ConfigError, match="No such file"):
                 ahead.get()
+
+
+def test_a_key_that_is_about_to_expire_is_warned_of_once_with_what_to_do(tmp_path, caplog):
+    directory = tmp_path / "keys"
+    directory.mkdir(mode=0o700)
+    with Keyring(str(directory)) as opened:
+        opened.create_key("old", KeyPurpose.SIGN, expires_in=40 * 86400)
+        made = opened.create_key("box", KeyPurpose.ENCRYPT, expires_in=40 * 86400)
+    with KeyringAhead(str(directory)) as ahead:
+        ahead.check_signing_key("old", made.created)
+        assert caplog.messages == []
+        for _ in range(2):
+            ahead.check_signing_key("old", made.created + 20 * 86400)
+            ahead.find_encryption_key("box", made.created + 20 * 86400)
+        signing, encrypting = caplog.messages
+    assert f"prolong it with: gpg --homedir {directory} --quick-set-expire" in signing
+    assert "20 days are left; make another" in encrypting
