@@ -31,6 +31,8 @@ _PROTECTED = b"protected-private-key"
 _SECRET_KEYS = "private-keys-v1.d"
 _KEY_HEAD = 4096
 """Bytes of a secret key's file within which its kind stands."""
+_KEYRING_FILES = ("pubring.kbx", "pubring.gpg", "secring.gpg", _SECRET_KEYS)
+MAX_NAMED = 4
 _REVOCATIONS = "openpgp-revocs.d"
 
 
@@ -278,6 +280,28 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def why_no_keyring(path: str) -> str | None:
+    """What to say of a directory that holds no keys but may be taken for a keyring; None for one.
+
+    Names the keyrings that are in it. What cannot be listed is not judged.
+    """
+    try:
+        with os.scandir(path) as entries:
+            names = sorted((entry.name, entry.is_dir()) for entry in entries)
+    except OSError:
+        return None
+    if any(name in _KEYRING_FILES for name, _ in names):
+        return None
+    below = [os.path.join(path, name) for name, is_directory in names if is_directory]
+    found = [each for each in below if _is_keyring(each)][:MAX_NAMED]
+    hint = f"; is it {' or '.join(found)} that is meant" if found else ""
+    return f"{path} is no keyring: there are no keys in it{hint}"
+
+
+def _is_keyring(path: str) -> bool:
+    return any(os.path.lexists(os.path.join(path, name)) for name in _KEYRING_FILES)
 
 
 def _check_keyring_directory(path: str) -> None:

@@ -10,7 +10,7 @@ import tempfile
 import pytest
 
 from guerillabackup.errors import ConfigError
-from guerillabackup.signature_home import GpgHome
+from guerillabackup.signature_home import GpgHome, why_no_keyring
 
 
 @pytest.fixture
@@ -134,3 +134,13 @@ def test_an_agent_that_is_killed_at_its_start_is_started_again_once(directory, t
         home.start_agent()
     home.close()
     assert (programs / "gpg-agent.runs").read_text().count("\n") == 4
+
+
+def test_a_directory_without_keys_is_no_keyring_and_those_in_it_are_named(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    assert why_no_keyring(str(tmp_path)) == f"{tmp_path} is no keyring: there are no keys in it"
+    (tmp_path / "b" / "pubring.kbx").touch()
+    assert f"is it {tmp_path}/b that is meant" in why_no_keyring(str(tmp_path))
+    assert why_no_keyring(str(tmp_path / "b")) is None
+    assert why_no_keyring(str(tmp_path / "not there")) is None

@@ -11,7 +11,7 @@ import click
 
 from guerillabackup.cli.binary_output import binary_stdout
 from guerillabackup.cli.common import ExitStatus, Invocation, shared
-from guerillabackup.cli.format import count_elements, human_size
+from guerillabackup.cli.format import count_elements, count_of, human_size
 from guerillabackup.cli.parameters import (
     ELEMENT,
     SOURCE_OR_ELEMENT,
@@ -24,7 +24,7 @@ from guerillabackup.cli.passphrase import passphrase_source
 from guerillabackup.element import ElementId
 from guerillabackup.errors import BrokenOutputError, ConfigError
 from guerillabackup.restore.chain import Severity
-from guerillabackup.restore.elements import DeletionPlan, dependents_text
+from guerillabackup.restore.elements import DeletionPlan, Finding, dependents_text
 from guerillabackup.restore.service import RestoreService
 from guerillabackup.restore.time_text import describe_time
 
@@ -72,12 +72,13 @@ def verify(
 ) -> ExitStatus | None:
     """Verify digest, signature and chain of elements or of whole sources.
 
-    A line for each finding; ends with 4 when there was a violation, with 5 when nothing was found but that
-    keys to check signatures with are not known here.
+    A line for each finding; ends with 4 when there was a violation, with 5 when there was none, but keys to
+    check signatures with are not known here.
     """
     if is_all == bool(names):
         raise click.UsageError("name elements or sources, or say --all")
-    violations = lacking = 0
+    violations = 0
+    unchecked: set[str] = set()
     with (
         invocation.progress() as listen,
         RestoreService(
@@ -91,18 +92,21 @@ def verify(
         found = service.elements.verify(names)
 
         def records() -> Iterator[Mapping[str, Any]]:
-            nonlocal violations, lacking
+            nonlocal violations
             for finding in found:
-                violations += finding.severity is Severity.VIOLATION
-                lacking += finding.lacks_key
-                severity = "ok" if finding.severity is None else finding.severity.value
-                yield {"subject": finding.subject, "severity": severity, "text": finding.text}
+                if finding.lacks_key:
+                    unchecked.add(finding.subject)
+                violations += finding.severity is Severity.VIOLATION and not finding.lacks_key
+                yield {"subject": finding.subject, "severity": _severity(finding), "text": finding.text}
 
         count = invocation.stream_records(records(), _render_finding)
-    invocation.say(f"{count} findings, {violations} violations")
-    if not violations:
-        return None
-    return ExitStatus.KEY_UNUSABLE if lacking == violations else ExitStatus.INTEGRITY
+    summary = f"{count_of(count, 'finding')}, {count_of(violations, 'violation')}"
+    if unchecked:
+        summary += f"; {count_elements(len(unchecked))} cannot be checked"
+    invocation.say(summary)
+    if violations:
+        return ExitStatus.INTEGRITY
+    return ExitStatus.KEY_UNUSABLE if unchecked else None
 
 
 @click.command()
@@ -175,6 +179,12 @@ def _ask(plan: DeletionPlan) -> None:
     for text in dependents_text(plan.dependents):
         click.echo(f"warning: {text}", err=True)
     click.confirm(f"delete {count_elements(len(plan.elements))} for good?", abort=True, err=True)
+
+
+def _severity(finding: Finding) -> str:
+    if finding.lacks_key:
+        return "unchecked"
+    return "ok" if finding.severity is None else finding.severity.value
 
 
 def _render_finding(record: Mapping[str, Any]) -> str:

@@ -77,4 +77,9 @@ def align(rows: Iterable[Sequence[str]]) -> list[str]:
 
 def count_elements(count: int) -> str:
     """`1 element`, `2 elements`."""
-    return f"{count} element{'' if count == 1 else 's'}"
+    return count_of(count, "element")
+
+
+def count_of(count: int, noun: str) -> str:
+    """`1 finding`, `2 findings`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

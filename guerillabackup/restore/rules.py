@@ -3,7 +3,9 @@
 It joins the keyrings with the rules that verify.py applies.
 """
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from guerillabackup.element import BackupElementMetainfo, SourceUrl
 from guerillabackup.restore.verify import VerifyRules
@@ -22,11 +24,13 @@ def make_rules(
     *,
     is_required: bool,
     accept_unverified: bool,
+    import_into: str | None = None,
 ) -> VerifyRules:
     """Rules by the keyrings, asked in their order; `trusted` as `verify_metainfo` takes it.
 
     Elements without a signature are violations where signatures are required, those whose signature cannot be
-    checked everywhere, unless they are to be accepted all the same.
+    checked everywhere, unless they are to be accepted all the same. `import_into` is the keyring to import
+    public keys into where that is not the one of the configuration.
     """
     unsigned, unverifiable = is_required and not accept_unverified, not accept_unverified
     if not keyrings:
@@ -38,7 +42,12 @@ def make_rules(
     def check_data(descriptor: int, signature: bytes) -> SignatureResult:
         return _ask(keyrings, lambda keyring: keyring.verify_file(descriptor, signature))
 
-    return VerifyRules(check_metadata, check_data, unsigned, unverifiable)
+    rules = VerifyRules(check_metadata, check_data, unsigned, unverifiable)
+    if import_into is not None:
+        rules = replace(
+            rules, import_command=f"{rules.import_command} --private-keyring {shlex.quote(import_into)}"
+        )
+    return rules
 
 
 def knows_signers(keyrings: Iterable[Keyring]) -> bool:

@@ -49,7 +49,7 @@ from guerillabackup.restore.verify import (
     verify_metadata,
 )
 from guerillabackup.signature import Keyring, read_passphrase
-from guerillabackup.signature_home import GpgHome
+from guerillabackup.signature_home import GpgHome, why_no_keyring
 from guerillabackup.storage.interface import StorageBackupDataElementInterface
 from guerillabackup.storage.registry import make_ownership, open_storage
 
@@ -103,6 +103,8 @@ class RestoreService:
         self._private_keyring = private_keyring or configuration.get("GeneralPrivateKeyringDir")
         if private_keyring is not None and not os.path.isdir(private_keyring):
             raise KeyUnusableError(f"the private keyring {private_keyring} is not there, or is no directory")
+        if private_keyring is not None and (problem := why_no_keyring(private_keyring)) is not None:
+            raise KeyUnusableError(problem)
         if passphrase_file is not None:
             read_passphrase(passphrase_file)
         self._passphrase_file = passphrase_file
@@ -367,7 +369,13 @@ def _make_rules(
         is_required = bool(configuration.get("GeneralSigningKey") or trusted) or knows_signers(
             [*own, *private]
         )
-    return make_rules([*own, *private], trusted, is_required=is_required, accept_unverified=accept_unverified)
+    return make_rules(
+        [*own, *private],
+        trusted,
+        is_required=is_required,
+        accept_unverified=accept_unverified,
+        import_into=None if own else private_keyring,
+    )
 
 
 def _enterable(directory: str) -> str | None:

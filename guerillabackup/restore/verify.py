@@ -29,6 +29,10 @@ BUFFER_COUNT = 3
 PROGRESS_STEP = 16 << 20
 """Bytes between two reports of progress."""
 
+NO_KEYRING = (
+    "no keyring is known that could have the source's public signing key; name the directory of one with "
+    "--private-keyring DIR"
+)
 _ALWAYS_VIOLATED = frozenset(
     (SignatureStatus.BAD, SignatureStatus.WRONG_SOURCE, SignatureStatus.UNTRUSTED, SignatureStatus.REVOKED)
 )
@@ -47,6 +51,8 @@ class VerifyRules:
     check_data: Callable[[int, bytes], SignatureResult] | None = None
     unsigned_is_violation: bool = False
     unverifiable_is_violation: bool = False
+    import_command: str = "guerillabackup key import FILE"
+    """How a key that is not known is made known to these functions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +215,7 @@ class _Findings:
             self._add("it is not signed", self._rules.unsigned_is_violation)
         elif self._rules.check_metadata is None:
             self.unknown_keys += self._rules.unverifiable_is_violation
-            text = "its signature cannot be checked: there is no keyring with the source's public signing key"
+            text = f"its signature cannot be checked: {NO_KEYRING}"
             self._add(text, self._rules.unverifiable_is_violation)
         else:
             result = self._rules.check_metadata(metainfo, source_url)
@@ -227,7 +233,7 @@ class _Findings:
             is_violation = result.status in _ALWAYS_VIOLATED or self._rules.unverifiable_is_violation
             if result.status is SignatureStatus.UNKNOWN_KEY:
                 self.unknown_keys += is_violation
-                hint = "import the source's public signing key with: guerillabackup key import FILE"
+                hint = f"import the source's public signing key with: {self._rules.import_command}"
                 self._add(f"{what} cannot be checked: {result.text}; {hint}", is_violation)
             else:
                 self._add(f"{what} is not valid: {result.text}", is_violation)

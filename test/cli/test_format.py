@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guerillabackup.cli.format import align, human_rate, human_size, human_span, human_time, plain, printable
+from guerillabackup.cli.format import (
+    align,
+    count_of,
+    human_rate,
+    human_size,
+    human_span,
+    human_time,
+    plain,
+    printable,
+)
 
 
 @pytest.mark.parametrize(
@@ -74,3 +83,7 @@ def test_values_are_plain_words(value, text):
 def test_columns_stand_below_one_another_without_blanks_at_the_end():
     assert align([("a", "bb", "c"), ("aaa", "b", ""), ("a",)]) == ["a    bb  c", "aaa  b", "a"]
     assert align([]) == []
+
+
+def test_one_thing_is_counted_in_the_singular():
+    assert [count_of(count, "finding") for count in (0, 1, 2)] == ["0 findings", "1 finding", "2 findings"]

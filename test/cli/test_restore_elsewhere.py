@@ -106,3 +106,39 @@ def test_a_configuration_that_may_not_be_read_is_told_of_and_gone_without(tmp_pa
 def as_nobody():
     """Root may read everything, other users not."""
     return ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+
+
+def test_without_a_keyring_elements_cannot_be_checked_which_is_no_violation(tmp_path, lost, capsys):
+    places = ["--config-dir", str(tmp_path / "nowhere"), "--storage", str(tmp_path / "data")]
+    assert run(["element", "verify", "--all", *places]) == 5
+    output = capsys.readouterr().out
+    assert "unchecked: /host/20231114221320-tree-full: its signature cannot be checked: " in output
+    assert "--private-keyring DIR" in output
+    assert output.endswith("1 finding, 0 violations; 1 element cannot be checked\n")
+    assert run(["restore", "/host/tree", "--to", str(tmp_path / "out"), *places]) == 5
+    assert "--private-keyring DIR" in capsys.readouterr().err
+    data = next((tmp_path / "data").rglob("*.data"))
+    data.write_bytes(b"damaged")
+    assert run(["element", "verify", "--all", *places]) == 4
+
+
+def test_an_unknown_signer_is_to_be_imported_into_the_keyring_that_was_named(tmp_path, lost, capsys):
+    assert restore(tmp_path, lost) == 5
+    wanted = f"guerillabackup key import FILE --private-keyring {lost.private_home}"
+    assert wanted in capsys.readouterr().err
+    (tmp_path / "signer.asc").write_text(lost.public_key)
+    argv = wanted.replace("FILE", str(tmp_path / "signer.asc")).split()[1:]
+    assert run([*argv, "--config-dir", str(tmp_path / "nowhere")]) == 0
+    assert restore(tmp_path, lost) == 0
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+def test_the_directory_a_keyring_is_in_is_no_keyring_and_the_one_in_it_is_named(tmp_path, lost, capsys, mode):
+    stick = tmp_path / "stick"
+    shutil.copytree(lost.private_home, stick / "private", ignore=shutil.ignore_patterns("S.*"))
+    stick.chmod(mode)
+    assert restore(tmp_path, lost, "--private-keyring", str(stick)) == 5
+    errors = capsys.readouterr().err
+    assert f"{stick} is no keyring" in errors
+    assert f"is it {stick}/private that is meant" in errors
+    assert "chmod" not in errors

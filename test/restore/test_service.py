@@ -306,6 +306,9 @@ def test_a_private_keyring_without_the_key_is_a_key_error(house, private_home, s
     with pytest.raises(KeyUnusableError, match=r"no secret key .* it is the wrong keyring"):
         house.restore(private_keyring=signing_home, accept_unverified=True)
     (house.path / "empty").mkdir(mode=0o700)
+    with pytest.raises(KeyUnusableError, match="empty is no keyring"):
+        house.restore(private_keyring=str(house.path / "empty"), accept_unverified=True)
+    (house.path / "empty" / "private-keys-v1.d").mkdir(mode=0o700)
     with pytest.raises(KeyUnusableError, match="holds no secret key at all"):
         house.restore(private_keyring=str(house.path / "empty"), accept_unverified=True)
 
