@@ -33,6 +33,7 @@ from guerillabackup.units.tar_book import TAR_FORM
 from guerillabackup.units.tar_element import TarElementRun
 from guerillabackup.units.tar_last import why_not_to_go_on
 from guerillabackup.units.tar_place import without_storage
+from guerillabackup.units.tar_selection import why_selection_differs
 from guerillabackup.units.tar_snapshot import BadIndexError
 from guerillabackup.units.tar_source import CONFIG_KEY, TarSource, find_idle_excludes, split_sources
 
@@ -106,7 +107,9 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
         if backup_type is BackupType.FULL:
             return backup_type
         url, context = source.source_url, self._context
-        reason = why_not_to_go_on(url, self._book.get(url), context.storage, context.configuration)
+        memory = self._book.get(url)
+        reason = why_selection_differs(memory.selection, source)
+        reason = reason or why_not_to_go_on(url, memory, context.storage, context.configuration)
         if reason is None:
             return backup_type
         self._report.warn(url, f"a full backup is made in place of an incremental one: {reason}")

@@ -27,6 +27,7 @@ from guerillabackup.units.tar_book import make_details
 from guerillabackup.units.tar_memory import SourceMemory, advanced
 from guerillabackup.units.tar_messages import split_sockets
 from guerillabackup.units.tar_run import Archive, make_archive, surrounded
+from guerillabackup.units.tar_selection import digest_selection
 from guerillabackup.units.tar_snapshot import forget_moved_directories
 from guerillabackup.units.tar_source import TarSource
 
@@ -75,6 +76,7 @@ class TarElementRun:
                     parts[1][1] if len(parts) > 1 else None,
                     archive.content_size,
                     self._context.read_anchor(),
+                    digest_selection(source),
                 )
                 if source.has_index:
                     tar_index.sync_index(self._state, source.index_prefix)

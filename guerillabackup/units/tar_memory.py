@@ -6,7 +6,7 @@ has no place for is in `extras.current`.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from guerillabackup.element import BackupElementMetainfo, BackupType, ElementId, SourceUrl
@@ -26,7 +26,7 @@ class SourceMemory:
 
     `anchor` says how the clock stood at the last backup. `last_element` is the id in the storage of the
     element with `last_uuid`, None where it is not known. `is_in_doubt`: the index may be that of another
-    element.
+    element. `selection` has digests of the settings that decided on the members, as far as they are known.
     """
 
     last_full: int | None = None
@@ -38,6 +38,7 @@ class SourceMemory:
     anchor: ClockAnchor | None = None
     last_element: ElementId | None = None
     is_in_doubt: bool = False
+    selection: Mapping[str, str] = field(default_factory=dict)
 
     def expected_size(self, backup_type: BackupType) -> int | None:
         """Bytes tar wrote the last time for a backup of this type."""
@@ -51,6 +52,7 @@ def advanced(
     members: BackupElementMetainfo | None,
     content_size: int,
     anchor: ClockAnchor | None,
+    selection: Mapping[str, str],
 ) -> SourceMemory:
     """What is remembered after an element, and its list of members if it has one."""
     timestamp = metainfo.timestamp
@@ -62,6 +64,7 @@ def advanced(
         anchor=anchor,
         last_element=None,
         is_in_doubt=False,
+        selection=selection,
     )
     if members is not None:
         memory = replace(memory, members_uuid=members.data_uuid)
@@ -102,6 +105,7 @@ def dump_extras(memory: SourceMemory) -> dict[str, Any]:
         if memory.last_element is None
         else [str(memory.last_element), encode_uuid(memory.last_uuid)],
         "InDoubt": memory.is_in_doubt,
+        "Selection": dict(memory.selection),
     }
 
 
@@ -121,6 +125,7 @@ def parse_memory(state: Any, extras: Any) -> SourceMemory:
         parse_anchor(extras.get("Clock")),
         element_id,
         is_other or extras.get("InDoubt") is True,
+        _optional_digests(extras.get("Selection")),
     )
 
 
@@ -136,6 +141,13 @@ def _optional_element(value: Any, last_uuid: bytes | None) -> tuple[ElementId | 
         raise TypeError(f"{value!r} is not a list of element id and DataUuid")
     element_id = ElementId.parse(text)
     return (element_id, False) if decode_uuid(uuid) == last_uuid else (None, True)
+
+
+def _optional_digests(value: Any) -> dict[str, str]:
+    digests = {} if value is None else expect_mapping(value)
+    if not all(isinstance(digest, str) for digest in digests.values()):
+        raise TypeError(f"{str(value)[:40]!r} is not an object of texts")
+    return dict(digests)
 
 
 def _optional_number(value: object) -> int | None:
