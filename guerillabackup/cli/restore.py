@@ -22,6 +22,7 @@ from guerillabackup.cli.restore_stream import (
     list_stream,
     restore_into_program,
     restore_to_stdout,
+    show_way_out,
 )
 from guerillabackup.element import ElementId, SourceUrl
 from guerillabackup.errors import ConfigError
@@ -227,6 +228,7 @@ def _list(
             invocation.warn(f"element {verification.element_id}: {text}")
         for text in verification.violations:
             show_error(f"element {verification.element_id}: {text}")
+    show_way_out(service, chain, verifications)
 
     def records() -> Iterator[Mapping[str, Any]]:
         for link, verification in zip(chain.links, verifications, strict=True):

@@ -14,6 +14,7 @@ from guerillabackup.pipeline.os_process import OSProcessPipelineElement
 from guerillabackup.restore.chain import RestoreChain
 from guerillabackup.restore.service import RestoreService
 from guerillabackup.restore.stream import VerifiedStream
+from guerillabackup.restore.verify import Verification
 from guerillabackup.units.command_restore import find_restore_source, open_restore_command
 
 MAX_MESSAGES = 20
@@ -90,6 +91,7 @@ def list_stream(invocation: Invocation, service: RestoreService, chain: RestoreC
     _warn(invocation, [f"element {verification.element_id}: {text}" for text in verification.warnings])
     for text in verification.violations:
         show_error(f"element {verification.element_id}: {text}")
+    show_way_out(service, chain, [verification])
 
     def records() -> Iterator[Mapping[str, Any]]:
         links = service.elements.links(chain.target.element_id.source_url).links
@@ -110,6 +112,13 @@ def list_stream(invocation: Invocation, service: RestoreService, chain: RestoreC
 
     invocation.stream_records(records(), _render)
     return None if verification.is_ok else ExitStatus.INTEGRITY
+
+
+def show_way_out(service: RestoreService, chain: RestoreChain, verifications: Sequence[Verification]) -> None:
+    """Name what can be restored in spite of the first element that is damaged."""
+    damaged = (each.element_id for each in verifications if not each.is_ok and not each.only_lacks_keys)
+    if (element_id := next(damaged, None)) is not None and (text := service.way_out(chain, element_id)):
+        show_error(text.removeprefix("; "))
 
 
 def _feed(stream: VerifiedStream, program: OSProcessPipelineElement, descriptor: int) -> Sequence[str]:

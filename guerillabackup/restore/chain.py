@@ -114,6 +114,22 @@ def examine_chain(links: Iterable[ChainLink]) -> Iterator[ChainFinding]:
             yield ChainFinding(link.element_id, Severity.VIOLATION, _why_not_restorable(graph, link))
 
 
+def last_before_damage(
+    links: Iterable[ChainLink], chain: RestoreChain, damaged: ElementId
+) -> ElementId | None:
+    """The element to go back to where the data of one in a chain is damaged: the one before it in the chain.
+
+    Before a full it is the last one that arrived earlier and needs no damaged one; None where there is none.
+    """
+    index = next(i for i, link in enumerate(chain.links) if link.element_id == damaged)
+    if index > 0:
+        return chain.links[index - 1].element_id
+    others = _Graph(link for link in links if link.element_id != damaged).restorable()
+    earlier = [link for link in others if link.arrival <= chain.links[0].arrival]
+    last = max(earlier, key=lambda each: (each.arrival, each.timestamp, each.element_id), default=None)
+    return None if last is None else last.element_id
+
+
 def find_dependents(
     links: Iterable[ChainLink], deleted: Collection[ElementId]
 ) -> dict[ElementId, list[ElementId]]:

@@ -29,7 +29,7 @@ from guerillabackup.pipeline.os_process import OSProcess, OSProcessPipelineEleme
 from guerillabackup.pipeline.run import instantiate_pipeline, run_pipeline
 from guerillabackup.pipeline.thread import ThreadPipelineElement
 from guerillabackup.restore.advice import NAME_THE_KEYRING, advise_on_keys, shorten
-from guerillabackup.restore.chain import RestoreChain, find_chain
+from guerillabackup.restore.chain import RestoreChain, find_chain, last_before_damage
 from guerillabackup.restore.decode import ElementDecoder
 from guerillabackup.restore.elements import ElementOperations
 from guerillabackup.restore.interface import Content, ListedMember, PipelineTools, RestoreReport
@@ -44,9 +44,8 @@ from guerillabackup.restore.verify import (
     Verification,
     VerifyRules,
     summarize_warnings,
-    verify_data,
     verify_element,
-    verify_metadata,
+    verify_needed,
 )
 from guerillabackup.signature import Keyring, read_passphrase
 from guerillabackup.signature_home import GpgHome, why_no_keyring
@@ -178,7 +177,7 @@ class RestoreService:
         with contextlib.ExitStack() as held:
             for element in elements[:MAX_HELD]:
                 held.enter_context(element.get_data_stream())
-            warnings += self._verify_needed(elements)
+            warnings += self._verify_needed(chain, elements)
             contents = self._find_contents(elements)
             if contents[-1].is_archive:
                 return self._restore_archives(request, patterns, elements, contents, warnings)
@@ -211,26 +210,23 @@ class RestoreService:
         element = self._get(chain)[-1]
         tools = replace(self.tools, run=partial(run_pipeline, stall_timeout=READER_STALL_SECONDS))
         with element.get_data_stream():
-            warnings = [*chain.warnings, *self._verify_needed([element])]
+            warnings = [*chain.warnings, *self._verify_needed(chain, [element])]
             content = self._find_content(element)
             yield VerifiedStream(
                 tools, ElementDecoder(tools, self._listen), element, content, tuple(warnings)
             )
 
-    def _verify_needed(self, elements: Sequence[StorageBackupDataElementInterface]) -> list[str]:
-        """Warnings of all elements; raises IntegrityError for the first violation, before more is read.
+    def way_out(self, chain: RestoreChain, damaged: ElementId) -> str:
+        """What can be restored where an element of a chain is damaged, to end a sentence with, or nothing."""
+        links = self.elements.links(chain.target.element_id.source_url).links
+        last = last_before_damage(links, chain, damaged)
+        return "" if last is None else f"; the last element that can be restored is {last}"
 
-        All metadata is judged before any data is read: that is what takes time.
-        """
-        judged: list[Verification] = []
-        for element in elements:
-            judged.append(verify_metadata(element, self.rules))
-            judged[-1].require_ok()
-        verifications: list[Verification] = []
-        for element, before in zip(elements, judged, strict=True):
-            verifications.append(verify_data(element, before, self.rules, self._listen))
-            verifications[-1].require_ok()
-        return summarize_warnings(verifications)
+    def _verify_needed(
+        self, chain: RestoreChain, elements: Sequence[StorageBackupDataElementInterface]
+    ) -> list[str]:
+        way_out = partial(self.way_out, chain)
+        return summarize_warnings(verify_needed(elements, self.rules, self._listen, way_out))
 
     def _get(self, chain: RestoreChain) -> list[StorageBackupDataElementInterface]:
         return [self.storage.get_backup_data_element(link.element_id) for link in chain.links]

@@ -78,12 +78,13 @@ class Verification:
     def is_ok(self) -> bool:
         return not self.violations
 
-    def require_ok(self) -> None:
+    def require_ok(self, way_out: Callable[[ElementId], str] = lambda element_id: "") -> None:
         """Raises IntegrityError with the violations, if there are any; KeyUnusableError for unknown keys."""
         if self.only_lacks_keys:
             raise KeyUnusableError(f"element {self.element_id}: {'; '.join(self.violations)}")
         if self.violations:
-            raise IntegrityError(f"element {self.element_id}: {'; '.join(self.violations)}")
+            found = "; ".join(self.violations)
+            raise IntegrityError(f"element {self.element_id}: {found}{way_out(self.element_id)}")
 
 
 def summarize_warnings(verifications: Sequence[Verification]) -> list[str]:
@@ -106,6 +107,28 @@ def verify_element(
     What cannot be read is a violation as well. Raises ElementNotFoundError when it is gone.
     """
     return verify_data(element, verify_metadata(element, rules), rules, listen)
+
+
+def verify_needed(
+    elements: Sequence[StorageBackupDataElementInterface],
+    rules: VerifyRules,
+    listen: EventListener = ignore_events,
+    way_out: Callable[[ElementId], str] = lambda element_id: "",
+) -> list[Verification]:
+    """Verify all, and raise IntegrityError or KeyUnusableError for the first violation, before more is read.
+
+    All metadata is judged before any data is read: that is what takes time. `way_out` ends the sentence about
+    an element that is not what it claims to be.
+    """
+    judged: list[Verification] = []
+    for element in elements:
+        judged.append(verify_metadata(element, rules))
+        judged[-1].require_ok(way_out)
+    verifications: list[Verification] = []
+    for element, before in zip(elements, judged, strict=True):
+        verifications.append(verify_data(element, before, rules, listen))
+        verifications[-1].require_ok(way_out)
+    return verifications
 
 
 def verify_metadata(element: StorageBackupDataElementInterface, rules: VerifyRules) -> Verification:

@@ -56,6 +56,21 @@ def test_damage_ends_with_4_and_nothing_written(host):
     assert not (host.path / "out").exists()
 
 
+def test_damage_is_told_with_the_last_element_that_can_be_restored(host):
+    source = host.source()
+    good, bad = source.back_up("full"), source.back_up("inc")
+    data = bytearray(host.data_path(bad).read_bytes())
+    data[-1] ^= 1
+    host.data_path(bad).write_bytes(data)
+    for way in (("--to", host.path / "out"), ("--list",)):
+        status, _, errors = host("restore", "/host/tree", *way)
+        assert status == 4
+        assert f"the last element that can be restored is {good.get_element_id()}" in errors
+    host.data_path(good).write_bytes(b"")
+    _, _, errors = host("restore", "/host/tree", "--to", host.path / "out")
+    assert "that can be restored" not in errors
+
+
 def test_a_missing_key_ends_with_5_and_says_where_to_name_it(host):
     with gpg_home(("backup", "default")) as home:
         host.source(recipient=(home, "backup")).back_up("full")

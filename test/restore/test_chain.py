@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from guerillabackup.element import BackupType, ElementId, SourceUrl
 from guerillabackup.errors import ElementNotFoundError, IntegrityError
-from guerillabackup.restore.chain import ChainLink, Severity, examine_chain, find_chain, find_dependents
+from guerillabackup.restore.chain import (
+    ChainLink,
+    Severity,
+    examine_chain,
+    find_chain,
+    find_dependents,
+    last_before_damage,
+)
 
 SOURCE = SourceUrl("/host/root")
 FULL, INC = BackupType.FULL, BackupType.INC
@@ -304,3 +311,12 @@ def test_as_of_a_time_is_the_last_in_chain_order_of_a_whole_chain(stored, at):
     else:
         with pytest.raises(ElementNotFoundError):
             find_chain(links, at=at)
+
+
+@pytest.mark.parametrize(
+    ("at", "damaged", "last"), [(None, 6, 5), (None, 5, 4), (None, 4, 3), (1002, 1, None)]
+)
+def test_what_is_left_after_damage_is_the_one_before_it_whatever_came_later(regular, at, damaged, last):
+    chain = find_chain(regular, at=at)
+    found = last_before_damage(regular, chain, regular[damaged - 1].element_id)
+    assert found == (None if last is None else regular[last - 1].element_id)
