@@ -9,6 +9,7 @@ from functools import partial
 from guerillabackup.errors import ElementNotFoundError, IntegrityError
 from guerillabackup.restore.below import is_there
 from guerillabackup.restore.decode import ElementDecoder
+from guerillabackup.restore.directory_attributes import DirectoryAttributes
 from guerillabackup.restore.directory_record import FinalNames, normal_name
 from guerillabackup.restore.interface import Content
 from guerillabackup.restore.member_patterns import MemberPatterns
@@ -18,7 +19,7 @@ from guerillabackup.restore.state_check import MAX_REMEMBERED, StateCheck
 from guerillabackup.restore.survey import ArchiveSurvey, Selection
 from guerillabackup.restore.tar_stream import TarMember
 from guerillabackup.restore.target import RestoreTarget, keep_only
-from guerillabackup.restore.unpack import Unpacker
+from guerillabackup.restore.unpack import MemberFilter, Unpacker
 from guerillabackup.storage.interface import StorageBackupDataElementInterface
 
 MAX_NAMED = 5
@@ -69,17 +70,18 @@ class ArchiveReplay:
                 self._rename(element, target, survey)
                 make_way(target.unpack_fd, survey.roots)
                 check_plain(target.unpack_fd, survey.outside)
+            attributes = DirectoryAttributes()
             outcome = self._unpacker.unpack(
                 element,
                 content,
                 target.unpack_path,
                 incremental=index > 0,
-                is_wanted=None if self._selection is None else self._selection.is_wanted(index),
+                is_wanted=self._filter(index, attributes, is_needed=index > 0 or target.is_setgid),
             )
             self.warnings += [self._about(index, text) for text in outcome.warnings]
             for text in outcome.problems:
                 troubles.add(index, text)
-            target.open_directories()
+            target.open_directories(attributes)
         missing: set[bytes] | None = set()
         if len(self._elements) > 1:
             missing = self._check(target)
@@ -96,6 +98,18 @@ class ArchiveReplay:
         doubts = apply_renames(target.unpack_fd, survey.renames, survey.unchanged)
         self.warnings += [f"element {element.get_element_id()}: {text}" for text in doubts]
         self._is_in_doubt = self._is_in_doubt or bool(doubts)
+
+    def _filter(self, index: int, attributes: DirectoryAttributes, *, is_needed: bool) -> MemberFilter | None:
+        """Which members are unpacked, all shown to `attributes`; None: all, and none is looked at."""
+        is_wanted = None if self._selection is None else self._selection.is_wanted(index)
+        if is_wanted is None and not is_needed:
+            return None
+
+        def decide(member: TarMember) -> bool:
+            attributes.take(member)
+            return is_wanted is None or is_wanted(member)
+
+        return decide
 
     def _select(self) -> None:
         selection = Selection(self._patterns, [survey.renames for survey in self._surveys])

@@ -24,6 +24,7 @@ _ZERO_BLOCK = bytes(BLOCK_SIZE)
 _OCTAL = re.compile(rb" *([0-7]*)[ \0]*")
 _PAX_LENGTH = re.compile(rb"([1-9][0-9]{0,10}) ")
 _PAX_NEVER_EMPTY = (b"path", b"linkpath", b"size", b"GNU.sparse.name")
+_XATTR_PREFIX = b"SCHILY.xattr."
 _PAX_FORBIDDEN_GLOBALLY = (b"path", b"linkpath", b"size", b"GNU.")
 
 
@@ -58,7 +59,10 @@ _EXTENSIONS = (_GLOBAL, b"x", b"X", _LONG_NAME, _LONG_LINK)
 
 @dataclass(frozen=True, slots=True)
 class TarMember:
-    """One member: `name` and `link_target` as they stand in the archive, `size` of its content in bytes."""
+    """One member: `name` and `link_target` as they stand in the archive, `size` of its content in bytes.
+
+    `mode` and the names of extended attributes are of directories only; None where nothing tells them.
+    """
 
     name: bytes
     type: MemberType
@@ -66,6 +70,8 @@ class TarMember:
     mtime: int
     link_target: bytes
     record: DirectoryRecord | None
+    mode: int | None = None
+    xattrs: frozenset[bytes] | None = None
 
 
 class _Wanted(enum.Enum):
@@ -274,8 +280,11 @@ class TarStream:
             content_size = self._decimal(key)
         elif header[156:157] == b"S":
             content_size = self._number(header[483:495], "real size")
-        mtime = _signed_decimal(pax[b"mtime"]) if b"mtime" in pax else _time(header[136:148])
-        return TarMember(name, kind, content_size, mtime, link, record)
+        mtime = _signed_decimal(pax[b"mtime"]) if b"mtime" in pax else _parse_number(header[136:148]) or 0
+        if kind is not MemberType.DIRECTORY:
+            return TarMember(name, kind, content_size, mtime, link, record)
+        mode = (_parse_number(header[100:108]) or 0) & 0o7777
+        return TarMember(name, kind, content_size, mtime, link, record, mode, _xattrs_of(pax))
 
     def _strip_record(self, record: DirectoryRecord) -> None:
         """Put the record without renames into the pax header held back, in the place of the whole one."""
@@ -342,6 +351,14 @@ class TarStream:
         return IntegrityError(f"archive has {what}, before byte {self._offset}")
 
 
+def _xattrs_of(pax: Mapping[bytes, bytes]) -> frozenset[bytes] | None:
+    """The names of a member's extended attributes; a format without extended headers has no place for any."""
+    if not pax:
+        return None
+    names = (key.removeprefix(_XATTR_PREFIX) for key in pax if key.startswith(_XATTR_PREFIX))
+    return frozenset(name.replace(b"%3D", b"=").replace(b"%25", b"%") for name in names)
+
+
 def _parse_number(field: bytes) -> int | None:
     """Octal digits, or base 256 when the first bit is set; None when it is neither."""
     if field[0] & 0x80:
@@ -349,10 +366,6 @@ def _parse_number(field: bytes) -> int | None:
         return value - (1 << (8 * len(field) - 1)) if field[0] & 0x40 else value
     match = _OCTAL.fullmatch(field)
     return None if match is None else int(match[1] or b"0", 8)
-
-
-def _time(field: bytes) -> int:
-    return _parse_number(field) or 0
 
 
 def _signed_decimal(value: bytes) -> int:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from guerillabackup.errors import ElementExistsError, StorageError
 from guerillabackup.osfile import open_directory, storage_errors
 from guerillabackup.restore.below import Cursor, exists, is_directory, list_all, open_up, remove
+from guerillabackup.restore.directory_attributes import DirectoryAttributes
 from guerillabackup.restore.directory_modes import DirectoryModes, open_all, restore_modes
 from guerillabackup.restore.mounts import mount_in_the_way, mounts_below
 
@@ -62,12 +63,18 @@ class RestoreTarget:
             os.mkdir(self.unpack_path, 0o700)
         self.unpack_fd = open_directory(self.unpack_path)
 
-    def open_directories(self) -> None:
+    @property
+    def is_setgid(self) -> bool:
+        """Whether all that is made in it gets its group and setgid bit."""
+        return bool(os.fstat(self.unpack_fd).st_mode & stat.S_ISGID)
+
+    def open_directories(self, attributes: DirectoryAttributes) -> None:
         """Make it possible to go on in what was unpacked, whatever modes it has; `merge` sets those again.
 
-        Done after each archive: the next one brings the modes of all its directories anew.
+        Done after each archive: the next one brings the attributes of all its directories anew.
         """
         self._modes = open_all(self.unpack_fd)
+        attributes.apply(self.unpack_fd, self._modes)
 
     def merge(self) -> None:
         """Move what was unpacked into the target; files there are replaced, all others stay.

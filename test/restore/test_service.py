@@ -650,6 +650,44 @@ def test_a_hard_link_to_a_link_that_became_a_directory_is_restored(house):
     assert describe_tree(house.path / "out") == describe_tree(source.tree)
 
 
+def test_an_extended_attribute_that_was_removed_from_a_directory_is_not_restored(house):
+    source = house.source()
+    (source.tree / "d").mkdir()
+    for name in ("user.gone", "user.a=b%3D", "user.kept"):
+        os.setxattr(source.tree / "d", name, b"1")
+    source.back_up("full")
+    os.removexattr(source.tree / "d", "user.gone")
+    source.back_up("inc")
+    house.restore()
+    assert sorted(os.listxattr(house.path / "out" / "d")) == ["user.a=b%3D", "user.kept"]
+
+
+@pytest.mark.parametrize("kinds", [["full"], ["full", "inc"]])
+@pytest.mark.parametrize("way", ["below", "existing"])
+def test_directories_below_a_setgid_directory_have_their_own_modes(house, kinds, way):
+    modes = {"a": 0o400, "b": 0o500, "c": 0o700, "d": 0o755, "e": 0o2700}
+    source = house.source()
+    (source.tree / "top").mkdir()
+    (source.tree / "top").chmod(0o2775)
+    for kind in kinds:
+        if kind == kinds[-1]:
+            for name, mode in modes.items():
+                (source.tree / "top" / name).mkdir()
+                (source.tree / "top" / name).chmod(mode)
+        source.back_up(kind)
+    target = house.path / "shared"
+    target.mkdir()
+    target.chmod(0o2775)
+    if way == "existing":
+        (target / "already").write_text("there")
+        house.restore("shared", into_existing=True)
+    else:
+        house.restore("shared/out")
+        target = target / "out"
+    for name, mode in {"": 0o2775, **{f"/{name}": mode for name, mode in modes.items()}}.items():
+        assert (target / f"top{name}").stat().st_mode & 0o7777 == mode, name
+
+
 def test_a_chain_with_an_element_that_is_no_archive_is_refused(house):
     source = house.source()
     source.back_up("full")
