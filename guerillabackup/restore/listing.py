@@ -9,7 +9,7 @@ from guerillabackup.errors import ElementNotFoundError, IntegrityError
 from guerillabackup.restore.decode import ElementDecoder
 from guerillabackup.restore.directory_record import DIRECTORY, UNCHANGED, FinalNames, Rename, normal_name
 from guerillabackup.restore.interface import Content, ListedMember
-from guerillabackup.restore.member_patterns import MemberPatterns
+from guerillabackup.restore.member_patterns import ListedNames, MemberPatterns, explain_unmatched
 from guerillabackup.restore.member_table import MemberTable
 from guerillabackup.restore.tar_stream import MemberType, TarMember, TarStream
 from guerillabackup.storage.interface import StorageBackupDataElementInterface
@@ -33,6 +33,7 @@ class StateListing:
         self._elements = elements
         self._contents = contents
         self._patterns = patterns
+        self._listed = ListedNames(patterns)
 
     def members(self) -> Iterator[ListedMember]:
         """The members that are wanted; names are normal ones. Raises what prevents reading the archives.
@@ -45,8 +46,9 @@ class StateListing:
                 unmatched.difference_update(self._patterns.matching(member.name))
             yield member
         if unmatched:
-            listed = ", ".join(repr(self._patterns.texts[index]) for index in sorted(unmatched))
-            raise ElementNotFoundError(f"no member of this state matches {listed}")
+            raise ElementNotFoundError(
+                explain_unmatched(self._patterns, unmatched, self._listed.positions, "member of this state")
+            )
 
     def _list_full(self) -> Iterator[ListedMember]:
         """What is in the only archive, as it comes."""
@@ -61,10 +63,16 @@ class StateListing:
             while piece := read():
                 archive.feed(piece)
                 for member in found:
+                    self._look_at_record(member)
                     if self._patterns.match(name := normal_name(member.name)):
                         yield _describe(name, member)
                 found.clear()
         archive.end()
+
+    def _look_at_record(self, member: TarMember) -> None:
+        if self._patterns and member.record is not None:
+            for _, entry in member.record.entries:
+                self._listed.add(normal_name(member.name + b"/" + entry))
 
     def _list_chain(self) -> Iterator[ListedMember]:
         """What the last archive holds and names; of what it only names the rest is in those before it."""

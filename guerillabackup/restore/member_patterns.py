@@ -6,7 +6,7 @@ the character after it, and with three octal digits stands for a byte: every nam
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from guerillabackup.errors import ConfigError
 
@@ -32,6 +32,39 @@ class MemberPatterns:
     def matching(self, name: bytes) -> list[int]:
         """The positions of the patterns that match a normal name."""
         return [index for index, each in enumerate(self._expressions) if each.fullmatch(name) is not None]
+
+
+class ListedNames:
+    """Which patterns match names that directories list, whether those were archived or not."""
+
+    def __init__(self, patterns: MemberPatterns) -> None:
+        self._patterns = patterns
+        self.positions: set[int] = set()
+
+    def add(self, name: bytes) -> None:
+        """A normal name that a directory lists."""
+        self.positions.update(self._patterns.matching(name))
+
+
+def explain_unmatched(
+    patterns: MemberPatterns, unmatched: Iterable[int], listed: Collection[int], what: str = "member"
+) -> str:
+    """Why there is nothing for the patterns at these positions; at the others of `listed` there are names."""
+    reasons: list[str] = []
+    positions = sorted(unmatched)
+    if plain := [patterns.texts[each] for each in positions if each not in listed]:
+        reasons.append(f"no {what} matches {', '.join(map(repr, plain))}")
+    reasons += [
+        f"what matches {patterns.texts[each]!r} is listed, but was never archived: it was excluded, a "
+        "socket, or gone while the backup ran"
+        for each in positions
+        if each in listed
+    ]
+    if any(text.startswith("/") for text in plain):
+        reasons.append("names are relative to the Root of the source, as --list has them")
+    if flat := next((text for text in plain if "/" not in text and text != "**"), None):
+        reasons.append(f"'**/{flat}' is looked for in all directories, {flat!r} only in the first")
+    return "; ".join(reasons)
 
 
 def quote(name: bytes) -> str:

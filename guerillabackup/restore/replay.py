@@ -115,9 +115,8 @@ class ArchiveReplay:
         selection = Selection(self._patterns, [survey.renames for survey in self._surveys])
         for index in range(len(self._elements)):
             self._scan(index, partial(selection.take, index))
-        if selection.unmatched:
-            listed = ", ".join(repr(text) for text in selection.unmatched)
-            raise ElementNotFoundError(f"no member matches {listed}")
+        if selection.problem is not None:
+            raise ElementNotFoundError(selection.problem)
         self._selection = selection
 
     def _settle(self, target: RestoreTarget, troubles: OpenProblems, missing: set[bytes] | None) -> None:

@@ -17,7 +17,7 @@ from guerillabackup.restore.directory_record import (
     group_renames,
     normal_name,
 )
-from guerillabackup.restore.member_patterns import MemberPatterns
+from guerillabackup.restore.member_patterns import ListedNames, MemberPatterns, explain_unmatched
 from guerillabackup.restore.tar_stream import MemberType, TarMember
 
 _MAY_LEAD_ELSEWHERE = (MemberType.SYMBOLIC_LINK, MemberType.HARD_LINK)
@@ -98,6 +98,7 @@ class Selection:
         self._names = FinalNames(renames)
         self._linked: list[set[bytes]] = [set() for _ in renames]
         self._unmatched = set(range(len(patterns.texts)))
+        self._listed = ListedNames(patterns)
 
     def take(self, index: int, member: TarMember) -> None:
         """A member of element `index`, in the first pass."""
@@ -106,13 +107,22 @@ class Selection:
             return
         if self._unmatched:
             self._unmatched -= set(self.patterns.matching(final))
+            self._look_at_record(index, member)
         if member.type is MemberType.HARD_LINK and self.patterns.match(final):
             self._linked[index].add(normal_name(member.link_target))
 
     @property
-    def unmatched(self) -> list[str]:
-        """The patterns that matched no member of any element."""
-        return [self.patterns.texts[index] for index in sorted(self._unmatched)]
+    def problem(self) -> str | None:
+        """What to say of patterns that matched no member of any element; None when there are none."""
+        if not self._unmatched:
+            return None
+        return explain_unmatched(self.patterns, self._unmatched, self._listed.positions)
+
+    def _look_at_record(self, index: int, member: TarMember) -> None:
+        for _, entry in () if member.record is None else member.record.entries:
+            final = self._final_name(index, member.name + b"/" + entry)
+            if final is not None:
+                self._listed.add(final)
 
     def is_wanted(self, index: int) -> Callable[[TarMember], bool]:
         """The decision for the members of element `index`, in the second pass."""

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -218,6 +219,21 @@ def test_a_list_of_what_is_not_there_ends_with_1_and_names_the_pattern(host, kin
     assert status == 1
     assert "no member of this state matches 'zz'" in errors
     assert "etc/passwd" in output
+
+
+@pytest.mark.parametrize("kind", ["full", "inc"])
+def test_a_socket_is_said_to_be_listed_and_never_archived(host, kind):
+    source = host.source()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(source.tree / "etc" / "sock"))
+    source.back_up("full")
+    if kind == "inc":
+        source.back_up("inc")
+    status, _, errors = host("restore", "/host/tree", "--to", host.path / "out", "--include", "etc/sock")
+    assert status == 1
+    assert "what matches 'etc/sock' is listed, but was never archived" in errors
+    assert "no member" not in errors
+    assert not (host.path / "out").exists()
 
 
 def test_the_listing_as_json_can_be_chosen_from(host):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guerillabackup.errors import ConfigError
-from guerillabackup.restore.member_patterns import MemberPatterns, quote
+from guerillabackup.restore.member_patterns import MemberPatterns, explain_unmatched, quote
 
 
 @pytest.mark.parametrize(
@@ -124,3 +124,24 @@ def test_a_name_without_anything_special_is_its_own_pattern():
 def test_a_byte_that_no_name_has_is_refused(pattern):
     with pytest.raises(ConfigError, match="which no name has"):
         MemberPatterns([pattern])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "is_listed", "text"),
+    [
+        ("a/b", False, "no member matches 'a/b'"),
+        (
+            "/srv/tree/b",
+            False,
+            "no member matches '/srv/tree/b'; names are relative to the Root of the source, as",
+        ),
+        (
+            "*.txt",
+            False,
+            "no member matches '*.txt'; '**/*.txt' is looked for in all directories, '*.txt' only",
+        ),
+        ("run/sock", True, "what matches 'run/sock' is listed, but was never archived"),
+    ],
+)
+def test_a_pattern_without_a_match_is_told_of_with_what_may_help(pattern, is_listed, text):
+    assert explain_unmatched(MemberPatterns([pattern]), {0}, {0} if is_listed else set()).startswith(text)

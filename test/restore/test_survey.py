@@ -103,4 +103,4 @@ def test_what_a_chosen_hard_link_refers_to_is_chosen_too():
 def test_patterns_that_match_no_member_are_told():
     selection = Selection(MemberPatterns(["a", "b"]), [[]])
     selection.take(0, member(b"./a/f"))
-    assert selection.unmatched == ["b"]
+    assert "no member matches 'b'" in selection.problem
