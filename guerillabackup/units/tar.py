@@ -28,8 +28,9 @@ from guerillabackup.units.making import downstream_of, stall_timeout
 from guerillabackup.units.settings import SourceList
 from guerillabackup.units.source_book import SourceBook
 from guerillabackup.units.source_report import SourceReport
-from guerillabackup.units.source_runner import SourceRunner, was_set_back
+from guerillabackup.units.source_runner import SourceRunner
 from guerillabackup.units.tar_book import TAR_FORM
+from guerillabackup.units.tar_clock import was_set_back
 from guerillabackup.units.tar_element import TarElementRun
 from guerillabackup.units.tar_last import why_not_to_go_on
 from guerillabackup.units.tar_place import without_storage
@@ -75,7 +76,8 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
             memory.last_any,
             source.full_timing,
             source.inc_timing,
-            was_set_back=was_set_back(self._context, memory.anchor),
+            was_set_back=memory.went_back
+            or was_set_back(memory.anchor, memory.ended, self._context.read_anchor()),
         )
         request = self._context.get_request(source.source_url)
         if request is SourceRequest.FULL:

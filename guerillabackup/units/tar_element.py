@@ -24,6 +24,7 @@ from guerillabackup.units.making import describe_part, sign_parts
 from guerillabackup.units.source_book import SourceBook
 from guerillabackup.units.source_report import SourceReport
 from guerillabackup.units.tar_book import make_details
+from guerillabackup.units.tar_clock import ClockReading, RunClock, small_fall
 from guerillabackup.units.tar_memory import SourceMemory, advanced
 from guerillabackup.units.tar_messages import split_sockets
 from guerillabackup.units.tar_run import Archive, make_archive, surrounded
@@ -63,11 +64,12 @@ class TarElementRun:
                 storage.get_sink_handle(url) as handle,
                 storage.get_sink_handle(url.members()) as members_handle,
             ):
-                archive, timestamp = self._archive(backup_type, memory, stall_timeout, handle, members_handle)
+                archive, clock = self._archive(backup_type, memory, stall_timeout, handle, members_handle)
                 self._report_complaints(archive)
                 if self._context.test_mode:
                     tar_index.discard_next_index(self._state, source.index_prefix)
                     return None
+                timestamp = int(clock.started)
                 parts = self._describe_parts(backup_type, memory, archive, timestamp, handle, members_handle)
                 new_memory = advanced(
                     memory,
@@ -75,7 +77,7 @@ class TarElementRun:
                     parts[0][1],
                     parts[1][1] if len(parts) > 1 else None,
                     archive.content_size,
-                    self._context.read_anchor(),
+                    clock,
                     digest_selection(source),
                 )
                 if source.has_index:
@@ -101,14 +103,15 @@ class TarElementRun:
         stall_timeout: float,
         handle: SinkHandleInterface,
         members_handle: SinkHandleInterface,
-    ) -> tuple[Archive, int]:
-        """Run tar between the commands of the source; what came of it, and when it began."""
+    ) -> tuple[Archive, RunClock]:
+        """Run tar between the commands of the source; what came of it, and what the clock showed."""
         source = self._source
         index_path = None
         if source.has_index:
             index_path = tar_index.begin_index(
                 self._state, source.index_prefix, from_current=backup_type is BackupType.INC
             )
+        before = self._read_clock()
         with surrounded(
             source,
             is_skipped=self._context.test_mode,
@@ -117,7 +120,8 @@ class TarElementRun:
         ):
             if index_path is not None and backup_type is BackupType.INC:
                 forget_moved_directories(index_path, source.root)
-            timestamp = int(self._context.clock())
+                tar_index.set_time_back(index_path, small_fall(memory.anchor, before.anchor))
+            started = self._context.clock()
             archive = make_archive(
                 source,
                 backup_type,
@@ -129,7 +133,13 @@ class TarElementRun:
                 lambda seconds, stages: self._report_progress(seconds, stages, memory, backup_type),
                 self._context.cancelled,
             )
-        return archive, timestamp
+        clock = RunClock(before, started, self._read_clock())
+        if index_path is not None and source.pre_command is not None:
+            tar_index.set_time_back(index_path, clock.lead)
+        return archive, clock
+
+    def _read_clock(self) -> ClockReading:
+        return ClockReading(self._context.clock(), self._context.read_anchor())
 
     def _describe_parts(
         self,

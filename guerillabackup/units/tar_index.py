@@ -16,6 +16,9 @@ from guerillabackup.errors import StateError
 from guerillabackup.generator.state import StateDirectory
 
 COPY_BLOCK = 1 << 20
+_HEAD_SIZE = 256
+_TIME = re.compile(rb"GNU tar-[^\n]*-2\n([0-9]+)\0")
+"""An index of tar 1.20 and later begins with the time from which on files count as changed."""
 
 
 def has_index(state: StateDirectory, prefix: str) -> bool:
@@ -45,6 +48,22 @@ def begin_index(state: StateDirectory, prefix: str, *, from_current: bool) -> st
         finally:
             os.close(target)
     return state.file_path(name)
+
+
+def set_time_back(path: str, seconds: int) -> None:
+    """Let what was changed in so many seconds before the index's time count as changed after it.
+
+    An empty index, or one of another format, is left as it is. Not for the current index: a crash may leave
+    any of the digits.
+    """
+    if seconds <= 0:
+        return
+    with osfile.storage_errors(f"cannot set back the time of index {path}"), open(path, "r+b") as file:
+        head = _TIME.match(file.read(_HEAD_SIZE))
+        if head is not None:
+            digits = head[1]
+            file.seek(head.start(1))
+            file.write(b"%0*d" % (len(digits), max(0, int(digits) - seconds)))
 
 
 def sync_index(state: StateDirectory, prefix: str) -> None:

@@ -18,13 +18,15 @@ from guerillabackup.units.memory_values import (
     expect_mapping,
     parse_anchor,
 )
+from guerillabackup.units.tar_clock import RunClock
 
 
 @dataclass(frozen=True, slots=True)
 class SourceMemory:
     """What is remembered of a source: times in UTC seconds, the newest DataUuid, archive sizes in bytes.
 
-    `anchor` says how the clock stood at the last backup. `last_element` is the id in the storage of the
+    `anchor` says how the clock stood before the last backup, `ended` what it showed after it, `went_back`
+    whether it was set back in between. `last_element` is the id in the storage of the
     element with `last_uuid`, None where it is not known. `is_in_doubt`: the index may be that of another
     element. `selection` has digests of the settings that decided on the members, as far as they are known.
     """
@@ -39,6 +41,8 @@ class SourceMemory:
     last_element: ElementId | None = None
     is_in_doubt: bool = False
     selection: Mapping[str, str] = field(default_factory=dict)
+    ended: int | None = None
+    went_back: bool = False
 
     def expected_size(self, backup_type: BackupType) -> int | None:
         """Bytes tar wrote the last time for a backup of this type."""
@@ -51,7 +55,7 @@ def advanced(
     metainfo: BackupElementMetainfo,
     members: BackupElementMetainfo | None,
     content_size: int,
-    anchor: ClockAnchor | None,
+    clock: RunClock,
     selection: Mapping[str, str],
 ) -> SourceMemory:
     """What is remembered after an element, and its list of members if it has one."""
@@ -61,7 +65,9 @@ def advanced(
         memory,
         last_any=timestamp,
         last_uuid=metainfo.data_uuid,
-        anchor=anchor,
+        anchor=clock.before.anchor,
+        ended=int(clock.after.seconds),
+        went_back=clock.went_back,
         last_element=None,
         is_in_doubt=False,
         selection=selection,
@@ -106,6 +112,8 @@ def dump_extras(memory: SourceMemory) -> dict[str, Any]:
         else [str(memory.last_element), encode_uuid(memory.last_uuid)],
         "InDoubt": memory.is_in_doubt,
         "Selection": dict(memory.selection),
+        "Ended": memory.ended,
+        "ClockWentBack": memory.went_back,
     }
 
 
@@ -126,6 +134,8 @@ def parse_memory(state: Any, extras: Any) -> SourceMemory:
         element_id,
         is_other or extras.get("InDoubt") is True,
         _optional_digests(extras.get("Selection")),
+        _optional_number(extras.get("Ended")),
+        extras.get("ClockWentBack") is True,
     )
 
 
