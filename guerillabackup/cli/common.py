@@ -2,10 +2,9 @@
 
 A command's function is decorated with `shared(example=…)` below its click decorator and gets an `Invocation`
 as its first argument; it returns None or an ExitStatus, and raises the errors of errors.py.
-Touches: os, resource, signal, sys.
+Touches: os, resource, sys.
 """
 
-import contextlib
 import enum
 import errno
 import functools
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from guerillabackup.cli.interrupts import end_in_order
 from guerillabackup.cli.paths import DIRECTORY
 from guerillabackup.errors import ConfigError, GuerillaBackupError, IntegrityError, KeyUnusableError
 
@@ -177,7 +177,7 @@ def shared(*, example: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
 def begin(config_directory: str, as_json: bool, debug: bool) -> Invocation:
     """What every command does first; raises ConfigError where too few files can be open."""
     _set_up_logging(debug)
-    _end_in_order()
+    end_in_order()
     _require_open_files()
     return Invocation(os.path.abspath(config_directory), as_json, debug)
 
@@ -274,20 +274,6 @@ def _require_open_files() -> None:
             f"and at least {MIN_OPEN_FILES} are needed"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (MIN_OPEN_FILES, hard))
-
-
-def _end_in_order() -> None:
-    """Let SIGTERM and SIGHUP end a command as Ctrl-C does: with what it began taken back."""
-    import signal
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup wants it to go on
-            # Only a main thread may ask for this; what runs in another one has no signals to answer.
-            with contextlib.suppress(ValueError):
-                signal.signal(number, interrupt)
 
 
 def _set_up_logging(debug: bool) -> None:

@@ -1,0 +1,96 @@
+"""A signal that asks for an end is answered, whenever it comes, and breaks nothing of Python's own."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from guerillabackup.cli.interrupts import ENDING
+
+BEGIN = """
+import os, signal, sys, threading, time
+from guerillabackup.cli.interrupts import end_in_order
+end_in_order()
+
+def interrupt():
+    os.kill(os.getpid(), NUMBER)
+
+def wait():
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+def run(text, number=signal.SIGTERM, **arguments):
+    program = BEGIN.replace("NUMBER", str(int(number))) + textwrap.dedent(text)
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        **arguments,
+    )
+    assert result.stderr == ""
+    return result.stdout
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_interrupts_what_runs(number):
+    assert run("threading.Timer(0.05, interrupt).start()\nwait()\n", number) == "interrupted\n"
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_an_import_is_finished_first(number, tmp_path):
+    (tmp_path / "slow_module.py").write_text("import __main__\n__main__.interrupt()\nvalue = 1\n")
+    program = f"""
+    sys.path.insert(0, {str(tmp_path)!r})
+    import slow_module
+    print(slow_module.value)
+    wait()
+    """
+    assert run(program, number) == "1\ninterrupted\n"
+
+
+def test_other_threads_can_import_after_it(tmp_path):
+    (tmp_path / "slow_module.py").write_text("import __main__\n__main__.interrupt()\n")
+    program = f"""
+    sys.path.insert(0, {str(tmp_path)!r})
+    import slow_module
+    wait()
+    thread = threading.Thread(target=lambda: __import__("colorsys"))
+    thread.start()
+    thread.join()
+    """
+    assert run(program) == "interrupted\n"
+
+
+def test_one_that_python_would_drop_comes_again():
+    program = """
+    class Thing:
+        def __del__(self):
+            interrupt()
+            for _ in range(1000):
+                pass
+
+    try:
+        Thing()
+        wait()
+    except KeyboardInterrupt:
+        print("interrupted")
+    """
+    assert run(program) == "interrupted\n"
+
+
+def test_what_is_ignored_stays_ignored():
+    program = """
+    interrupt()
+    print("went on")
+    """
+    assert run(program, signal.SIGHUP, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) == (
+        "went on\n"
+    )
