@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from guerillabackup.cli.common import ExitStatus, Invocation, shared, show_error
-from guerillabackup.cli.format import count_elements, human_size, human_time
+from guerillabackup.cli.format import count_elements, count_of, human_size, human_time
 from guerillabackup.cli.parameters import (
     ELEMENT,
     SOURCE,
@@ -203,6 +203,7 @@ def _restore(invocation: Invocation, service: RestoreService, request: RestoreRe
                 "written_to": report.written_to,
                 "is_archive": report.is_archive,
                 "is_merged": report.is_merged,
+                "members": report.members,
                 "warnings": report.warnings,
                 "problems": report.problems,
             }
@@ -211,7 +212,8 @@ def _restore(invocation: Invocation, service: RestoreService, request: RestoreRe
         pass
     elif report.is_archive:
         last = f"the state of {report.elements[-1]}, from {count_elements(len(report.elements))}"
-        invocation.say(f"restored {report.source_url} to {report.written_to}: {last}")
+        members = "" if report.members is None else f"{count_of(report.members, 'member')} of "
+        invocation.say(f"restored {members}{report.source_url} to {report.written_to}: {last}")
     else:
         invocation.say(f"{report.elements[-1]} is not an archive: its content is in {report.written_to}")
     return ExitStatus.ERROR if report.problems else None

@@ -7,7 +7,7 @@ from typing import Any
 
 from guerillabackup.cli.binary_output import binary_stdout
 from guerillabackup.cli.common import ExitStatus, Invocation, show_error
-from guerillabackup.cli.format import human_size, human_time
+from guerillabackup.cli.format import count_of, human_size, human_time
 from guerillabackup.config import Configuration
 from guerillabackup.errors import BrokenOutputError, PipelineError
 from guerillabackup.pipeline.os_process import OSProcessPipelineElement
@@ -68,7 +68,7 @@ def restore_into_program(
     shown = [line for line in messages if line.strip()]
     _warn(invocation, [f"{program.name}: {line}" for line in shown[:MAX_MESSAGES]])
     if len(shown) > MAX_MESSAGES:
-        invocation.warn(f"{program.name}: and {len(shown) - MAX_MESSAGES} more lines")
+        invocation.warn(f"{program.name}: and {count_of(len(shown) - MAX_MESSAGES, 'more line')}")
     if invocation.as_json:
         invocation.write_record(
             {

@@ -9,15 +9,20 @@ NAME_THE_KEYRING = (
 )
 
 
+def count_of(count: int, noun: str) -> str:
+    """`1 name`, `2 names`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def advise_on_keys(keyring: str, total: int, protected: int, passphrase_file: str | None) -> str:
     """What to do when no key of a keyring decrypts: it has so many secret ones, so many with passphrases."""
     if total == 0:
         return f"{keyring} holds no secret key at all: {NAME_THE_KEYRING}"
     if protected == 0:
-        return (
-            f"none of its {total} secret keys has a passphrase, it is the wrong keyring: {NAME_THE_KEYRING}"
-        )
-    having = f"{protected} of its {total} secret keys have a passphrase"
+        keys = count_of(total, "secret key")
+        return f"none of its {keys} has a passphrase, it is the wrong keyring: {NAME_THE_KEYRING}"
+    verb = "has" if protected == 1 else "have"
+    having = f"{protected} of its {count_of(total, 'secret key')} {verb} a passphrase"
     if passphrase_file is None:
         hint = "name the file with it by --passphrase-file; if it is none of these"
         return f"{having}: {hint}, {NAME_THE_KEYRING}"

@@ -82,3 +82,5 @@ class RestoreReport:
     warnings: tuple[str, ...]
     problems: tuple[str, ...]
     is_merged: bool = True
+    members: int | None = None
+    """How many members patterns chose, directories among them; None where all were restored."""

@@ -11,7 +11,7 @@ from guerillabackup.restore.directory_record import DIRECTORY, UNCHANGED, FinalN
 from guerillabackup.restore.interface import Content, ListedMember
 from guerillabackup.restore.member_patterns import ListedNames, MemberPatterns, explain_unmatched
 from guerillabackup.restore.member_table import MemberTable
-from guerillabackup.restore.tar_stream import MemberType, TarMember, TarStream
+from guerillabackup.restore.tar_stream import MemberType, TarMember
 from guerillabackup.storage.interface import StorageBackupDataElementInterface
 
 
@@ -36,8 +36,9 @@ class StateListing:
         self._listed = ListedNames(patterns)
 
     def members(self) -> Iterator[ListedMember]:
-        """The members that are wanted; names are normal ones. Raises what prevents reading the archives.
+        """The members that are wanted, sorted as a tree; names are normal ones.
 
+        Raises what prevents reading the archives.
         After the last one: ElementNotFoundError when there are patterns that matched none.
         """
         unmatched = set(range(len(self._patterns.texts)))
@@ -51,23 +52,16 @@ class StateListing:
             )
 
     def _list_full(self) -> Iterator[ListedMember]:
-        """What is in the only archive, as it comes."""
-        found: list[TarMember] = []
+        """What is in the only archive."""
+        with MemberTable() as table:
 
-        def take(member: TarMember) -> bool:
-            found.append(member)
-            return False
+            def take(member: TarMember) -> None:
+                self._look_at_record(member)
+                if self._patterns.match(name := normal_name(member.name)):
+                    table.add(_describe(name, member))
 
-        archive = TarStream(take)
-        with self._decoder.open(self._elements[0], self._contents[0]) as read:
-            while piece := read():
-                archive.feed(piece)
-                for member in found:
-                    self._look_at_record(member)
-                    if self._patterns.match(name := normal_name(member.name)):
-                        yield _describe(name, member)
-                found.clear()
-        archive.end()
+            self._scan(0, take)
+            yield from table
 
     def _look_at_record(self, member: TarMember) -> None:
         if self._patterns and member.record is not None:

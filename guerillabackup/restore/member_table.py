@@ -1,4 +1,4 @@
-"""The members of a state in the order they were found, kept in a temporary database of SQLite's.
+"""The members of a state in the order of their tree, kept in a temporary database of SQLite's.
 
 It is in memory as far as that is given, then in a file without a name, which is gone with the process: a
 source may have more members than fit into memory. Touches: sqlite3.
@@ -12,11 +12,12 @@ from typing import Self
 from guerillabackup.errors import StorageError, StorageFullError
 from guerillabackup.restore.interface import ListedMember
 
+_ROOT = b"."
 CACHE_KIB = 16 << 10
 _SETUP = f"""
 PRAGMA journal_mode = OFF;
 PRAGMA cache_size = -{CACHE_KIB};
-CREATE TABLE member (position INTEGER PRIMARY KEY, name BLOB UNIQUE, type TEXT, size INTEGER, mtime INTEGER);
+CREATE TABLE member (name BLOB PRIMARY KEY, type TEXT, size INTEGER, mtime INTEGER) WITHOUT ROWID;
 BEGIN;
 """
 _ADD = """
@@ -38,7 +39,7 @@ class MemberTable:
     def add(self, member: ListedMember) -> None:
         """A member of the state; what is known of it already is replaced by what this one knows."""
         with _storage_errors():
-            self._database.execute(_ADD, (member.name, member.type, member.size, member.mtime))
+            self._database.execute(_ADD, (_key(member.name), member.type, member.size, member.mtime))
 
     def count_incomplete(self) -> int:
         """How many members there are of which only the name is known."""
@@ -48,20 +49,29 @@ class MemberTable:
 
     def complete(self, member: ListedMember) -> bool:
         """Whether that is what was lacking about a member of this name."""
-        values = (member.type, member.size, member.mtime, member.name)
+        values = (member.type, member.size, member.mtime, _key(member.name))
         with _storage_errors():
             return self._database.execute(_COMPLETE, values).rowcount > 0
 
     def __iter__(self) -> Iterator[ListedMember]:
         with _storage_errors():
-            for row in self._database.execute("SELECT name, type, size, mtime FROM member ORDER BY position"):
-                yield ListedMember(*row)
+            for key, *rest in self._database.execute("SELECT * FROM member ORDER BY name"):
+                yield ListedMember(_name(key), *rest)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *details: object) -> None:
         self._database.close()
+
+
+def _key(name: bytes) -> bytes:
+    """So that names sort as the tree: what is in a directory right after it, before `directory-2`."""
+    return b"" if name == _ROOT else name.replace(b"/", b"\0")
+
+
+def _name(key: bytes) -> bytes:
+    return key.replace(b"\0", b"/") or _ROOT
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from guerillabackup.errors import ElementNotFoundError, IntegrityError
+from guerillabackup.restore.advice import count_of
 from guerillabackup.restore.below import is_there
 from guerillabackup.restore.decode import ElementDecoder
 from guerillabackup.restore.directory_attributes import DirectoryAttributes
@@ -49,6 +50,8 @@ class ArchiveReplay:
         self._is_in_doubt = False
         self.warnings: list[str] = []
         self.problems: list[str] = []
+        self.members_kept: int | None = None
+        """How many of the members were asked for by patterns; None: all."""
 
     def survey(self) -> None:
         """Read every incremental, and with patterns the full too; raises what makes them impossible."""
@@ -86,7 +89,9 @@ class ArchiveReplay:
         if len(self._elements) > 1:
             missing = self._check(target)
         self._settle(target, troubles, missing)
-        if self._patterns and keep_only(target.unpack_fd, self._patterns.match) == 0:
+        if self._patterns:
+            self.members_kept = keep_only(target.unpack_fd, self._patterns.match)
+        if self.members_kept == 0:
             self.problems.append(
                 "nothing of what was asked for is left in this state: it was deleted before; "
                 "name an earlier one with --at or --element"
@@ -160,14 +165,18 @@ class ArchiveReplay:
         for index in range(len(self._elements)):
             self._scan(index, partial(look, index))
         if archived:
-            self.problems.append(f"{len(archived)} members are missing: {_name(archived)}")
+            self.problems.append(f"{_counted(archived, 'member')} missing: {_name(archived)}")
         if rest := missing - archived:
-            text = "are listed but were never archived (excluded, sockets, or gone while the backup ran)"
-            self.warnings.append(f"{len(rest)} names {text}: {_name(rest)}")
+            text = "listed and never archived (excluded, sockets, or gone while the backup ran)"
+            self.warnings.append(f"{_counted(rest, 'name')} {text}: {_name(rest)}")
         return listed
 
     def _scan(self, index: int, take: Callable[[TarMember], None]) -> None:
         self._decoder.scan(self._elements[index], self._contents[index], take)
+
+
+def _counted(names: set[bytes], noun: str) -> str:
+    return f"{count_of(len(names), noun)} {'is' if len(names) == 1 else 'are'}"
 
 
 def _name(names: set[bytes]) -> str:

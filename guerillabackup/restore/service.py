@@ -280,7 +280,14 @@ class RestoreService:
             ids = tuple(element.get_element_id() for element in elements)
             problems = tuple(replay.problems)
             return RestoreReport(
-                request.source_url, ids, target.path, True, tuple(warnings), problems, is_merged
+                request.source_url,
+                ids,
+                target.path,
+                True,
+                tuple(warnings),
+                problems,
+                is_merged,
+                replay.members_kept,
             )
 
     def _restore_file(

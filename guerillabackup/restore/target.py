@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from guerillabackup.errors import ElementExistsError, StorageError
 from guerillabackup.osfile import open_directory, storage_errors
+from guerillabackup.restore.advice import count_of
 from guerillabackup.restore.below import Cursor, exists, is_directory, list_all, open_up, remove
 from guerillabackup.restore.directory_attributes import DirectoryAttributes
 from guerillabackup.restore.directory_modes import DirectoryModes, open_all, restore_modes
@@ -109,10 +110,12 @@ class RestoreTarget:
             count, first = _count_left(self.unpack_fd)
         named = ", ".join(repr(os.fsdecode(name)) for name in first)
         if progress.moved == 0:
-            return f"nothing of {count} names was moved, it failed at the first: {named}"
+            return f"nothing of {count_of(count, 'name')} was moved, it failed at the first: {named}"
+        moved = f"{count_of(progress.moved, 'name')} {_were(progress.moved)} moved"
+        others = " and others" if count > len(first) else ""
         return (
-            f"{self.path} is half merged: {progress.moved} names were moved, {os.fsdecode(progress.last)!r} "
-            f"last, and {count} were not: {named}{' and others' if count > len(first) else ''}; those are as "
+            f"{self.path} is half merged: {moved}, {os.fsdecode(progress.last)!r} last, and {count} "
+            f"{_were(count)} not: {named}{others}; those are as "
             "they were before: put right what stopped it, and restore again"
         )
 
@@ -146,6 +149,10 @@ class RestoreTarget:
             self.close()
 
 
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
+
+
 def check_free(path: str, *, into_existing: bool) -> None:
     """Raises ElementExistsError when RestoreTarget would; changes nothing."""
     if os.path.lexists(path):
@@ -160,7 +167,7 @@ def _refuse_occupied(path: str, names: Sequence[bytes], into_existing: bool) -> 
     if names and not into_existing:
         abandoned = _abandoned(path, names)
         raise ElementExistsError(
-            f"target directory {path} is not empty ({len(names)} entries): name another one, "
+            f"target directory {path} is not empty ({count_of(len(names), 'name')} in it): name another one, "
             f"or say --into-existing to have it restored into{'; ' + abandoned if abandoned else ''}"
         )
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from guerillabackup.errors import IntegrityError, PipelineError, StorageFullError
 from guerillabackup.osfile import storage_errors, write_all
+from guerillabackup.restore.advice import count_of
 from guerillabackup.restore.decode import READ_SIZE, ElementDecoder
 from guerillabackup.restore.interface import Content, PipelineTools
 from guerillabackup.restore.tar_stream import TarMember, TarStream
@@ -156,5 +157,5 @@ def _judge(
         raise PipelineError(f"tar ended with exit status {exit_status}, without a word")
     problems = lines[:MAX_PROBLEMS]
     if len(lines) > MAX_PROBLEMS:
-        problems.append(f"{len(lines) - MAX_PROBLEMS} more lines of tar")
+        problems.append(f"{count_of(len(lines) - MAX_PROBLEMS, 'more line')} of tar")
     return UnpackOutcome((), tuple(problems))

@@ -158,6 +158,29 @@ def test_an_element_of_another_source_ends_with_1(host):
     assert host("restore", "/host/tree", *arguments)[0] == 1
 
 
+def test_a_choice_of_members_is_told_with_how_many_it_took(host):
+    source = host.source()
+    for name in ("hosts", "group"):
+        (source.tree / "etc" / name).write_text(name)
+    full = source.back_up("full").get_element_id()
+    out = host.path / "out"
+    _, output, _ = host("restore", "/host/tree", "--to", out, "--include", "etc/*s*")
+    assert output == f"restored 2 members of /host/tree to {out}: the state of {full}, from 1 element\n"
+    _, output, _ = host("restore", "/host/tree", "--to", out / "one", "--include", "etc/hosts", "--json")
+    assert json.loads(output)["members"] == 1
+
+
+def test_the_listing_is_in_the_order_of_the_tree_whatever_is_in_the_archive(host):
+    source = host.source()
+    for name in ("z", "etc/zz", "etc/a", "etc-b", "a"):
+        (source.tree / name).write_text(name)
+    for kind in ("full", "inc"):
+        source.back_up(kind)
+        _, output, _ = host("restore", "/host/tree", "--list")
+        names = [line[53:] for line in output.splitlines() if not line.startswith("#")]
+        assert names == [".", "a", "etc", "etc/a", "etc/passwd", "etc/zz", "etc-b", "z"]
+
+
 def test_the_state_of_a_time_is_restored(host):
     source = host.source()
     source.back_up("full")
@@ -260,7 +283,7 @@ def test_what_is_lost_ends_with_1_and_is_named(host):
     source.store("inc", make_incremental({b"./": b"Detc\0\0", b"./etc/": b"Npasswd\0\0"}))
     status, _, errors = host("restore", "/host/tree", "--to", host.path / "out")
     assert status == 1
-    assert "error: 1 members are missing: 'etc/passwd'" in errors
+    assert "error: 1 member is missing: 'etc/passwd'" in errors
 
 
 def test_what_could_not_be_unpacked_whole_is_not_merged_and_the_message_says_so(host, monkeypatch):
