@@ -172,17 +172,26 @@ class Keyring:
     def export_key(self, name: str, *, secret: bool = False) -> str:
         """A key as ASCII text, its public half or both; raises KeyUnusableError."""
         fingerprint = choose_for_export(self.list_keys(), name, secret, self._directory).fingerprint
-        if secret:
-            self._home.start_agent()
-        text = self._gpg.export_keys(
-            fingerprint,
-            secret=secret,
-            passphrase=self._passphrase if secret else None,
-            expect_passphrase=False,
+        text = self._export(fingerprint, secret, self._passphrase)
+        if text:
+            return text
+        if not secret:
+            raise KeyUnusableError(f"key {name!r} cannot be exported")
+        lack = "has it a passphrase" if self._passphrase is None else "is the passphrase wrong"
+        raise KeyUnusableError(
+            f"key {name!r} cannot be exported with its secret half: {lack}; name the file with the "
+            "right one by --passphrase-file"
         )
-        if not text:
-            raise KeyUnusableError(f"key {name!r} cannot be exported; does it need a passphrase")
-        return str(text)
+
+    def is_passphrase_of_any(self) -> bool:
+        """Whether its passphrase is that of a secret key here; also when there is none to try it on."""
+        keys = self.list_keys(secret=True)
+        return not keys or any(
+            # A key without a passphrase is exported with any.
+            not self._export(key.fingerprint, True, None)
+            and bool(self._export(key.fingerprint, True, self._passphrase))
+            for key in keys
+        )
 
     def import_key(self, text: str, *, secret: bool = False) -> list[KeyInfo]:
         """Add the keys of an ASCII text, secret halves only if told; raises KeyUnusableError without any.
@@ -215,6 +224,18 @@ class Keyring:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _export(self, fingerprint: str, secret: bool, passphrase: str | None) -> str:
+        """The key as text; empty where that needs another passphrase."""
+        if secret:
+            self._home.start_agent()
+        text = self._gpg.export_keys(
+            fingerprint,
+            secret=secret,
+            passphrase=passphrase if secret else None,
+            expect_passphrase=False,
+        )
+        return str(text)
 
     def _sign(self, name: str, data: bytes, files: list[str]) -> bytes:
         key = self._signers.get(name) or self.check_usable(name, KeyPurpose.SIGN)

@@ -11,6 +11,7 @@ import fcntl
 import os
 import re
 import select
+import shlex
 import shutil
 import socket
 import stat
@@ -201,8 +202,15 @@ def read_passphrase(path: str) -> str:
                 )
             line = stream.read(4096).split(b"\n", 1)[0]
         text = line.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"passphrase file {path}: cannot be read: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"passphrase file {path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"passphrase file {path}: its first line is not UTF-8 text") from error
+    if text.endswith("\r"):
+        raise ConfigError(
+            f"passphrase file {path}: its first line ends with a carriage return, as on Windows; remove it "
+            f"with: sed -i 's/\\r$//' {shlex.quote(path)}"
+        )
     return check_passphrase(text, f"passphrase file {path}")
 
 

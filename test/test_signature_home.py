@@ -10,7 +10,7 @@ import tempfile
 import pytest
 
 from guerillabackup.errors import ConfigError
-from guerillabackup.signature_home import GpgHome, why_no_keyring
+from guerillabackup.signature_home import GpgHome, read_passphrase, why_no_keyring
 
 
 @pytest.fixture
@@ -144,3 +144,19 @@ def test_a_directory_without_keys_is_no_keyring_and_those_in_it_are_named(tmp_pa
     assert f"is it {tmp_path}/b that is meant" in why_no_keyring(str(tmp_path))
     assert why_no_keyring(str(tmp_path / "b")) is None
     assert why_no_keyring(str(tmp_path / "not there")) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"secret\r\n", "ends with a carriage return, as on Windows"), (b"\xff\n", "is not UTF-8 text")],
+)
+def test_a_passphrase_file_that_cannot_be_used_says_why(tmp_path, content, reason):
+    (tmp_path / "file").write_bytes(content)
+    (tmp_path / "file").chmod(0o600)
+    with pytest.raises(ConfigError, match=reason):
+        read_passphrase(str(tmp_path / "file"))
+
+
+def test_a_passphrase_file_that_is_not_there_says_so_in_words(tmp_path):
+    with pytest.raises(ConfigError, match=r"none: cannot be read: No such file or directory$"):
+        read_passphrase(str(tmp_path / "none"))

@@ -125,6 +125,16 @@ def list_element_ids(context: click.Context, incomplete: str) -> Iterator[str]:
     yield from members
 
 
+def list_elements_to_restore(context: click.Context, incomplete: str) -> Iterator[str]:
+    """The elements of the source that is named, or of all, without the lists of members."""
+    # Where the option's own value is missing yet, click leaves the arguments before it unread.
+    named = [str(context.params.get("source_url") or ""), *context.args]
+    source_url = next((text for text in named if text.startswith("/")), None)
+    for element_id in _element_ids(context):
+        if not element_id.source_url.is_members and source_url in (None, str(element_id.source_url)):
+            yield str(element_id)
+
+
 def list_sources_and_element_ids(context: click.Context, incomplete: str) -> Iterator[str]:
     """The sources first."""
     yield from list_sources(context, incomplete)
@@ -188,6 +198,7 @@ def _config_directory(context: click.Context) -> str:
 SOURCE = SourceUrlType(list_sources)
 SOURCE_PATTERN = NameType(list_sources)
 ELEMENT = ElementIdType(list_element_ids)
+ELEMENT_TO_RESTORE = ElementIdType(list_elements_to_restore)
 SOURCE_OR_ELEMENT = SourceOrElementType(list_sources_and_element_ids)
 UNIT = NameType(list_unit_names)
 DEFINITION = NameType(list_definition_names)

@@ -11,21 +11,38 @@ import sys
 
 import click
 
-from guerillabackup.signature_home import check_passphrase, has_protected_keys
+from guerillabackup.errors import ConfigError, KeyUnusableError
+from guerillabackup.signature_home import check_passphrase, has_protected_keys, read_passphrase
 
 TERMINAL = "/dev/tty"
+MAX_TRIES = 3
 
 
 def passphrase_source(file: str | None, keyring: str | None) -> str | None:
     """The file to read the passphrase from: the one given, or what is typed where a secret key has one.
 
-    None where no key does, nobody can be asked, or the answer is empty. Raises ConfigError for what gpg does
-    not take, and Abort at the end of the input.
+    What can be read only once, such as a pipe, is read now and kept. None where no key has a passphrase,
+    nobody can be asked, or the answer is empty. Raises ConfigError for what gpg does not take,
+    KeyUnusableError after MAX_TRIES wrong answers, and Abort at the end of the input.
     """
-    if file is not None or keyring is None or not has_protected_keys(keyring) or not is_somebody_there():
-        return file
-    text = _ask(f"Passphrase of the secret key in {keyring}: ")
-    return keep_in_memory(text) if text else None
+    if file is not None:
+        is_once = os.path.exists(file) and not os.path.isfile(file)
+        return keep_in_memory(read_passphrase(file)) if is_once else file
+    if keyring is None or not has_protected_keys(keyring) or not is_somebody_there():
+        return None
+    for tries in range(MAX_TRIES):
+        if tries > 0:
+            click.echo("the passphrase typed is wrong", err=True)
+        text = _ask(f"Passphrase of the secret key in {keyring}: ")
+        if not text:
+            return None
+        path = keep_in_memory(text)
+        if _is_right(path, keyring):
+            return path
+    raise KeyUnusableError(
+        f"the passphrase typed is wrong, {MAX_TRIES} times: no secret key in {keyring} has it; "
+        "is it the right keyring"
+    )
 
 
 def ask_new_passphrase(name: str) -> str:
@@ -62,6 +79,17 @@ def keep_in_memory(passphrase: str) -> str:
     os.fchmod(descriptor, 0o600)
     os.write(descriptor, data)
     return f"/proc/{os.getpid()}/fd/{descriptor}"
+
+
+def _is_right(path: str, keyring: str) -> bool:
+    """Whether a secret key has that passphrase; what cannot be told now is told by what needs the key."""
+    from guerillabackup.signature import Keyring
+
+    try:
+        with Keyring(keyring, passphrase_file=path) as keys:
+            return keys.is_passphrase_of_any()
+    except ConfigError:
+        return True
 
 
 def _ask(prompt: str) -> str:

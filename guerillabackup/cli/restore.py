@@ -8,7 +8,7 @@ import click
 from guerillabackup.cli.common import ExitStatus, Invocation, shared, show_error
 from guerillabackup.cli.format import count_elements, count_of, human_size, human_time
 from guerillabackup.cli.parameters import (
-    ELEMENT,
+    ELEMENT_TO_RESTORE,
     SOURCE,
     TIME,
     decrypting_keyring_option,
@@ -87,7 +87,13 @@ guerillabackup restore /myhost/postgresql/all --into-command -- psql --dbname=po
 )
 @click.option("--list", "is_list", is_flag=True, help="Show the chain and the members instead of restoring.")
 @click.argument("argv", metavar="[-- PROGRAM ARGUMENT...]", type=click.UNPROCESSED, nargs=-1)
-@click.option("--element", "element_id", metavar="ID", type=ELEMENT, help="The state after this element.")
+@click.option(
+    "--element",
+    "element_id",
+    metavar="ID",
+    type=ELEMENT_TO_RESTORE,
+    help="The state after this element.",
+)
 @click.option(
     "--into-existing", is_flag=True, help="Merge into a directory that is not empty; files are replaced."
 )

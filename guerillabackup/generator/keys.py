@@ -31,7 +31,7 @@ class KeyringAhead:
         self._warned_of: set[tuple[str, KeyPurpose]] = set()
 
     def check_signing_key(self, name: str, now: float) -> None:
-        """Raise KeyUnusableError when this key cannot sign at `now`, UTC seconds; warn when soon it cannot."""
+        """Raise KeyUnusableError when this key cannot sign at `now`, UTC seconds; warn before that."""
         self._check_usable(name, KeyPurpose.SIGN, now)
 
     def find_encryption_key(self, name: str, now: float) -> str:

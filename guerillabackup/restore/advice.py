@@ -19,15 +19,17 @@ def advise_on_keys(keyring: str, total: int, protected: int, passphrase_file: st
     if total == 0:
         return f"{keyring} holds no secret key at all: {NAME_THE_KEYRING}"
     if protected == 0:
-        keys = count_of(total, "secret key")
-        return f"none of its {keys} has a passphrase, it is the wrong keyring: {NAME_THE_KEYRING}"
-    verb = "has" if protected == 1 else "have"
-    having = f"{protected} of its {count_of(total, 'secret key')} {verb} a passphrase"
+        return f"no secret key of {keyring} has a passphrase, it is the wrong keyring: {NAME_THE_KEYRING}"
+    # Not how many: what is counted are the files of pairs and of their parts.
+    having = f"{'its secret keys' if protected == total else 'some of its secret keys'} have a passphrase"
     if passphrase_file is None:
         hint = "name the file with it by --passphrase-file; if it is none of these"
         return f"{having}: {hint}, {NAME_THE_KEYRING}"
+    # What was typed or came from a pipe is in memory, under a name that says nothing.
+    is_typed = passphrase_file.startswith("/proc/")
+    other = "what was given is not theirs" if is_typed else f"{passphrase_file} has not theirs"
     return (
-        f"{having}: either {passphrase_file} has not theirs, then give the right one with "
+        f"{having}: either {other}, then give the right one with "
         f"--passphrase-file, or it is the wrong keyring, then {NAME_THE_KEYRING}"
     )
 

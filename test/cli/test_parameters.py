@@ -43,8 +43,16 @@ def test_elements_are_proposed_the_lists_of_members_last(host, complete):
     host.source().back_up("full")
     names = [FULL, "/host/20231114221320-tree.members-full"]
     assert complete("element", "show", "/host/2") == names
-    assert complete("restore", "/host/tree", "--element", "/") == names
     assert complete("element", "verify", "/h") == ["/host/tree", *names]
+
+
+def test_elements_to_restore_are_those_of_the_source_that_is_named(host, complete):
+    host.source().back_up("full")
+    host.source(source="/host/tree.members").store("full", b"list")
+    host.source(source="/host/other").store("full", b"data")
+    other = FULL.replace("tree", "other")
+    assert complete("restore", "/host/tree", "--element", "/") == [FULL]
+    assert complete("restore", "--element", "/") == [other, FULL]
 
 
 def test_units_keys_and_configuration_keys_are_proposed(host, complete, capfd):
@@ -113,7 +121,11 @@ def test_a_real_bash_completes_sources_and_directories(host, monkeypatch, tmp_pa
         }}
         complete_words guerillabackup restore /ho
         complete_words guerillabackup restore --to /tm
+        complete_words guerillabackup key export my
+        complete_words guerillabackup key export "'my"
     """
+    assert host("key", "create", "my host's", "--purpose", "sign")[0] == 0
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[0] == "/host/tree"
     assert "compopt -o dirnames" in done.stdout
+    assert done.stdout.splitlines()[-2:] == ["my\\ host\\'s", "my host's"]

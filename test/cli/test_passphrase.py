@@ -44,11 +44,35 @@ def test_a_restore_asks_once_and_shows_nothing_of_the_answer(host):
     assert (host / "out" / "file").read_text() == "content"
 
 
-def test_a_wrong_or_empty_answer_ends_with_5(host):
+def test_after_a_wrong_answer_it_is_asked_for_again_three_times_in_all(host):
     arguments = ("restore", "/host/tree", "--to", host / "out", "--config-dir", host / "etc")
-    for answer in ("wrong", ""):
-        assert run_at_terminal(arguments, [(ASKED, answer)])[0] == 5
-        assert not (host / "out").exists()
+    status, _, shown = run_at_terminal(arguments, [(ASKED, "wrong")] * 3)
+    assert (status, shown.count(ASKED)) == (5, 3)
+    assert "the passphrase typed is wrong, 3 times: no secret key in" in shown
+    assert "/proc/" not in shown
+    assert not (host / "out").exists()
+    assert run_at_terminal(arguments, [(ASKED, "wrong"), (ASKED, SECRET)])[0] == 0
+
+
+def test_an_empty_answer_ends_with_5(host):
+    arguments = ("restore", "/host/tree", "--to", host / "out", "--config-dir", host / "etc")
+    assert run_at_terminal(arguments, [(ASKED, "")])[0] == 5
+    assert not (host / "out").exists()
+
+
+def test_a_passphrase_may_come_out_of_a_pipe(host):
+    shell = 'exec "$@" --passphrase-file <(cat "$0")'
+    arguments = ("restore", "/host/tree", "--to", host / "out", "--config-dir", host / "etc")
+    argv = ["bash", "-c", shell, host / "passphrase", *PROGRAM, *arguments]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_secret_key_is_not_exported_without_its_passphrase(host, command):
+    export = ("key", "export", "backup", "--secret", "--config-dir", host / "etc")
+    outcome = command(*export)
+    assert (outcome.status, outcome.out) == (5, "")
+    assert "has it a passphrase; name the file with the right one by --passphrase-file" in outcome.err
 
 
 def test_an_element_and_a_secret_key_are_asked_for_too_and_raw_data_is_not(host, command):

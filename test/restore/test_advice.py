@@ -11,7 +11,8 @@ from guerillabackup.restore.advice import MAX_DOUBTS, advise_on_keys, shorten
         (0, 0, None, "/k holds no secret key at all", "--passphrase-file"),
         (2, 0, "/p", "it is the wrong keyring", "--passphrase-file"),
         (2, 1, None, "name the file with it by --passphrase-file", "wrong"),
-        (2, 2, "/p", "either /p has not theirs", "no secret key"),
+        (2, 2, "/p", "its secret keys have a passphrase: either /p has not theirs", "no secret key"),
+        (2, 1, "/proc/1/fd/3", "some of its secret keys have a passphrase: either what was given", "/proc"),
     ],
 )
 def test_each_state_of_a_keyring_has_its_own_advice(total, protected, passphrase_file, said, unsaid):
