@@ -79,6 +79,8 @@ class Module:
 
     @property
     def part(self) -> str | None:
+        if self.rooms == ("__main__",):
+            return "cli"  # where Python wants it, and as much a command as those
         return self.rooms[0] if len(self.rooms) > 1 else None
 
     @property

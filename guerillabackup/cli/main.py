@@ -309,3 +309,7 @@ def _report(
             document["problems"] = problems
         write_text(json_text(document))
     return status
+
+
+if __name__ == "__main__":
+    main()

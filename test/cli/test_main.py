@@ -267,3 +267,11 @@ def test_too_few_open_files_are_told_with_their_limit(made):
 def test_a_soft_limit_of_open_files_is_raised(made):
     done = run_redirected("", "config", "check", "--config-dir", made, before="ulimit -S -n 12;")
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("module", ["guerillabackup", "guerillabackup.cli.main"])
+def test_python_runs_the_package_as_the_command(module):
+    for arguments, status in ((["--version"], 0), (["nonsense"], 2)):
+        done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, check=False)
+        assert done.returncode == status
+        assert done.stdout or done.stderr
