@@ -14,7 +14,7 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
-from guerillabackup.errors import ConfigError
+from guerillabackup.errors import ConfigError, GuerillaBackupError
 
 MAX_FILE_SIZE = 1 << 20
 """Bytes of a configuration or unit file."""
@@ -147,7 +147,10 @@ def _exception_problem(path: str, error: BaseException) -> str:
     where = path if line is None else f"{path}:{line}"
     if isinstance(error, SystemExit):
         return f"{where}: ends the program, which a configuration must not do"
-    return f"{where}: {type(error).__name__}: {_text(error)}"
+    # Of these the text says all; of a KeyError, for example, it does not.
+    text = _text(error)
+    is_clear = isinstance(error, GuerillaBackupError | NameError | ImportError | OSError) and text
+    return f"{where}: {text}" if is_clear else f"{where}: {type(error).__name__}: {text}"
 
 
 def _text(value: object) -> str:

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from pathlib import Path
 
 import pytest
 from sample_source import SampleSource, gpg_home
@@ -142,3 +143,13 @@ def test_the_directory_a_keyring_is_in_is_no_keyring_and_the_one_in_it_is_named(
     assert f"{stick} is no keyring" in errors
     assert f"is it {stick}/private that is meant" in errors
     assert "chmod" not in errors
+
+
+def test_the_commands_of_the_manual_tell_one_checksum_by_both_ways(tmp_path, lost):
+    manual = (Path(__file__).parents[2] / "doc" / "Restore.txt").read_text()
+    commands = manual[manual.index("  sha512sum ELEMENT.data") :].partition("\n\n")[0]
+    (data,) = (path for path in (tmp_path / "data").rglob("*-full.data") if ".members" not in path.name)
+    script = commands.replace("ELEMENT", str(data).removesuffix(".data"))
+    done = subprocess.run(["bash", "-ec", script], capture_output=True, text=True, check=True)
+    read, stored = done.stdout.splitlines()
+    assert read.split()[0] == stored
