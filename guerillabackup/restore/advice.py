@@ -1,6 +1,7 @@
 """What to tell people about what stands in the way of a restore. No I/O."""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 MAX_DOUBTS = 20
 """Files of a source that cannot be read or belong to no element: how many are told of one by one."""
@@ -39,3 +40,9 @@ def shorten(texts: Sequence[str]) -> list[str]:
     if len(texts) <= MAX_DOUBTS:
         return list(texts)
     return [*texts[:MAX_DOUBTS], f"and {len(texts) - MAX_DOUBTS} more of the kind"]
+
+
+def suggest_close(text: str, names: Iterable[str]) -> str:
+    """What to add to a sentence about a name that is not there: those that are like it, if there are any."""
+    close = [name for name in difflib.get_close_matches(text, list(names), n=5, cutoff=0.4) if name != text]
+    return f"; did you mean {', '.join(close)}" if close else ""

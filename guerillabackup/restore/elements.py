@@ -112,6 +112,21 @@ class ElementOperations:
                 text += "; it is less than an hour old and may be of an element that is being stored now"
             yield Finding(leftover.path, Severity.WARNING, text)
 
+    def find_ruined(self, source_url: SourceUrl) -> dict[ElementId, str]:
+        """Elements of a source that were complete once and lack a part now, and what is left of them."""
+        return {
+            leftover.ruined: f"element {leftover.ruined} is not whole, {leftover.path} is {leftover.what}"
+            for leftover in self._storage.find_leftovers(source_url)
+            if leftover.ruined is not None
+        }
+
+    def find_lonely_lists(self, source_url: SourceUrl) -> set[ElementId]:
+        """The lists of members of a source that are of elements which are not in the storage."""
+        try:
+            return find_lonely_lists(self._storage, source_url.members())
+        except SourceUrlError:
+            return set()
+
     def sources(self) -> list[SourceUrl]:
         """Every source that has elements, sorted."""
         return sorted({element.get_source_url() for element in self._storage.query_backup_data_elements()})

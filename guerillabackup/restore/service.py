@@ -4,7 +4,6 @@ Joins chain, survey and patterns, which decide, with storage, keyrings, pipeline
 """
 
 import contextlib
-import difflib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -28,13 +27,14 @@ from guerillabackup.pipeline.interface import TransformationProcessInterface
 from guerillabackup.pipeline.os_process import OSProcess, OSProcessPipelineElement
 from guerillabackup.pipeline.run import instantiate_pipeline, run_pipeline
 from guerillabackup.pipeline.thread import ThreadPipelineElement
-from guerillabackup.restore.advice import NAME_THE_KEYRING, advise_on_keys, shorten
+from guerillabackup.restore.advice import NAME_THE_KEYRING, advise_on_keys, shorten, suggest_close
 from guerillabackup.restore.chain import RestoreChain, find_chain, last_before_damage
 from guerillabackup.restore.decode import ElementDecoder
 from guerillabackup.restore.elements import ElementOperations
 from guerillabackup.restore.interface import Content, ListedMember, PipelineTools, RestoreReport
 from guerillabackup.restore.listing import StateListing
 from guerillabackup.restore.member_patterns import MemberPatterns
+from guerillabackup.restore.newest import require_newest, tell_of_lonely_lists
 from guerillabackup.restore.replay import ArchiveReplay
 from guerillabackup.restore.rules import knows_signers, make_rules
 from guerillabackup.restore.stream import VerifiedStream
@@ -135,12 +135,18 @@ class RestoreService:
         found = self.elements.links(source_url)
         doubts = [f"{error}; it is left out" for error in found.unreadable.values()]
         doubts += [f"{each.subject} {each.text}" for each in self.elements.find_leftovers(source_url)]
+        damaged = {each: str(error) for each, error in found.unreadable.items()}
+        damaged |= self.elements.find_ruined(source_url)
         if element_id in found.unreadable:
             raise found.unreadable[element_id]
         try:
             if not found.links:
                 raise self._not_found(source_url)
             chain = find_chain(found.links, at=at, element_id=element_id)
+            if element_id is None:
+                require_newest(chain.target.element_id, damaged, at)
+                lists = self.elements.find_lonely_lists(source_url)
+                doubts += tell_of_lonely_lists(chain.target.element_id, lists, at)
         except (ElementNotFoundError, IntegrityError) as error:
             if not doubts:
                 raise
@@ -149,14 +155,8 @@ class RestoreService:
         return replace(chain, warnings=(*chain.warnings, *shorten(doubts)))
 
     def _not_found(self, source_url: SourceUrl) -> ElementNotFoundError:
-        names = [
-            str(source)
-            for source in self.elements.sources()
-            if source_url.is_members or not source.is_members
-        ]
-        close = difflib.get_close_matches(str(source_url), names, n=5, cutoff=0.4)
-        close = [name for name in close if name != str(source_url)]
-        hint = f"; did you mean {', '.join(close)}" if close else ""
+        sources = [each for each in self.elements.sources() if source_url.is_members or not each.is_members]
+        hint = suggest_close(str(source_url), map(str, sources))
         return ElementNotFoundError(f"source {source_url} has no elements in the storage{hint}")
 
     def verify_chain(self, chain: RestoreChain) -> list[Verification]:

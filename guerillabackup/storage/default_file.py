@@ -159,13 +159,13 @@ class DefaultFileStorage(StorageInterface):
         now = time.time()
         start = () if source_url is None else source_url.directory
         for directory, directory_fd, listing in self._walk(start, deeper=source_url is None):
-            for name, what in _leftovers(directory, listing):
+            for name, what, ruined in _leftovers(directory, listing):
                 if source_url is not None and not _is_of(source_url, directory, name):
                     continue
                 with storage_errors(f"cannot look at {relative_path(directory, name)}"):
                     found = osfile.stat_file(directory_fd, name)
                 if found is not None:
-                    yield Leftover(relative_path(directory, name), what, now - found.st_ctime)
+                    yield Leftover(relative_path(directory, name), what, now - found.st_ctime, ruined)
         for name, changed in self._list_partial() if source_url is None else ():
             yield Leftover(relative_path((PARTIAL_DIRECTORY,), name), "not finished", now - changed)
 
@@ -251,25 +251,38 @@ class DefaultFileStorage(StorageInterface):
         )
 
 
-def _leftovers(directory: tuple[str, ...], listing: FolderNames) -> Iterator[tuple[str, str]]:
-    """Names in a folder that belong to no complete element, and what they are."""
+def _leftovers(
+    directory: tuple[str, ...], listing: FolderNames
+) -> Iterator[tuple[str, str, ElementId | None]]:
+    """Names in a folder that belong to no complete element, what they are, and the element they ruin."""
+    names = frozenset(listing.files)
     for name in listing.folders:
         is_partial = not directory and name == PARTIAL_DIRECTORY
-        if not is_partial and not is_source_directory(directory, name):
-            yield name, "not a folder of a source"
+        if (ruined := _ruined(directory, name, names)) is not None:
+            yield name, "a folder where the metadata has to be", ruined
+        elif not is_partial and not is_source_directory(directory, name):
+            yield name, "not a folder of a source", None
     for name in listing.others:
-        yield name, "neither a file nor a folder"
-    names = frozenset(listing.files)
+        yield name, "neither a file nor a folder", _ruined(directory, name, names)
     for name in listing.files:
         file = parse_file_name(directory, name)
         if file is None:
-            yield name, "not a file of an element"
+            yield name, "not a file of an element", None
             continue
         has_data = file_name(file.element_id, DATA) in names
         has_info = file_name(file.element_id, INFO) in names
         if not (has_data and has_info):
             what = {DATA: "data without info", INFO: "info without data"}
-            yield name, what.get(file.suffix, f"{file.suffix} of no element")
+            ruined = file.element_id if file.suffix == INFO else None
+            yield name, what.get(file.suffix, f"{file.suffix} of no element"), ruined
+
+
+def _ruined(directory: tuple[str, ...], name: str, names: frozenset[str]) -> ElementId | None:
+    """The element whose metadata has to be under a name that something else has, its data being there."""
+    file = parse_file_name(directory, name)
+    if file is None or file.suffix != INFO or file_name(file.element_id, DATA) not in names:
+        return None
+    return file.element_id
 
 
 def _is_of(source_url: SourceUrl, directory: tuple[str, ...], name: str) -> bool:

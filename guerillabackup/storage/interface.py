@@ -21,11 +21,15 @@ MAX_ATTRIBUTE_SIZE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """A file that belongs to no element: its path below the storage, what it is, its age in seconds."""
+    """A file that belongs to no element: its path below the storage, what it is, its age in seconds.
+
+    `ruined` is the element that was complete once, since its metadata has its name, and that it is a part of.
+    """
 
     path: str
     what: str
     age: float
+    ruined: ElementId | None = None
 
 
 class ElementFacts(NamedTuple):

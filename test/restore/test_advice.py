@@ -2,7 +2,7 @@
 
 import pytest
 
-from guerillabackup.restore.advice import MAX_DOUBTS, advise_on_keys, shorten
+from guerillabackup.restore.advice import MAX_DOUBTS, advise_on_keys, shorten, suggest_close
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,8 @@ def test_each_state_of_a_keyring_has_its_own_advice(total, protected, passphrase
 def test_many_texts_are_counted_after_the_first():
     assert shorten(["a"] * MAX_DOUBTS) == ["a"] * MAX_DOUBTS
     assert shorten(["a"] * (MAX_DOUBTS + 3))[MAX_DOUBTS:] == ["and 3 more of the kind"]
+
+
+def test_names_that_are_like_one_that_is_not_there_are_suggested():
+    assert suggest_close("/host/ect", ["/host/etc", "zzz", "/host/ect"]) == "; did you mean /host/etc"
+    assert suggest_close("/host/etc", ["zzz"]) == ""

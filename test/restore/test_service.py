@@ -1,5 +1,6 @@
 """Whole restores of real archives: what comes out is what went in, or an error says why not."""
 
+import base64
 import os
 import random
 import shutil
@@ -10,7 +11,7 @@ import tarfile
 import pytest
 from failing_tar import failing_tar
 from hand_made import make_incremental
-from sample_source import gpg_home
+from sample_source import SampleSource, gpg_home
 from trees import ChangingTree, describe_tree, leaves_of_deep, make_deep, make_nasty_tree
 
 from guerillabackup.element import ElementId, SourceUrl
@@ -259,7 +260,7 @@ def metadata_path(element, house):
 def test_an_element_whose_metadata_is_damaged_is_a_warning_where_it_is_not_needed(house, chain):
     metadata_path(chain.elements[2], house).write_text("{")
     damaged = chain.elements[2].get_element_id()
-    report = house.restore()
+    report = house.restore(at=chain.elements[1].get_metadata().timestamp)
     assert any(str(damaged) in text and "left out" in text for text in report.warnings)
     assert describe_tree(house.path / "out") == chain.states[1]
     with pytest.raises(IntegrityError, match=str(damaged)):
@@ -285,9 +286,59 @@ def test_files_without_their_element_are_told_of_by_a_restore(house, chain, suff
         os.mkfifo(path)
     elif kind == "directory":
         path.mkdir()
-    report = house.restore()
+    older = chain.elements[1].get_element_id()
+    if (kind, suffix) != ("missing", ".info"):
+        with pytest.raises(IntegrityError, match=f"damaged.*--element {older}"):
+            house.restore()
+    report = house.restore(element_id=older)
     assert any(path.stem in text and "belongs to no element" in text for text in report.warnings)
     assert describe_tree(house.path / "out") == chain.states[1]
+
+
+def test_metadata_without_a_name_is_no_more_than_told_of(house, chain):
+    metadata_path(chain.elements[2], house).unlink()
+    house.restore()
+    assert describe_tree(house.path / "out") == chain.states[1]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, " " * (600 << 10)])
+def test_damage_to_the_newest_element_prevents_the_restore_of_an_older_one(house, chain, text):
+    older, newest = chain.elements[1:]
+    time = newest.get_metadata().timestamp
+    metadata_path(newest, house).write_text(text)
+    for at in (None, time):
+        with pytest.raises(IntegrityError, match=f"--element {older.get_element_id()}"):
+            house.restore(at=at)
+    assert not (house.path / "out").exists()
+    house.restore("by_time", at=older.get_metadata().timestamp)
+    house.restore("by_element", element_id=older.get_element_id())
+    assert (
+        describe_tree(house.path / "by_time") == describe_tree(house.path / "by_element") == chain.states[1]
+    )
+
+
+def test_damage_to_an_element_before_the_last_full_prevents_nothing(house, chain):
+    metadata_path(chain.elements[1], house).write_text("{")
+    chain.back_up("full")
+    house.restore()
+    assert describe_tree(house.path / "out") == chain.states[2]
+
+
+def test_a_list_of_members_newer_than_all_elements_is_told_of(house, chain):
+    uuid = base64.b64encode(chain.last_uuid).decode("ascii")
+    last = chain.elements[2]
+    lists = SampleSource(house.storage, house.path, source="/host/tree.members")
+    stored = lists.store("full", b"names", timestamp=last.get_metadata().timestamp, MembersOf=uuid)
+    time = last.get_metadata().timestamp
+
+    def told(target, **request):
+        return [text for text in house.restore(target, **request).warnings if "not in this storage" in text]
+
+    assert told("whole") == []
+    last.delete()
+    (warning,) = told("out")
+    assert str(stored.get_element_id()) in warning
+    assert told("older", at=time - 1) == []
 
 
 def test_a_missing_private_keyring_is_a_key_error_before_anything_is_written(house, private_home):
