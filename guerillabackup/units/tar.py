@@ -33,6 +33,7 @@ from guerillabackup.units.tar_book import TAR_FORM
 from guerillabackup.units.tar_clock import was_set_back
 from guerillabackup.units.tar_element import TarElementRun
 from guerillabackup.units.tar_last import why_not_to_go_on
+from guerillabackup.units.tar_links import SplitLinksError
 from guerillabackup.units.tar_place import without_storage
 from guerillabackup.units.tar_selection import why_selection_differs
 from guerillabackup.units.tar_snapshot import BadIndexError
@@ -126,6 +127,11 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
         run = TarElementRun(self._context, self._report, source, downstream, self._book)
         try:
             return run.run(backup_type, stall_timeout(self._context)), run.remarks
+        except SplitLinksError as error:
+            self._report.warn(
+                source.source_url, f"a full backup is made in place of an incremental one: {error}"
+            )
+            return self._run(source, BackupType.FULL, downstream)
         except BadIndexError as error:
             if backup_type is BackupType.INC:
                 tar_index.drop_index(self._book.state, source.index_prefix)

@@ -25,11 +25,12 @@ from guerillabackup.units.source_book import SourceBook
 from guerillabackup.units.source_report import SourceReport
 from guerillabackup.units.tar_book import make_details
 from guerillabackup.units.tar_clock import ClockReading, RunClock, small_fall
+from guerillabackup.units.tar_links import check_links
 from guerillabackup.units.tar_memory import SourceMemory, advanced
 from guerillabackup.units.tar_messages import split_sockets
 from guerillabackup.units.tar_run import Archive, make_archive, surrounded
 from guerillabackup.units.tar_selection import digest_selection
-from guerillabackup.units.tar_snapshot import forget_moved_directories
+from guerillabackup.units.tar_snapshot import Forgotten, find_directories, forget_moved_directories
 from guerillabackup.units.tar_source import TarSource
 
 
@@ -112,6 +113,7 @@ class TarElementRun:
                 self._state, source.index_prefix, from_current=backup_type is BackupType.INC
             )
         before = self._read_clock()
+        forgotten = Forgotten()
         with surrounded(
             source,
             is_skipped=self._context.test_mode,
@@ -119,7 +121,7 @@ class TarElementRun:
             cancelled=self._context.cancelled,
         ):
             if index_path is not None and backup_type is BackupType.INC:
-                forget_moved_directories(index_path, source.root)
+                forgotten = forget_moved_directories(index_path, source.root)
                 tar_index.set_time_back(index_path, small_fall(memory.anchor, before.anchor))
             started = self._context.clock()
             archive = make_archive(
@@ -133,6 +135,9 @@ class TarElementRun:
                 lambda seconds, stages: self._report_progress(seconds, stages, memory, backup_type),
                 self._context.cancelled,
             )
+            if index_path is not None and forgotten.inodes:
+                moved = find_directories(index_path, forgotten.inodes)
+                check_links(source.root, moved, forgotten.since)
         clock = RunClock(before, started, self._read_clock())
         if index_path is not None and source.pre_command is not None:
             tar_index.set_time_back(index_path, clock.lead)

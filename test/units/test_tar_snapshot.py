@@ -10,7 +10,7 @@ from trees import ChangingTree, archive, describe_tree
 
 from guerillabackup.errors import StateError
 from guerillabackup.restore.tar_stream import TarStream
-from guerillabackup.units.tar_snapshot import forget_moved_directories
+from guerillabackup.units.tar_snapshot import Forgotten, forget_moved_directories
 
 
 def renames_in(path):
@@ -46,14 +46,14 @@ def tree(tmp_path):
 
 def test_an_index_of_directories_that_stayed_is_left_as_it_is(tree, tmp_path):
     before = (tmp_path / "index").read_bytes()
-    assert forget_moved_directories(str(tmp_path / "index"), str(tree)) == 0
+    assert forget_moved_directories(str(tmp_path / "index"), str(tree)).inodes == frozenset()
     assert (tmp_path / "index").read_bytes() == before
 
 
 def test_moved_and_deleted_directories_are_forgotten_with_all_below_them(tree, tmp_path):
     (tree / "a").rename(tree / "c")
     shutil.rmtree(tree / "b")
-    assert forget_moved_directories(str(tmp_path / "index"), str(tree)) == 3
+    assert len(forget_moved_directories(str(tmp_path / "index"), str(tree)).inodes) == 3
     names = (tmp_path / "index").read_bytes().split(b"\0")
     assert b"./with\nnewline" in names
     assert b"./a/below" not in names
@@ -97,7 +97,7 @@ def test_any_changes_and_moves_are_restored_by_tar_itself(seed, tmp_path):
 
 def test_an_index_of_another_format_is_left_as_it_is(tmp_path):
     (tmp_path / "index").write_bytes(b"1700000000 0\n+64769 12 ./a\n")
-    assert forget_moved_directories(str(tmp_path / "index"), str(tmp_path)) == 0
+    assert forget_moved_directories(str(tmp_path / "index"), str(tmp_path)) == Forgotten()
     assert (tmp_path / "index").read_bytes().startswith(b"1700000000")
 
 
@@ -114,7 +114,9 @@ def test_an_index_of_many_directories_is_read_in_pieces(tmp_path):
     record = b"\0".join([b"0", b"1", b"2", b"3", b"4", b"./gone" + b"x" * 200, b"Yentry" * 30]) + b"\0\0\0"
     data = b"GNU tar-1.34-2\n1700000000\x000\0" + record * 20_000
     (tmp_path / "index").write_bytes(data)
-    assert forget_moved_directories(str(tmp_path / "index"), str(tmp_path)) == 20_000
+    assert forget_moved_directories(str(tmp_path / "index"), str(tmp_path)) == Forgotten(
+        frozenset([4]), 1_700_000_000
+    )
     assert (tmp_path / "index").read_bytes() == b"GNU tar-1.34-2\n1700000000\x000\0"
     assert not os.path.exists(tmp_path / "index.tmp")
 
@@ -126,6 +128,7 @@ def test_whatever_is_held_in_memory_the_index_comes_out_the_same(
 ):
     header = b"GNU tar-1.34-2\n1700000000\x00123\x00"
     kept, dropped = b"", b""
+    forgotten = set()
     for number in range(12):
         directory = tmp_path / f"d{number}"
         directory.mkdir()
@@ -134,10 +137,11 @@ def test_whatever_is_held_in_memory_the_index_comes_out_the_same(
         entries = b"".join(b"Yentry%d\x00" % entry for entry in range(number * 9))
         record = b"0\x001700000000\x005\x0064768\x00%d\x00./d%d\x00" % (inode, number) + entries + b"\x00\x00"
         kept += b"" if is_moved else record
+        forgotten |= {inode} if is_moved else set()
         dropped += record
     index = tmp_path / "index"
     index.write_bytes(header + dropped)
     monkeypatch.setattr("guerillabackup.units.tar_snapshot.BLOCK_SIZE", max(block_size, 16))
     monkeypatch.setattr("guerillabackup.units.tar_snapshot.MAX_HELD_SIZE", held_size)
-    assert forget_moved_directories(str(index), str(tmp_path)) == 4
+    assert forget_moved_directories(str(index), str(tmp_path)).inodes == forgotten
     assert index.read_bytes() == header + kept
