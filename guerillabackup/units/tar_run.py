@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from guerillabackup.element import BackupType
 from guerillabackup.errors import GuerillaBackupError, PipelineError
 from guerillabackup.pipeline.connection import open_pipe
+from guerillabackup.pipeline.counting import CountingPipelineElement
 from guerillabackup.pipeline.interface import (
     TransformationPipelineElementInterface,
     TransformationProcessInterface,
@@ -68,8 +69,10 @@ def make_archive(
     override = source.override(backup_type)
     if override is not None:
         producer = OSProcessPipelineElement(override[0], override, _allowed_statuses(source))
-        processes = instantiate_pipeline([producer, *downstream], None, data_fd)
+        processes = instantiate_pipeline([producer, CountingPipelineElement(), *downstream], None, data_fd)
         run_pipeline(processes, stall_timeout=stall_timeout, on_progress=on_progress, cancelled=cancelled)
+        if processes[1].get_counts().bytes_written == 0:
+            raise PipelineError(f"{override[0]} ended well, but wrote nothing: that is no backup")
         return _describe(processes, None)
     check_place(source)
     lister: list[TransformationProcessInterface] = []
@@ -85,7 +88,8 @@ def make_archive(
         )
         processes = instantiate_pipeline([producer, *downstream], None, data_fd)
         try:
-            lister = instantiate_pipeline(downstream, members_output, members_fd)
+            counted = [CountingPipelineElement("members"), *downstream]
+            lister = instantiate_pipeline(counted, members_output, members_fd)
             for process in (*processes, *lister):
                 process.start()
             # Only tar may hold the list's write end, so that the list ends when tar does.
@@ -102,6 +106,10 @@ def make_archive(
                 members_output.close()
             raise
     _judge_tar(source, processes[0])
+    if backup_type is BackupType.FULL and lister[0].get_counts().bytes_written == 0:
+        raise PipelineError(
+            "tar archived nothing: Exclude matches all that is included, or nothing of it can be archived"
+        )
     return _describe(processes, lister)
 
 

@@ -379,6 +379,38 @@ def test_a_full_override_alone_makes_no_incremental_backup_by_tar(bench):
     assert bench.types() == ["full", "full"]
 
 
+@pytest.mark.parametrize("is_full", [True, False], ids=["full", "inc"])
+def test_a_command_that_writes_nothing_makes_no_backup(bench, is_full):
+    bench.configuration["GeneralDefaultCompressionElement"] = CompressionPipelineElement("gzip")
+    settings = {"FullOverrideCommand": ["/bin/echo", "x"], "IncOverrideCommand": ["/bin/true"]}
+    if is_full:
+        settings["FullOverrideCommand"] = ["/bin/true"]
+    else:
+        bench.run(**settings)
+    assert "/bin/true ended well, but wrote nothing" in str(bench.run(**settings).error)
+    assert bench.types() == ([] if is_full else ["full"])
+
+
+@pytest.mark.parametrize("pattern", ["*", "."])
+def test_an_archive_of_nothing_is_no_backup(bench, pattern):
+    bench.configuration["GeneralDefaultCompressionElement"] = CompressionPipelineElement("gzip")
+    touch(bench.tree / "file")
+    assert "tar archived nothing: Exclude matches all" in str(bench.run(Exclude=[pattern]).error)
+    assert list(bench.storage.query_backup_data_elements()) == []
+
+
+def test_an_incremental_backup_of_a_file_that_did_not_change_holds_nothing(bench):
+    touch(bench.tree / "file")
+    for _ in range(2):
+        assert bench.run(Include=["file"]).error is None
+    assert [members(element) for element in bench.chain()] == [["file"], []]
+
+
+def test_an_empty_directory_is_something(bench):
+    assert bench.run().error is None
+    assert members(bench.chain()[0]) == ["./"]
+
+
 def test_in_test_mode_everything_runs_and_nothing_is_stored_or_remembered(bench):
     touch(bench.tree / "file")
     bench.context["test_mode"] = True
