@@ -8,6 +8,7 @@ that file may be removed at any time. Touches: os, json.
 import json
 import logging
 import os
+import shlex
 
 from guerillabackup import osfile
 from guerillabackup.errors import StorageError
@@ -27,7 +28,7 @@ def find_storage_problem(directory: str, state_directory: str, *, elements_move_
     except (FileNotFoundError, NotADirectoryError):
         return (
             f"the storage {directory} is not there or no directory: is it mounted; if it is new, make it "
-            f"with: mkdir -m 0700 -p {directory}"
+            f"with: mkdir -m 0700 -p {shlex.quote(directory)}"
         )
     except OSError as error:
         return f"the storage {directory} cannot be read: {error.strerror}"
