@@ -164,6 +164,8 @@ def delete(
         if plan.dependents and not is_forced:
             needed = "; ".join(dependents_text(plan.dependents))
             raise ConfigError(f"{needed}: delete those as well, or say --force")
+        for text in plan.warnings:
+            invocation.warn(text)
         if not is_sure:
             _ask(plan)
         deleted = ({"deleted": str(each)} for each in service.elements.delete(plan, force=is_forced))

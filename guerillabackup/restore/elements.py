@@ -4,6 +4,7 @@ Joins the storage with chain.py, which decides, and verify.py, which reads.
 """
 
 import base64
+import contextlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from guerillabackup.errors import (
 from guerillabackup.events import EventListener
 from guerillabackup.restore.chain import ChainLink, Severity, examine_chain, find_dependents
 from guerillabackup.restore.companions import find_lists, find_lonely_lists
+from guerillabackup.restore.renamed import doubt_name
 from guerillabackup.restore.verify import VerifyRules, digest_data, verify_element
 from guerillabackup.storage.interface import StorageBackupDataElementInterface, StorageInterface
 
@@ -48,11 +50,13 @@ class Finding:
 class DeletionPlan:
     """What would be deleted, in this order: a crash on the way leaves no incremental without its full.
 
-    `dependents` are the elements that stay and could not be restored any more, by what they need.
+    `dependents` are the elements that stay and could not be restored any more, by what they need; `warnings`
+    say of which elements the names are not what their metadata says.
     """
 
     elements: tuple[StorageBackupDataElementInterface, ...]
     dependents: dict[ElementId, list[ElementId]]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +184,7 @@ class ElementOperations:
             ),
             reverse=True,
         )
-        return DeletionPlan(tuple(ordered), dependents)
+        return DeletionPlan(tuple(ordered), dependents, tuple(_doubt_names(ordered)))
 
     def _find_dependents(
         self, source_url: SourceUrl, chosen: Collection[ElementId]
@@ -309,6 +313,13 @@ def _describe(element: StorageBackupDataElementInterface) -> dict[str, object]:
         "size": element.get_data_size(),
         "signed": metainfo.metadata_signature is not None,
     }
+
+
+def _doubt_names(elements: Iterable[StorageBackupDataElementInterface]) -> Iterator[str]:
+    for element in elements:
+        with contextlib.suppress(MetainfoError):
+            for doubt in doubt_name(element.get_metadata(), element.get_element_id()):
+                yield f"element {element.get_element_id()}: {doubt.text}"
 
 
 def make_link(element: StorageBackupDataElementInterface) -> ChainLink:

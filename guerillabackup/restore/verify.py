@@ -21,6 +21,7 @@ from guerillabackup.errors import (
 )
 from guerillabackup.events import EventListener, VerifyProgress, ignore_events
 from guerillabackup.osfile import storage_errors
+from guerillabackup.restore.renamed import doubt_name
 from guerillabackup.signature_values import SignatureResult, SignatureStatus
 from guerillabackup.storage.interface import StorageBackupDataElementInterface
 
@@ -135,7 +136,7 @@ def verify_metadata(element: StorageBackupDataElementInterface, rules: VerifyRul
     """What `verify_element` finds without the data, which is cheap."""
     findings = _Findings(rules)
     with findings.of_reading():
-        findings.check_type(element.get_metadata(), element.get_element_id())
+        findings.check_name(element.get_metadata(), element.get_element_id())
         findings.check_signature(element.get_metadata(), element.get_source_url())
     return findings.result(element.get_element_id(), 0)
 
@@ -223,13 +224,9 @@ class _Findings:
         elif metainfo.checksum != digest:
             self._add("its data is not what its checksum says", True)
 
-    def check_type(self, metainfo: BackupElementMetainfo, element_id: ElementId) -> None:
-        if metainfo.backup_type is not element_id.backup_type:
-            is_, named = metainfo.backup_type.value, element_id.backup_type.value
-            text = (
-                f"its files are named as those of type {named}, but it was made as {is_}: were they renamed"
-            )
-            self._add(text, True)
+    def check_name(self, metainfo: BackupElementMetainfo, element_id: ElementId) -> None:
+        for doubt in doubt_name(metainfo, element_id):
+            self._add(doubt.text, doubt.is_violation)
 
     def check_signature(self, metainfo: BackupElementMetainfo, source_url: SourceUrl) -> None:
         if metainfo.source_url not in (None, source_url):

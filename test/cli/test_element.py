@@ -135,6 +135,16 @@ def test_deleting_takes_exactly_what_was_named(host, source):
     assert host("element", "list")[1] == f"{FULL}\n"
 
 
+def test_deleting_tells_of_an_element_that_is_not_what_its_name_says(host, source, tmp_path):
+    element = source.store("full", b"x", SourceUrl=str(source.source_url))
+    old, new = str(element.get_element_id()), "/host/20991231000007-tree-full"
+    for path in tmp_path.rglob(f"{old.rpartition('/')[2]}.*"):
+        path.rename(path.parent / f"{new.rpartition('/')[2]}{path.suffix}")
+    status, _, errors = host("element", "delete", new, "--yes")
+    assert status == 0
+    assert "were they renamed" in errors
+
+
 def test_deleting_what_others_need_ends_with_1_unless_forced(host, source):
     status, _, errors = host("element", "delete", FULL, "--yes")
     assert status == 1

@@ -421,6 +421,25 @@ def test_an_element_of_another_source_prevents_the_restore(house, signer, signin
         house.restore()
 
 
+@pytest.mark.parametrize("is_named", [True, False])
+def test_elements_whose_files_were_swapped_prevent_the_restore(house, is_named):
+    source = house.source()
+    elements = []
+    for day in range(2):
+        (source.tree / "file").write_text(f"day {day}")
+        elements.append(
+            source.store("full", b"any", SourceUrl="/host/tree", timestamp=1_700_000_000 + day * 86400)
+        )
+    first, second = (element.get_element_id() for element in elements)
+    for suffix in ("data", "info"):
+        paths = [house.path / "data" / f"{str(each)[1:]}.{suffix}" for each in (first, second)]
+        paths[0].rename(house.path / "aside")
+        paths[1].rename(paths[0])
+        (house.path / "aside").rename(paths[1])
+    with pytest.raises(IntegrityError, match="were they renamed"):
+        house.restore(element_id=first if is_named else None)
+
+
 def test_a_directory_that_is_not_empty_is_refused_and_unchanged(house, chain):
     (house.path / "out").mkdir()
     (house.path / "out" / "mine").write_text("mine")
