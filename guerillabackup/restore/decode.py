@@ -13,11 +13,13 @@ from guerillabackup.errors import ConfigError, GuerillaBackupError, IntegrityErr
 from guerillabackup.events import EventListener, RestoreProgress, StageProgress, ignore_events
 from guerillabackup.osfile import storage_errors
 from guerillabackup.restore.interface import Content, PipelineElement, PipelineProcess, PipelineTools
-from guerillabackup.restore.tar_stream import TarMember, TarStream
+from guerillabackup.restore.tar_stream import BLOCK_SIZE, TarMember, TarStream
 from guerillabackup.storage.interface import StorageBackupDataElementInterface
 
 MAGIC_SIZE = 512
 READ_SIZE = 1 << 20
+MAX_RECORD_SIZE = 1 << 20
+"""tar fills an archive up to a record, of 10 KiB unless it is told otherwise."""
 _ENCRYPTION = "gpg"
 _ARCHIVE = "tar"
 
@@ -122,7 +124,10 @@ class ElementDecoder:
                         " of the programs can be told from its data: undo them by hand, on the output of"
                         " `element cat --raw`"
                     )
-                return Content(tuple(layers), found == _ARCHIVE)
+                return Content(
+                    tuple(layers),
+                    found == _ARCHIVE or (limit is None and self._is_empty_archive(element, layers)),
+                )
             is_second = found in layers or (is_compression and any(each != _ENCRYPTION for each in layers))
             if is_second and limit is None:
                 break
@@ -138,15 +143,27 @@ class ElementDecoder:
         except IntegrityError:
             return False
 
-    def _read_beginning(self, element: StorageBackupDataElementInterface, layers: Sequence[str]) -> bytes:
+    def _is_empty_archive(self, element: StorageBackupDataElementInterface, layers: Sequence[str]) -> bool:
+        """Whether the whole content is the end mark of an archive, filled up to a record: all zeros."""
+        if any(self._read_beginning(element, layers)):
+            return False
+        content = self._read_beginning(element, layers, MAX_RECORD_SIZE + 1)
+        is_of_blocks = len(content) >= 2 * BLOCK_SIZE and len(content) % BLOCK_SIZE == 0
+        return is_of_blocks and len(content) <= MAX_RECORD_SIZE and not any(content)
+
+    def _read_beginning(
+        self, element: StorageBackupDataElementInterface, layers: Sequence[str], size: int = MAGIC_SIZE
+    ) -> bytes:
         beginning = b""
         if not layers:
             with element.get_data_stream() as stream, storage_errors("cannot read the data"):
-                return stream.read(MAGIC_SIZE)
+                while len(beginning) < size and (piece := stream.read(size - len(beginning))):
+                    beginning += piece
+                return beginning
         with self.open(element, Content(tuple(layers), False)) as read:
-            while len(beginning) < MAGIC_SIZE and (piece := read()):
+            while len(beginning) < size and (piece := read()):
                 beginning += piece
-        return beginning[:MAGIC_SIZE]
+        return beginning[:size]
 
     def _decoders(self, layers: Sequence[str]) -> list[PipelineElement]:
         return [

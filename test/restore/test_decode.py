@@ -40,6 +40,25 @@ def test_only_one_compression_is_undone(house):
         assert service.decoder.find_content(element) == Content(("zstd",), False)
 
 
+@pytest.mark.parametrize("compression", ["zstd", None])
+@pytest.mark.parametrize(
+    ("content", "is_archive"),
+    [
+        (bytes(10240), True),
+        (bytes(1024), True),
+        (b"", False),
+        (bytes(512), False),
+        (bytes(1025), False),
+        (bytes(10239) + b"x", False),
+        (bytes(2 << 20), False),
+    ],
+)
+def test_an_end_mark_alone_is_an_archive(house, compression, content, is_archive):
+    element = house.source(compression=compression).store("full", content)
+    with house.service() as service:
+        assert service.decoder.find_content(element).is_archive is is_archive
+
+
 def test_a_reader_that_leaves_early_ends_the_pipeline(house):
     element = house.source(compression="zstd").store("full", os.urandom(5 << 20))
     with house.service() as service, service.decoder.open(element, Content(("zstd",), False)) as read:

@@ -119,6 +119,17 @@ def test_content_that_is_no_archive_becomes_a_file_named_by_the_source(house):
     assert (house.path / "out" / "syslog").read_bytes() == b"second line\n"
 
 
+@pytest.mark.parametrize("kinds", [["full"], ["full", "inc"]])
+def test_an_archive_without_members_is_restored_as_nothing(house, kinds):
+    source = house.source()
+    for kind in kinds:
+        source.store(kind, bytes(10240))
+    assert house.restore().is_archive
+    assert os.listdir(house.path / "out") == []
+    with house.service() as service:
+        assert list(service.list_members(service.find_chain(source.source_url))) == []
+
+
 def test_an_empty_element_becomes_an_empty_file(house):
     house.source().store("full", b"", pack=False)
     house.restore()
