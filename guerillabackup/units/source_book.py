@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from guerillabackup.element import SourceUrl
+from guerillabackup.element import ElementId, SourceUrl
 from guerillabackup.errors import GuerillaBackupError
+from guerillabackup.events import SourceWarning
 from guerillabackup.generator.interface import UnitContext
 from guerillabackup.generator.pending import Presence, Recovered, forget_pending, recover, store_together
 from guerillabackup.generator.state import PENDING, StateDirectory
@@ -91,8 +92,26 @@ class SourceBook(Generic[Memory]):
     ) -> StorageBackupDataElementInterface:
         """Sign and store what was written; hands back the first element. `details` are for `parse`."""
         elements = store_together(self.state, sign_parts(self._context, parts), details)
-        self.remember(url, memory, details)
+        self.remember_stored(url, memory, details, elements[0].get_element_id())
         return elements[0]
+
+    def remember_stored(
+        self, url: SourceUrl, memory: Memory, details: dict[str, Any], element_id: ElementId
+    ) -> None:
+        """Take note of an element that was just stored; a failure of that is told, and takes nothing from it.
+
+        Then it is pending, and the next `recover` has to succeed before anything else is stored.
+        """
+        self._memories[url] = memory
+        try:
+            self.remember(url, memory, details)
+        except GuerillaBackupError as error:
+            warning = (
+                f"element {element_id} is stored, but could not be taken note of, which the next run does"
+                f" before anything else: {error}"
+            )
+            log.warning("source %s: %s", url, warning)
+            self._context.listen(SourceWarning(self._context.unit_name, url, warning))
 
     def remember(self, url: SourceUrl, memory: Memory, details: dict[str, Any]) -> None:
         """Take note of a stored element; every step can be repeated after a crash."""

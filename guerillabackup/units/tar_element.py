@@ -92,7 +92,8 @@ class TarElementRun:
                     tar_index.discard_next_index(self._state, source.index_prefix)
             raise
         element_id = element.get_element_id()
-        self._book.remember(url, replace(new_memory, last_element=element_id), details)
+        new_memory = replace(new_memory, last_element=element_id)
+        self._book.remember_stored(url, new_memory, details, element_id)
         seconds = self._context.clock() - began
         self._report.stored(element_id, archive.content_size, archive.data.size, seconds)
         return element_id

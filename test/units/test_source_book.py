@@ -6,6 +6,7 @@ import logging
 import pytest
 
 from guerillabackup.element import BackupType, SourceUrl
+from guerillabackup.errors import StateError
 from guerillabackup.generator.interface import UnitContext
 from guerillabackup.generator.pending import store_together
 from guerillabackup.generator.state import PENDING, STATE, DamagedStateError, StateDirectory
@@ -89,19 +90,22 @@ def test_what_a_crash_left_is_finished_when_it_is_opened(context, write, caplog)
     book.close()
 
 
-def test_what_cannot_be_remembered_yet_is_by_the_next_recover(context, write):
+def test_what_cannot_be_remembered_yet_is_told_and_done_by_the_next_recover(context, write, caplog):
     failing = True
 
     def save_or_fail(state, memories):
         if failing:
-            raise OSError(28, "No space left on device")
+            raise StateError("no space left")
         save(state, memories)
 
     book = SourceBook(context, MemoryForm("nothing", load, save_or_fail, parse))
     part, details = write("one")
-    with pytest.raises(OSError, match="No space"):
-        book.store([part], URL, "one", details)
+    element_id = book.store([part], URL, "one", details).get_element_id()
+    (message,) = caplog.messages
+    assert f"element {element_id} is stored, but could not be taken note of" in message
+    assert message.endswith("no space left")
     assert book.state.has(PENDING)
+    assert book.get(URL) == "one"
     failing = False
     book.recover()
     assert (book.state.load(STATE), book.state.has(PENDING)) == ({str(URL): "one"}, False)
