@@ -16,6 +16,7 @@ from guerillabackup.element import MEMBERS_SUFFIX, BackupElementMetainfo, Source
 from guerillabackup.errors import ConfigError, KeyUnusableError
 from guerillabackup.signature_home import GpgHome, read_passphrase
 from guerillabackup.signature_keys import check_new_key, generation_text, key_info
+from guerillabackup.signature_limit import limit_calls
 from guerillabackup.signature_values import (
     MAX_SIGNATURE_SIZE,
     KeyInfo,
@@ -88,12 +89,15 @@ class Keyring:
         self._listed: list[KeyInfo] | None = None
         self._home = GpgHome(directory)
         try:
-            self._gpg = gnupg.GPG(
+            self._gpg = limit_calls(gnupg.GPG)(
                 gnupghome=self._home.path, keyring=self._home.keyring_path, options=list(_OPTIONS)
             )
         except (OSError, ValueError) as error:
             self._home.close()
             raise ConfigError(f"gpg cannot be used: {_root_reason(error)}") from error
+        except BaseException:
+            self._home.close()
+            raise
         # Any byte is a character of it, so that no user id of a foreign key can break the reading.
         self._gpg.encoding = "latin-1"
 
