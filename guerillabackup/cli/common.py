@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from guerillabackup.cli.interrupts import end_in_order
 from guerillabackup.cli.paths import DIRECTORY
 from guerillabackup.errors import ConfigError, GuerillaBackupError, IntegrityError, KeyUnusableError
 
@@ -176,6 +175,8 @@ def shared(*, example: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
 
 def begin(config_directory: str, as_json: bool, debug: bool) -> Invocation:
     """What every command does first; raises ConfigError where too few files can be open."""
+    from guerillabackup.cli.interrupts import end_in_order
+
     _set_up_logging(debug)
     end_in_order()
     _require_open_files()

@@ -136,6 +136,8 @@ class _Run:
         ready = everything
         next_look = self._started
         give_up: float | None = None
+        # Also what ends before the first look at it.
+        _check_cancelled(cancelled)
         while True:
             moved = self._process(ready)
             now = time.monotonic()
@@ -204,8 +206,7 @@ class _Run:
                 for process, count in zip(self._processes, counts, strict=True)
             )
             on_progress(now - self._started, stages)
-        if cancelled is not None and cancelled():
-            raise CancelledError("the pipeline was cancelled")
+        _check_cancelled(cancelled)
         quiet = self._stall.observe(now, counts)
         if quiet >= self._stall_timeout:
             raise PipelineError(
@@ -232,3 +233,8 @@ def _stop_all(processes: Sequence[TransformationProcessInterface]) -> GuerillaBa
         except GuerillaBackupError as error:
             errors[index] = error
     return errors[min(errors)] if errors else None
+
+
+def _check_cancelled(cancelled: Callable[[], bool] | None) -> None:
+    if cancelled is not None and cancelled():
+        raise CancelledError("the pipeline was cancelled")

@@ -117,7 +117,7 @@ def repository(request):
         ("backupGeneratorUnitClass = None", "does not bind backupGeneratorUnitClass"),
         ("backupGeneratorUnitClass = 5", "backupGeneratorUnitClass is 5, not a class of"),
         ("backupGeneratorUnitClass = dict", "not a class of SchedulableGeneratorUnitInterface"),
-        ("import no_such_module", "ModuleNotFoundError"),
+        ("import no_such_module", "No module named 'no_such_module'"),
         ("raise RuntimeError('why')", "RuntimeError: why"),
         ("import sys; sys.exit(0)", "ends the program"),
         ("\0", "NUL"),
