@@ -1,6 +1,8 @@
 """For all tests: none is slow or fast by the clock, and none touches the machine it runs on."""
 
 import os
+import signal
+import sys
 
 import pytest
 from hypothesis import settings
@@ -9,6 +11,7 @@ from hypothesis import settings
 settings.register_profile("guerillabackup", deadline=None)
 settings.load_profile("guerillabackup")
 
+MAX_NAMED_VALUE = 80
 NOT_OURS = ("/etc/passwd", "/etc/group", "/etc/fstab", "/bin/sh")
 """Files that hostile links and names in tests like to lead to."""
 
@@ -20,6 +23,24 @@ def _the_machine_stays_as_it_is():
     yield
     after = [_look(path) for path in NOT_OURS]
     assert after == before, "a file of the machine itself was changed while this test ran"
+
+
+@pytest.fixture(autouse=True)
+def _what_answers_signals_stays():
+    """A command that is run within the test's process answers them in its own way."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before, hook = [signal.getsignal(number) for number in numbers], sys.unraisablehook
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+    sys.unraisablehook = hook
+
+
+def pytest_make_parametrize_id(config, val, argname):
+    """A test's name is an environment variable of its children: long values are named by their length."""
+    if isinstance(val, str | bytes) and len(val) > MAX_NAMED_VALUE:
+        return f"{argname}-of-{len(val)}"
+    return None
 
 
 def _look(path):
