@@ -5,7 +5,7 @@ knows it.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +63,7 @@ class Reporter:
             since = now if before is None or before.failing_since is None else before.failing_since
         self._runs[name] = _LastRun(outcome, now, since)
         records = self._sources.setdefault(name, {})
-        for source in outcome.sources:
+        for source in _merge(outcome.sources):
             records[source.source_url] = records.get(source.source_url, _SourceRecord()).advanced(source, now)
 
     def keep_only(self, units: Mapping[str, LoadedUnit]) -> None:
@@ -160,6 +160,19 @@ class Reporter:
             return None
         first = min(waiting, key=lambda view: view.next_in or 0.0)
         return {"unit": first.name, "at": now + (first.next_in or 0.0)}
+
+
+def _merge(outcomes: Iterable[SourceOutcome]) -> Iterable[SourceOutcome]:
+    """One for each source: its last element, and its last error, which a file stored beside does not mend."""
+    merged: dict[SourceUrl, SourceOutcome] = {}
+    for outcome in outcomes:
+        before = merged.get(outcome.source_url, outcome)
+        merged[outcome.source_url] = dataclasses.replace(
+            outcome,
+            element_id=before.element_id if outcome.element_id is None else outcome.element_id,
+            error=before.error if outcome.error is None else outcome.error,
+        )
+    return merged.values()
 
 
 def _own_error(outcome: UnitOutcome) -> str | None:

@@ -51,6 +51,19 @@ def test_a_source_has_failed_since_the_first_failure_until_it_goes_well(schedule
     assert [problem["unit"] for problem in status(reporter, schedule)["failed"]] == ["B"]
 
 
+@pytest.mark.parametrize("is_stored_first", [True, False])
+def test_a_source_of_which_one_file_failed_has_failed_whatever_else_was_stored(schedule, is_stored_first):
+    reporter = Reporter()
+    stored, failed = SourceOutcome(BAD, ELEMENT), SourceOutcome(BAD, None, StorageError("unreadable"), 60)
+    for now in (1000.0, 2000.0):
+        sources = (stored, failed) if is_stored_first else (failed, stored)
+        reporter.note(UnitOutcome("A", sources, was_invoked=True), now)
+    problem = {"unit": "A", "source": "/host/bad", "error": "unreadable", "since": 1000.0}
+    assert problem in status(reporter, schedule)["failed"]
+    source = reporter.list_units(schedule.views(0.0), loaded(), 3000.0)[0]["sources"][0]
+    assert (source["element"], source["stored_at"]) == (str(ELEMENT), 2000.0)
+
+
 def test_a_unit_that_fails_as_a_whole_has_failed_since_the_first_time(schedule):
     reporter = Reporter()
     for now in (1000.0, 2000.0):
