@@ -136,10 +136,10 @@ class GeneratorLoop:
         if outcome.was_invoked:
             failed = len([source for source in outcome.sources if source.error is not None])
             log.info("unit %s: run has ended, %d of %d sources failed", name, failed, len(outcome.sources))
-        self._reporter.note(outcome, self._clock())
         self._floor.note_end(name)
         self._tickets.pop(name, None)
         asked = self._schedule.end(name, judge(outcome), outcome.next_in, uptime(), random.random())
+        self._reporter.note(outcome, self._clock(), is_whole=asked is None or not asked.sources)
         if asked is not None:
             self._tell_ended(asked, describe_outcome(outcome))
 
@@ -183,11 +183,12 @@ class GeneratorLoop:
         except GuerillaBackupError as error:
             log.error("the configuration cannot be used, and that of before stays in effect: %s", error)
         else:
+            before = self._floor.plant
             self._floor.use(plant)
             self._schedule.workers = plant.workers
             for asked in self._schedule.load(plant.plans(), uptime()):
                 self._tell_ended(asked, {"error": "the unit was changed before it was run", "sources": []})
-            self._reporter.keep_only(plant.units)
+            self._reporter.keep_only(plant.units, before.units)
             log.info("the configuration was read anew: %d units", len(plant.units))
         self._manager.ready()
 

@@ -17,6 +17,8 @@ from guerillabackup.generator.schedule import IN_PROGRESS, UnitState, UnitView
 from guerillabackup.generator.selection import LoadedUnit
 
 MAX_NAMED = 5
+PLAIN = (str, int, float, list, tuple, dict, set)
+"""Types of settings that say which sources there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,11 @@ class Reporter:
     def __init__(self) -> None:
         self._runs: dict[str, _LastRun] = {}
         self._sources: dict[str, dict[SourceUrl, _SourceRecord]] = {}
+        # Failures that the unit itself does not know of, since it was made anew after them.
+        self._unsettled: dict[str, set[SourceUrl]] = {}
 
-    def note(self, outcome: UnitOutcome, now: float) -> None:
-        """A unit was looked at; what was not due is no run."""
+    def note(self, outcome: UnitOutcome, now: float, *, is_whole: bool = True) -> None:
+        """A unit was looked at; what was not due is no run. `is_whole`: not for single sources only."""
         if not outcome.was_invoked and outcome.error is None and outcome.skipped is None:
             return
         name = outcome.unit_name
@@ -65,15 +69,31 @@ class Reporter:
         records = self._sources.setdefault(name, {})
         for source in _merge(outcome.sources):
             records[source.source_url] = records.get(source.source_url, _SourceRecord()).advanced(source, now)
+        if outcome.was_invoked and outcome.error is None and is_whole:
+            # What was tried has its outcome above; of the rest, as a file that is gone, nothing fails now.
+            for url in self._unsettled.pop(name, set()) - {source.source_url for source in outcome.sources}:
+                records[url] = dataclasses.replace(records[url], error=None, failing_since=None)
 
-    def keep_only(self, units: Mapping[str, LoadedUnit]) -> None:
-        """Forget units that are not configured any more, and what failed of all: it is tried again anyway."""
+    def keep_only(self, units: Mapping[str, LoadedUnit], before: Mapping[str, LoadedUnit]) -> None:
+        """The files were read anew: forget units and sources that they do not name any more.
+
+        A source that its unit finds as it runs is kept while the unit's settings are those of `before`. What
+        had failed has failed until it was tried again; why a unit was skipped holds no longer.
+        """
         for name in [name for name in self._runs if name not in units]:
             del self._runs[name]
             self._sources.pop(name, None)
+            self._unsettled.pop(name, None)
+        for name, run in self._runs.items():
+            self._runs[name] = dataclasses.replace(
+                run, outcome=dataclasses.replace(run.outcome, skipped=None)
+            )
         for name, records in self._sources.items():
-            kept = {url: _SourceRecord(item.element, item.stored_at) for url, item in records.items()}
-            self._sources[name] = kept
+            named = units[name].sources
+            if named is not None and not _are_settings_equal(units[name], before.get(name)):
+                records = {url: record for url, record in records.items() if url in named}
+                self._sources[name] = records
+            self._unsettled[name] = {url for url, record in records.items() if record.error is not None}
 
     def with_known_sources(self, unit: LoadedUnit) -> LoadedUnit:
         """The unit with the sources, too, that it was not known to have before it ran."""
@@ -173,6 +193,15 @@ def _merge(outcomes: Iterable[SourceOutcome]) -> Iterable[SourceOutcome]:
             error=before.error if outcome.error is None else outcome.error,
         )
     return merged.values()
+
+
+def _are_settings_equal(unit: LoadedUnit, before: LoadedUnit | None) -> bool:
+    return before is not None and _plain_settings(unit) == _plain_settings(before)
+
+
+def _plain_settings(unit: LoadedUnit) -> dict[str, Any]:
+    """Those that can be compared: an object is another one each time that a file is read."""
+    return {key: value for key, value in unit.configuration.items() if isinstance(value, PLAIN)}
 
 
 def _own_error(outcome: UnitOutcome) -> str | None:

@@ -112,10 +112,51 @@ def test_a_source_that_was_not_known_before_is_known_after_its_first_run(schedul
 def test_after_the_files_were_read_anew_nothing_of_a_unit_that_is_gone_is_remembered(schedule):
     reporter = Reporter()
     reporter.note(outcome(StorageError("full")), 1000.0)
-    reporter.keep_only(loaded())
-    assert [problem["unit"] for problem in status(reporter, schedule)["failed"]] == ["B"]
-    reporter.keep_only({})
+    reporter.keep_only({}, loaded())
     assert reporter.list_units(schedule.views(0.0), {}, 0.0)[0]["last_run"] is None
+    assert [problem["unit"] for problem in status(reporter, schedule)["failed"]] == ["B"]
+
+
+def test_what_failed_has_failed_until_it_was_tried_also_when_the_files_were_read_anew(schedule):
+    reporter = Reporter()
+    reporter.note(outcome(StorageError("full")), 1000.0)
+    failed = {"unit": "A", "source": "/host/bad", "error": "full", "since": 1000.0}
+    reporter.keep_only(loaded(), loaded())
+    assert failed in status(reporter, schedule)["failed"]
+    reporter.note(UnitOutcome("A", (SourceOutcome(GOOD, ELEMENT),), was_invoked=True), 2000.0, is_whole=False)
+    reporter.note(UnitOutcome("A", next_in=7.0), 2000.0)
+    reporter.note(outcome(error=StorageError("not mounted")), 2500.0)
+    reporter.note(outcome(StorageError("full")), 3000.0)
+    assert failed in status(reporter, schedule)["failed"]
+    reporter.keep_only(loaded(), loaded())
+    reporter.note(UnitOutcome("A", was_invoked=True), 4000.0)
+    assert failed["source"] not in [problem["source"] for problem in status(reporter, schedule)["failed"]]
+
+
+def test_sources_that_the_settings_do_not_name_any_more_are_forgotten(schedule):
+    reporter = Reporter()
+    reporter.note(outcome(StorageError("full")), 1000.0)
+    found, again, changed = (
+        {"A": LoadedUnit("A", configuration={"Key": key, "Condition": object()}, sources=(GOOD,))}
+        for key in (1, 1, 2)
+    )
+
+    def shown(units):
+        return [item["source"] for item in reporter.list_units(schedule.views(0.0), units, 0.0)[0]["sources"]]
+
+    reporter.keep_only(again, found)
+    assert shown(again) == ["/host/bad", "/host/good"]
+    reporter.keep_only(changed, again)
+    assert shown(changed) == ["/host/good"]
+    assert [problem["unit"] for problem in status(reporter, schedule)["failed"]] == ["B"]
+    reporter.note(outcome(), 2000.0)
+
+
+def test_why_a_unit_was_skipped_is_forgotten_when_the_files_were_read_anew(schedule):
+    reporter = Reporter()
+    reporter.note(outcome(skipped="the load is 9"), 1000.0)
+    reporter.keep_only(loaded(), loaded())
+    assert reporter.list_units(schedule.views(0.0), loaded(), 0.0)[0]["skipped"] is None
 
 
 def test_hung_units_and_what_is_next_are_told(schedule):
