@@ -14,8 +14,9 @@ from guerillabackup.cli.format import human_size, human_span, human_time, printa
 from guerillabackup.cli.parameters import SOURCE_PATTERN, storage_option
 from guerillabackup.cli.quick_output import QuickOutput
 from guerillabackup.config import Configuration
+from guerillabackup.config_keys import elements_move_on
 from guerillabackup.element import MEMBERS_SUFFIX, BackupType
-from guerillabackup.errors import ElementNotFoundError, GuerillaBackupError
+from guerillabackup.errors import ConfigError, ElementNotFoundError, GuerillaBackupError
 from guerillabackup.storage.catalogue import Catalogue, catalogue_path
 from guerillabackup.storage.interface import ElementFacts, ElementSelection, StorageInterface
 from guerillabackup.storage.newest import newest_of_each_source
@@ -55,7 +56,7 @@ def list_elements(
 
     The lists of members, which are elements of their own, are left out unless --members, --json, --uuid or
     the name of their source asks for them. Times are those that the elements say they are of. Ends with 1
-    when nothing is as it was asked for.
+    when nothing is as it was asked for, or the storage of this host is empty all of a sudden.
     """
     asks_for_members = with_members or bool(uuids) or (source_pattern or "").endswith(MEMBERS_SUFFIX)
     selection = ElementSelection(
@@ -92,7 +93,8 @@ def latest(
     """Show the newest element of each source, and how long ago it was made.
 
     The newest is the last of its chain; of several chains, the one whose end arrived last. Ends with 1 when
-    one of the names is not that of a source with elements.
+    one of the names is not that of a source with elements, or the storage of this host is empty all of a
+    sudden.
     """
     now = time.time()
 
@@ -127,6 +129,7 @@ def _newest(catalogue: Catalogue, patterns: tuple[str, ...], with_members: bool)
 def _open_catalogue(configuration: Configuration, storage: str | None) -> Iterator[Catalogue]:
     if storage is None:
         configuration.require(STORAGE_KEYS[0])
+        _check_mounted(configuration)
     directory = storage if storage is not None else str(configuration[STORAGE_KEYS[0]])
     own = [os.path.realpath(configuration[key]) for key in STORAGE_KEYS if configuration.get(key)]
     state = configuration.get("GeneralPersistencyBaseDir")
@@ -140,6 +143,18 @@ def _open_catalogue(configuration: Configuration, storage: str | None) -> Iterat
             return stack.enter_context(open_storage(directory))
 
         yield Catalogue(directory, path, opened)
+
+
+def _check_mounted(configuration: Configuration) -> None:
+    """Raise ConfigError where the host's storage is not there, or empty although it had elements."""
+    from guerillabackup.generator.storage_place import find_storage_problem
+
+    directory, state = configuration[STORAGE_KEYS[0]], configuration.get("GeneralPersistencyBaseDir")
+    if state is None:
+        return
+    problem = find_storage_problem(directory, state, elements_move_on=elements_move_on(configuration))
+    if problem is not None:
+        raise ConfigError(problem)
 
 
 def _write(

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from cli_host import configured_host
 
+from guerillabackup.config import load_configuration
+
 FULL, INC = "/host/20231114221320-tree-full", "/host/20231114231320-tree-inc"
 
 
@@ -68,6 +70,22 @@ def test_an_empty_storage_is_an_empty_list(tmp_path, capfd):
         assert host("element", "list") == (0, "", "")
         assert json.loads(host("element", "list", "--json")[1]) == []
         assert json.loads(host("element", "latest", "--json")[1]) == []
+
+
+@pytest.mark.parametrize("command", ["list", "latest"])
+def test_a_storage_that_is_empty_although_it_had_elements_ends_with_1(tmp_path, capfd, command):
+    with configured_host(tmp_path, capfd) as host:
+        state = tmp_path / "state"
+        state.mkdir()
+        with (tmp_path / "etc" / "config").open("a") as config:
+            config.write(f"GeneralPersistencyBaseDir = {str(state)!r}\n")
+        directory = load_configuration(str(tmp_path / "etc"))["DefaultFileSystemSinkBaseDir"]
+        assert host("element", command) == (0, "", "")
+        (state / "storage.filled").write_text(json.dumps([directory]))
+        status, output, errors = host("element", command)
+        assert (status, output) == (1, "")
+        assert "is empty, although there were elements in it" in errors
+        assert host("element", command, "--storage", directory) == (0, "", "")
 
 
 def test_the_newest_element_of_each_source_is_shown_with_its_age(host):
