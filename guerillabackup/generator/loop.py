@@ -187,7 +187,7 @@ class GeneratorLoop:
             self._floor.use(plant)
             self._schedule.workers = plant.workers
             for asked in self._schedule.load(plant.plans(), uptime()):
-                self._tell_ended(asked, {"error": "the unit was changed before it was run", "sources": []})
+                self._tell_unrun(asked, "the unit was changed before it was run")
             self._reporter.keep_only(plant.units, before.units)
             log.info("the configuration was read anew: %d units", len(plant.units))
         self._manager.ready()
@@ -196,7 +196,7 @@ class GeneratorLoop:
         self._manager.stopping()
         self._is_stopping = True
         for asked in self._schedule.stop():
-            self._tell_ended(asked, {"error": "the generator is ending", "sources": []})
+            self._tell_unrun(asked, "the generator is ending")
         self._floor.cancel()
         self._give_up_at = uptime() + STOP_SECONDS
 
@@ -286,6 +286,12 @@ class GeneratorLoop:
         for client in self._waiting.end(asked.ticket):
             self._server.release(client)
         self._floor.watched = self._waiting.watched_units
+
+    def _tell_unrun(self, asked: Asked, reason: str) -> None:
+        """What was asked for will not be run."""
+        unit = self._waiting.unit_of(asked.ticket)
+        if unit is not None:
+            self._tell_ended(asked, describe_outcome(UnitOutcome(unit, error=GuerillaBackupError(reason))))
 
     def _drop_gone_clients(self) -> None:
         gone = [client for client in self._waiting.all_clients if not self._server.is_there(client)]

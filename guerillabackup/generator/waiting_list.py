@@ -19,6 +19,10 @@ class WaitingList:
         """Those who wait for a run."""
         return sorted(self._waiting.get(ticket, ()))
 
+    def unit_of(self, ticket: int) -> str | None:
+        """The unit of a run that somebody waits for."""
+        return self._units.get(ticket)
+
     def end(self, ticket: int) -> list[int]:
         """The run has ended; those who wait for nothing any more."""
         clients = self._waiting.pop(ticket, set())

@@ -9,6 +9,7 @@ def test_one_client_waits_for_many_runs_and_is_done_after_the_last():
     waiting.add(1, Asked(10), "A")
     waiting.add(1, Asked(11), "B")
     assert waiting.watched_units == {"A", "B"}
+    assert (waiting.unit_of(11), waiting.unit_of(12)) == ("B", None)
     assert waiting.end(10) == []
     assert waiting.end(11) == [1]
     assert waiting.watched_units == frozenset()

@@ -288,7 +288,8 @@ def test_a_client_that_waits_is_told_when_the_service_ends(host):
         follower.start()
         assert host.end() == 0
         follower.join()
-    assert messages[-1]["outcome"]["error"] == "the generator is ending"
+    outcome = messages[-1]["outcome"]
+    assert (outcome["unit"], outcome["error"]) == ("Tar", "the generator is ending")
 
 
 def test_hostile_clients_keep_nobody_from_anything(host):
