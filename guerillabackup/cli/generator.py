@@ -76,11 +76,11 @@ def run(
     A unit whose DefaultUnitRunCondition does not hold is not run, which is said and is no error. One that is
     named, or a source of which is named, runs in any case.
 
-    Something has to start that regularly: cron, for example each hour with `17 * * * * root guerillabackup
-    generator run --once --quiet` in a file of /etc/cron.d, or a systemd timer for a service of type oneshot.
-    Warnings and errors go to stderr; cron sends them by mail, systemd writes them to the journal. With
-    --quiet warnings of settings, as that elements are not signed, come only with others; `config check` has
-    them always.
+    Where there is no service, something has to start --once regularly: cron, for example each hour with
+    `17 * * * * root guerillabackup generator run --once --quiet` in a file of /etc/cron.d, or a systemd
+    timer. Warnings and errors go to stderr; cron sends them by mail, systemd writes them to the journal.
+    With --quiet warnings of settings, as that elements are not signed, come only with others; `config check`
+    has them always.
     """
     if not once:
         if unit_names or source_urls or full or quiet:
