@@ -13,7 +13,8 @@ from guerillabackup.errors import ConfigError, GuerillaBackupError, IntegrityErr
 from guerillabackup.events import EventListener, RestoreProgress, StageProgress, ignore_events
 from guerillabackup.osfile import storage_errors
 from guerillabackup.restore.interface import Content, PipelineElement, PipelineProcess, PipelineTools
-from guerillabackup.restore.tar_stream import BLOCK_SIZE, TarMember, TarStream
+from guerillabackup.restore.tar_header import BLOCK_SIZE
+from guerillabackup.restore.tar_stream import TarMember, TarStream
 from guerillabackup.storage.interface import StorageBackupDataElementInterface
 
 MAGIC_SIZE = 512

@@ -13,18 +13,29 @@ from dataclasses import dataclass
 from guerillabackup.errors import IntegrityError
 from guerillabackup.restore.access_lists import lists_by_number
 from guerillabackup.restore.directory_record import DirectoryRecord
+from guerillabackup.restore.tar_header import (
+    BLOCK_SIZE,
+    OCTAL,
+    pad,
+    padded,
+    parse_number,
+    parse_pax,
+    pax_record,
+    signed_decimal,
+    text_of,
+    with_size,
+    xattrs_of,
+)
+from guerillabackup.restore.tar_sparse import PaxSparseMap, check_old_map, is_old_map_continued
 
-BLOCK_SIZE = 512
 MAX_EXTENDED_HEADER_SIZE = 256 << 20
 """Bytes of one extended header or directory record: a directory of some million entries."""
 MAX_LONG_NAME_SIZE = 1 << 20
 MAX_MEMBER_SIZE = 1 << 62
 
 _ZERO_BLOCK = bytes(BLOCK_SIZE)
-_OCTAL = re.compile(rb" *([0-7]*)[ \0]*")
-_PAX_LENGTH = re.compile(rb"([1-9][0-9]{0,10}) ")
-_PAX_NEVER_EMPTY = (b"path", b"linkpath", b"size", b"GNU.sparse.name")
-_XATTR_PREFIX = b"SCHILY.xattr."
+_OLD_GNU_MAGIC = b"ustar  \0"
+_MAX_OCTAL_SIZE = 8**11 - 1
 _PAX_FORBIDDEN_GLOBALLY = (b"path", b"linkpath", b"size", b"GNU.")
 
 
@@ -80,6 +91,7 @@ class _Wanted(enum.Enum):
     HEADER = enum.auto()
     EXTENSION = enum.auto()
     SPARSE_MAP = enum.auto()
+    PAX_SPARSE_MAP = enum.auto()
     RECORD = enum.auto()
     NOTHING = enum.auto()
 
@@ -110,6 +122,7 @@ class TarStream:
         self._passes_payload = False
         self._header = b""
         self._prefix: list[bytes] = []
+        self._pax_map: PaxSparseMap | None = None
         self._pax: dict[bytes, bytes] = {}
         self._long_name: bytes | None = None
         self._long_link: bytes | None = None
@@ -151,15 +164,13 @@ class TarStream:
         return self._expected is _Wanted.NOTHING
 
     def _take_block(self, block: bytes) -> list[bytes]:
-        match self._expected:
-            case _Wanted.HEADER:
-                return self._take_header(block)
-            case _Wanted.EXTENSION:
-                return self._take_extension(block)
-            case _Wanted.SPARSE_MAP:
-                return self._take_sparse_map(block)
-            case _:
-                return self._take_record(block)
+        takers = {
+            _Wanted.HEADER: self._take_header,
+            _Wanted.EXTENSION: self._take_extension,
+            _Wanted.SPARSE_MAP: self._take_sparse_map,
+            _Wanted.PAX_SPARSE_MAP: self._take_pax_map,
+        }
+        return takers.get(self._expected, self._take_record)(block)
 
     def _take_header(self, header: bytes) -> list[bytes]:
         if header == _ZERO_BLOCK:
@@ -175,20 +186,24 @@ class TarStream:
             limit = MAX_LONG_NAME_SIZE if kind in (_LONG_NAME, _LONG_LINK) else MAX_EXTENDED_HEADER_SIZE
             if not 0 < size <= limit:
                 raise self._refusal(f"an extended header of {size} bytes, limit {limit}")
-            self._need(_Wanted.EXTENSION, _padded(size))
+            self._need(_Wanted.EXTENSION, padded(size))
             return []
         if kind == _VOLUME_LABEL and size == 0:
             return [header]
         if kind not in _TYPES:
             raise self._refusal(f"a member of type {kind!r}, which is not supported")
-        if kind == b"S" and header[482:483] not in (b"\0", b"0"):
-            self._need(_Wanted.SPARSE_MAP, BLOCK_SIZE)
-            return []
+        self._check_sizes(kind, size)
+        if kind == b"S":
+            if header[257:265] != _OLD_GNU_MAGIC or self._pax:
+                raise self._refusal("a sparse member of a format that tar reads in another way")
+            return self._take_old_map(header)
+        if any(key.startswith(b"GNU.sparse.") for key in self._pax):
+            return self._begin_pax_map(kind)
         if kind == b"D":
             if size > MAX_EXTENDED_HEADER_SIZE:
                 raise self._refusal(f"a directory record of {size} bytes, limit {MAX_EXTENDED_HEADER_SIZE}")
             if size > 0:
-                self._need(_Wanted.RECORD, _padded(size))
+                self._need(_Wanted.RECORD, padded(size))
                 return []
         return self._take_member(size, None, [header])
 
@@ -216,13 +231,57 @@ class TarStream:
         return []
 
     def _take_sparse_map(self, block: bytes) -> list[bytes]:
-        self._header += block
-        if block[504:505] not in (b"\0", b"0"):
-            if len(self._header) > MAX_EXTENDED_HEADER_SIZE:
-                raise self._refusal("a sparse map that does not end")
+        return self._take_old_map(self._header + block)
+
+    def _take_old_map(self, header: bytes) -> list[bytes]:
+        """What there is of an old GNU header; tar has to find the end of the content where we do."""
+        self._header = header
+        is_continued = is_old_map_continued(header)
+        if is_continued is None or len(header) > MAX_EXTENDED_HEADER_SIZE:
+            raise self._refusal("a sparse map whose end cannot be told")
+        if is_continued:
             self._need(_Wanted.SPARSE_MAP, BLOCK_SIZE)
             return []
-        return self._take_member(self._number(self._header[124:136], "size"), None, [self._header])
+        size = self._number(header[124:136], "size")
+        if not check_old_map(header, size):
+            raise self._refusal(f"a sparse map that is not one of {size} bytes")
+        return self._take_member(size, None, [header])
+
+    def _begin_pax_map(self, kind: bytes) -> list[bytes]:
+        """The map of a sparse member with extended header is in front of its content."""
+        pax = self._pax
+        versions = pax.get(b"GNU.sparse.major"), pax.get(b"GNU.sparse.minor")
+        others = (b"GNU.sparse.map", b"GNU.sparse.offset", b"GNU.sparse.numblocks", b"GNU.sparse.numbytes")
+        if versions != (b"1", b"0") or any(key in pax for key in others) or kind not in (b"0", b"\0", b"7"):
+            raise self._refusal("a sparse member of a format other than 1.0")
+        self._pax_map = PaxSparseMap(self._size())
+        self._need(_Wanted.PAX_SPARSE_MAP, BLOCK_SIZE)
+        return []
+
+    def _take_pax_map(self, block: bytes) -> list[bytes]:
+        assert self._pax_map is not None
+        self._pax_map.add(block)
+        if not self._pax_map.is_right:
+            raise self._refusal(f"a sparse map that is not one of {self._size()} bytes")
+        if not self._pax_map.is_complete:
+            self._need(_Wanted.PAX_SPARSE_MAP, BLOCK_SIZE)
+            return []
+        blocks, self._pax_map = self._pax_map.text, None
+        output = self._take_member(self._size(), None, [self._header, blocks])
+        self._payload_left -= len(blocks)
+        return output
+
+    def _size(self) -> int:
+        return self._decimal(b"size") if b"size" in self._pax else self._number(self._header[124:136], "size")
+
+    def _check_sizes(self, kind: bytes, size: int) -> None:
+        """Refuse a size of the extended header that contradicts the header's, where that could hold it."""
+        if b"size" not in self._pax:
+            return
+        extended = self._decimal(b"size")
+        is_file = _TYPES[kind] is MemberType.FILE
+        if not is_file or (extended <= _MAX_OCTAL_SIZE and extended != size):
+            raise self._refusal(f"a member of {size} bytes with an extended header that says {extended}")
 
     def _take_record(self, block: bytes) -> list[bytes]:
         header = self._header
@@ -231,7 +290,7 @@ class TarStream:
         pieces = [header, block]
         if self._strip_renames and record.has_rename_records:
             stripped = record.serialize_entries()
-            pieces = [_with_size(header, len(stripped)), _pad(stripped)]
+            pieces = [with_size(header, len(stripped)), pad(stripped)]
         return self._take_member(0, record, pieces)
 
     def _take_member(self, size: int, record: DirectoryRecord | None, pieces: list[bytes]) -> list[bytes]:
@@ -253,7 +312,7 @@ class TarStream:
         if record is not None and member.type is not MemberType.DIRECTORY:
             raise self._refusal(f"a {member.type.value} with a directory record")
         self.members_seen += 1
-        self._payload_left = _padded(size)
+        self._payload_left = padded(size)
         self._passes_payload = self._is_wanted(member)
         output = [*self._prefix, *pieces] if self._passes_payload else []
         self._prefix = []
@@ -265,10 +324,10 @@ class TarStream:
         header, pax = self._header, self._pax
         name = pax.get(b"GNU.sparse.name") or pax.get(b"path") or self._long_name
         if name is None:
-            name = _text(header[0:100])
+            name = text_of(header[0:100])
             if header[257:263] == b"ustar\0" and header[345:346] != b"\0":
-                name = _text(header[345:500]) + b"/" + name
-        link = pax.get(b"linkpath") or self._long_link or _text(header[157:257])
+                name = text_of(header[345:500]) + b"/" + name
+        link = pax.get(b"linkpath") or self._long_link or text_of(header[157:257])
         if not name or b"\0" in name or b"\0" in link:
             raise self._refusal(f"the member name {name[:80]!r}")
         kind = _TYPES[header[156:157]]
@@ -280,27 +339,27 @@ class TarStream:
             content_size = self._decimal(key)
         elif header[156:157] == b"S":
             content_size = self._number(header[483:495], "real size")
-        mtime = _signed_decimal(pax[b"mtime"]) if b"mtime" in pax else _parse_number(header[136:148]) or 0
+        mtime = signed_decimal(pax[b"mtime"]) if b"mtime" in pax else parse_number(header[136:148]) or 0
         if kind is not MemberType.DIRECTORY:
             return TarMember(name, kind, content_size, mtime, link, record)
-        mode = (_parse_number(header[100:108]) or 0) & 0o7777
-        return TarMember(name, kind, content_size, mtime, link, record, mode, _xattrs_of(pax))
+        mode = (parse_number(header[100:108]) or 0) & 0o7777
+        return TarMember(name, kind, content_size, mtime, link, record, mode, xattrs_of(pax))
 
     def _strip_record(self, record: DirectoryRecord) -> None:
         """Put the record without renames into the pax header held back, in the place of the whole one."""
         pax = {**self._pax, b"GNU.dumpdir": record.serialize_entries()}
-        self._replace_pax(b"".join(_pax_record(key, value) for key, value in pax.items()))
+        self._replace_pax(b"".join(pax_record(key, value) for key, value in pax.items()))
 
     def _add_to_pax(self, values: Mapping[bytes, bytes]) -> None:
         """Add values to the pax header held back; of several with one key the last counts."""
         index = self._pax_index()
         content = self._prefix[index + 1][: self._number(self._prefix[index][124:136], "size")]
-        self._replace_pax(content + b"".join(_pax_record(key, value) for key, value in values.items()))
+        self._replace_pax(content + b"".join(pax_record(key, value) for key, value in values.items()))
 
     def _replace_pax(self, content: bytes) -> None:
         index = self._pax_index()
-        self._prefix[index] = _with_size(self._prefix[index], len(content))
-        self._prefix[index + 1] = _pad(content)
+        self._prefix[index] = with_size(self._prefix[index], len(content))
+        self._prefix[index + 1] = pad(content)
 
     def _pax_index(self) -> int:
         return next(i for i, each in enumerate(self._prefix[::2]) if each[156:157] in (b"x", b"X")) * 2
@@ -310,7 +369,7 @@ class TarStream:
         self._size_needed = size if what is not _Wanted.HEADER else BLOCK_SIZE
 
     def _check_sum(self, header: bytes) -> None:
-        match = _OCTAL.fullmatch(header[148:156])
+        match = OCTAL.fullmatch(header[148:156])
         claimed = int(match[1], 8) if match is not None and match[1] else -1
         total = sum(header) - sum(header[148:156]) + 8 * 32
         if claimed != total:
@@ -319,7 +378,7 @@ class TarStream:
                 raise self._refusal("no header where one has to be")
 
     def _number(self, field: bytes, what: str) -> int:
-        value = _parse_number(field)
+        value = parse_number(field)
         if value is None or not 0 <= value <= MAX_MEMBER_SIZE:
             raise self._refusal(f"the {what} {field!r}")
         return value
@@ -331,69 +390,10 @@ class TarStream:
         return int(value)
 
     def _parse_pax(self, content: bytes) -> dict[bytes, bytes]:
-        values: dict[bytes, bytes] = {}
-        position = 0
-        while position < len(content):
-            match = _PAX_LENGTH.match(content, position)
-            end = position + int(match[1]) if match is not None else 0
-            if match is None or end > len(content) or content[end - 1 : end] != b"\n":
-                raise self._refusal("an extended header that cannot be read")
-            key, separator, value = content[match.end() : end - 1].partition(b"=")
-            if not separator or not key or end <= match.end():
-                raise self._refusal("an extended header that cannot be read")
-            if not value and key in _PAX_NEVER_EMPTY:
-                raise self._refusal(f"an extended header with an empty {key.decode('ascii')}")
-            values[key] = value
-            position = end
-        return values
+        try:
+            return parse_pax(content)
+        except ValueError as error:
+            raise self._refusal(str(error)) from error
 
     def _refusal(self, what: str) -> IntegrityError:
         return IntegrityError(f"archive has {what}, before byte {self._offset}")
-
-
-def _xattrs_of(pax: Mapping[bytes, bytes]) -> frozenset[bytes] | None:
-    """The names of a member's extended attributes; a format without extended headers has no place for any."""
-    if not pax:
-        return None
-    names = (key.removeprefix(_XATTR_PREFIX) for key in pax if key.startswith(_XATTR_PREFIX))
-    return frozenset(name.replace(b"%3D", b"=").replace(b"%25", b"%") for name in names)
-
-
-def _parse_number(field: bytes) -> int | None:
-    """Octal digits, or base 256 when the first bit is set; None when it is neither."""
-    if field[0] & 0x80:
-        value = int.from_bytes(field, signed=False) & ((1 << (8 * len(field) - 1)) - 1)
-        return value - (1 << (8 * len(field) - 1)) if field[0] & 0x40 else value
-    match = _OCTAL.fullmatch(field)
-    return None if match is None else int(match[1] or b"0", 8)
-
-
-def _signed_decimal(value: bytes) -> int:
-    match = re.match(rb"-?[0-9]{1,18}", value)
-    return int(match[0]) if match is not None else 0
-
-
-def _text(field: bytes) -> bytes:
-    return field.split(b"\0", 1)[0]
-
-
-def _padded(size: int) -> int:
-    return (size + BLOCK_SIZE - 1) // BLOCK_SIZE * BLOCK_SIZE
-
-
-def _pad(content: bytes) -> bytes:
-    return content + bytes(_padded(len(content)) - len(content))
-
-
-def _with_size(header: bytes, size: int) -> bytes:
-    """The header with another size, and its check sum."""
-    changed = header[:124] + b"%011o\0" % size + header[136:148] + b" " * 8 + header[156:]
-    return changed[:148] + b"%06o\0 " % sum(changed) + changed[156:]
-
-
-def _pax_record(key: bytes, value: bytes) -> bytes:
-    body = b" " + key + b"=" + value + b"\n"
-    length = len(body)
-    while len(str(length)) + len(body) != length:
-        length = len(str(length)) + len(body)
-    return str(length).encode("ascii") + body

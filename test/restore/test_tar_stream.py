@@ -214,16 +214,19 @@ def test_a_size_in_base_256_is_understood():
     assert [(member.name, member.size) for member in members_of(data)] == [(b"x", 5), (b"y", 0)]
 
 
-def test_a_size_in_the_extended_header_counts():
-    data = (
-        pax(record(b"size=5"), record(b"path=long"))
-        + header()
-        + b"hello"
-        + bytes(507)
-        + header(b"y")
-        + bytes(1024)
-    )
-    assert [(member.name, member.size) for member in members_of(data)] == [(b"long", 5), (b"y", 0)]
+def test_a_size_in_the_extended_header_counts_where_the_header_cannot_hold_it():
+    data = pax(record(b"size=8589934592"), record(b"path=long")) + header()
+    stream = TarStream(lambda member: (member.name, member.size) == (b"long", 8589934592))
+    assert b"".join(stream.feed(data)) == data
+    with pytest.raises(IntegrityError, match="cut off"):
+        stream.end()
+
+
+@pytest.mark.parametrize("kind", [b"0", b"5", b"D", b"2"])
+def test_two_sizes_of_one_member_are_refused(kind):
+    data = pax(record(b"size=5")) + header(b"d/", b"%011o\0" % 512, kind) + bytes(2048)
+    with pytest.raises(IntegrityError, match="512 bytes with an extended header that says 5"):
+        members_of(data)
 
 
 def test_a_global_header_passes_whatever_becomes_of_the_members():
