@@ -155,7 +155,7 @@ class LogfileBackupUnit(SchedulableGeneratorUnitInterface):
             if self._context.cancelled():
                 self._ledger.give_up_run()
             else:
-                self._ledger.end_run()
+                self._ledger.end_run(has_failed=bool(report.failed))
         except GuerillaBackupError as error:
             report.fail(self._label, error)
 

@@ -17,6 +17,7 @@ It joins state, storage and the files.
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from guerillabackup.element import BackupElementMetainfo, SourceUrl
 from guerillabackup.errors import StorageError
@@ -132,9 +133,11 @@ class LogLedger:
         self._run_before, self._memory.last_run = self._memory.last_run, now
         self._is_saved = False
 
-    def end_run(self) -> None:
-        """Remember the run, if that was not done yet."""
-        if not self._is_saved:
+    def end_run(self, *, has_failed: bool = False) -> None:
+        """Remember the run, if that was not done yet; one that failed counts for this process only."""
+        if has_failed:
+            self._save(replace(self._memory, last_run=-1))
+        elif not self._is_saved:
             self._save_state()
 
     def give_up_run(self) -> None:
@@ -180,7 +183,10 @@ class LogLedger:
         return failed
 
     def _save_state(self) -> None:
-        self._state.save(STATE, dump_state(self._memory), keep_as=OLD_STATE)
+        self._save(self._memory)
+
+    def _save(self, memory: LogMemory) -> None:
+        self._state.save(STATE, dump_state(memory), keep_as=OLD_STATE)
         self._is_saved = True
 
     def _save_unremoved(self, files: list[StoredFile]) -> None:

@@ -191,6 +191,19 @@ def test_what_fails_is_tried_again_after_a_minute_and_then_less_often(bench):
     unit.close()
 
 
+def test_what_failed_is_due_at_the_next_start(bench):
+    bench.log("app.log.1.gz", b"no gzip")
+    bench.run()
+    unit = bench.open()
+    assert unit.get_next_invocation_time() == 0
+    (bench.logs / "app.log.1.gz").unlink()
+    unit.invoke_unit()
+    unit.close()
+    unit = bench.open()
+    assert unit.get_next_invocation_time() > 0
+    unit.close()
+
+
 def test_a_generator_that_ends_stops_before_the_next_file_and_the_run_stays_due(bench):
     for number in range(3):
         bench.log(f"app.log.{number}", f"{number}")
