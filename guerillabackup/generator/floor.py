@@ -98,12 +98,13 @@ class Floor:
             del self._working[name], self.activities[name]
             raise
 
-    def note_end(self, name: str) -> None:
-        """A run has ended, and what it made is told."""
+    def note_end(self, name: str) -> LoadedUnit:
+        """A run has ended, and what it made is told. Hands back the unit as it was run."""
         runner = self._working.pop(name)
         self.activities.pop(name, None)
         if name not in self._runners:
             self._close(runner)
+        return runner.unit
 
     def note_closed(self) -> None:
         """A thread that closed a unit has ended."""

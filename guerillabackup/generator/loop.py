@@ -136,10 +136,12 @@ class GeneratorLoop:
         if outcome.was_invoked:
             failed = len([source for source in outcome.sources if source.error is not None])
             log.info("unit %s: run has ended, %d of %d sources failed", name, failed, len(outcome.sources))
-        self._floor.note_end(name)
+        ran, now_named = self._floor.note_end(name), self._floor.plant.units.get(name)
         self._tickets.pop(name, None)
         asked = self._schedule.end(name, judge(outcome), outcome.next_in, uptime(), random.random())
         self._reporter.note(outcome, self._clock(), is_whole=asked is None or not asked.sources)
+        if now_named is not None and now_named is not ran:
+            self._reporter.forget_unnamed(now_named, ran)
         if asked is not None:
             self._tell_ended(asked, describe_outcome(outcome))
 

@@ -88,12 +88,16 @@ class Reporter:
             self._runs[name] = dataclasses.replace(
                 run, outcome=dataclasses.replace(run.outcome, skipped=None)
             )
-        for name, records in self._sources.items():
-            named = units[name].sources
-            if named is not None and not _are_settings_equal(units[name], before.get(name)):
-                records = {url: record for url, record in records.items() if url in named}
-                self._sources[name] = records
-            self._unsettled[name] = {url for url, record in records.items() if record.error is not None}
+        for name in self._sources:
+            self.forget_unnamed(units[name], before.get(name))
+
+    def forget_unnamed(self, unit: LoadedUnit, before: LoadedUnit | None) -> None:
+        """The same for one unit, which may have ended a run as it was `before` only now."""
+        records = self._sources.get(unit.name, {})
+        if unit.sources is not None and not _are_settings_equal(unit, before):
+            records = {url: record for url, record in records.items() if url in unit.sources}
+            self._sources[unit.name] = records
+        self._unsettled[unit.name] = {url for url, record in records.items() if record.error is not None}
 
     def with_known_sources(self, unit: LoadedUnit) -> LoadedUnit:
         """The unit with the sources, too, that it was not known to have before it ran."""

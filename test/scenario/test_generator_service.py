@@ -78,6 +78,26 @@ def test_sighup_takes_a_new_unit_and_drops_one_and_leaves_the_old_ones_running(h
     assert host.end() == 0
 
 
+def test_sighup_takes_out_the_sources_that_are_not_named_any_more_of_a_run_too(host):
+    source, begun, go_on = slow_source(host)
+    host.add_tar("Tar", {"/host/gone": {}, "/host/slow": source})
+    host.start()
+    host.wait_for(begun.exists)
+    host.add_tar("Tar", {"/host/slow": source})
+    host.send(signal.SIGHUP)
+    host.hear("READY=1")
+    go_on.touch()
+    host.wait_for(lambda: "/host/slow" in host.stored())
+
+    def shown():
+        (unit,) = host.ask("list")["units"]
+        return {source["source"]: source["element"] for source in unit["sources"]}
+
+    host.wait_for(lambda: shown().get("/host/slow"))
+    assert list(shown()) == ["/host/slow"]
+    assert host.end() == 0
+
+
 def test_a_wrong_configuration_is_reported_and_the_old_one_stays(host):
     host.add_tar("Tar", ONE)
     host.start()
