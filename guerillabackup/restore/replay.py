@@ -3,7 +3,7 @@
 Joins the survey of the archives, which decides, with the unpacking and the target directory.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from functools import partial
 
 from guerillabackup.errors import ElementNotFoundError, IntegrityError
@@ -13,6 +13,7 @@ from guerillabackup.restore.decode import ElementDecoder
 from guerillabackup.restore.directory_attributes import DirectoryAttributes
 from guerillabackup.restore.directory_record import FinalNames, normal_name
 from guerillabackup.restore.interface import Content
+from guerillabackup.restore.left_out import LeftOut
 from guerillabackup.restore.member_patterns import MemberPatterns
 from guerillabackup.restore.prepare import apply_renames, check_plain, make_way
 from guerillabackup.restore.problems import OpenProblems
@@ -46,6 +47,7 @@ class ArchiveReplay:
         self._contents = contents
         self._patterns = patterns
         self._surveys = [ArchiveSurvey() for _ in elements]
+        self._left_out = [LeftOut() for _ in elements]
         self._selection: Selection | None = None
         self._is_in_doubt = False
         self.warnings: list[str] = []
@@ -59,7 +61,7 @@ class ArchiveReplay:
             if not content.is_archive:
                 raise IntegrityError(f"element {element.get_element_id()} of the chain is not an archive")
         for index in range(1, len(self._elements)):
-            self._scan(index, self._surveys[index].take)
+            self._scan(index, self._surveyor(index))
             self._surveys[index].end()
         if self._patterns:
             self._select()
@@ -85,6 +87,7 @@ class ArchiveReplay:
             for text in outcome.problems:
                 troubles.add(index, text)
             target.open_directories(attributes)
+            self._left_out[index].remove(target.unpack_fd)
         missing: set[bytes] | None = set()
         if len(self._elements) > 1:
             missing = self._check(target)
@@ -96,6 +99,13 @@ class ArchiveReplay:
                 "nothing of what was asked for is left in this state: it was deleted before; "
                 "name an earlier one with --at or --element"
             )
+
+    def _surveyor(self, index: int) -> Callable[[TarMember], None]:
+        def take(member: TarMember) -> None:
+            self._surveys[index].take(member)
+            self._left_out[index].take(member)
+
+        return take
 
     def _rename(
         self, element: StorageBackupDataElementInterface, target: RestoreTarget, survey: ArchiveSurvey
@@ -112,6 +122,7 @@ class ArchiveReplay:
 
         def decide(member: TarMember) -> bool:
             attributes.take(member)
+            self._left_out[index].confirm(member)
             return is_wanted is None or is_wanted(member)
 
         return decide
@@ -154,22 +165,45 @@ class ArchiveReplay:
         listed = check.missing if len(check.missing) < MAX_REMEMBERED else None
         if not missing:
             return listed
-        names = FinalNames([survey.renames for survey in self._surveys])
-        archived: set[bytes] = set(missing) if self._is_in_doubt else set()
-
-        def look(index: int, member: TarMember) -> None:
-            final = names.of(index, normal_name(member.name))
-            if final in missing:
-                archived.add(final)
-
-        for index in range(len(self._elements)):
-            self._scan(index, partial(look, index))
-        if archived:
-            self.problems.append(f"{_counted(archived, 'member')} missing: {_name(archived)}")
-        if rest := missing - archived:
+        archived = self._find_archived(missing)
+        left_out = {name: index for index, name in self._find_left_out() if name in missing}
+        lost = {name for name, index in archived.items() if index >= left_out.get(name, 0)}
+        if self._is_in_doubt:
+            lost = set(missing)
+        if lost:
+            self.problems.append(f"{_counted(lost, 'member')} missing: {_name(lost)}")
+        if replaced := archived.keys() - lost:
+            self.warnings.append(
+                f"{_name(replaced)} {'was' if len(replaced) == 1 else 'were'} there but could not be "
+                "archived (a socket, or it vanished or was unreadable while the backup ran); "
+                "what an older element had is left out"
+            )
+        if rest := missing - archived.keys() - lost:
             text = "listed and never archived (excluded, sockets, or gone while the backup ran)"
             self.warnings.append(f"{_counted(rest, 'name')} {text}: {_name(rest)}")
         return listed
+
+    def _find_archived(self, wanted: set[bytes]) -> dict[bytes, int]:
+        """Which of the names in the end were archived, with the last archive that has each."""
+        names = FinalNames([survey.renames for survey in self._surveys])
+        archived: dict[bytes, int] = {}
+
+        def look(index: int, member: TarMember) -> None:
+            final = names.of(index, normal_name(member.name))
+            if final is not None and final in wanted:
+                archived[final] = index
+
+        for index in range(len(self._elements)):
+            self._scan(index, partial(look, index))
+        return archived
+
+    def _find_left_out(self) -> Iterator[tuple[int, bytes]]:
+        """What could not be archived, by its names in the end, the first archive's first."""
+        names = FinalNames([survey.renames for survey in self._surveys])
+        for index, left_out in enumerate(self._left_out):
+            for name in left_out.names:
+                if (final := names.of(index, name)) is not None:
+                    yield index, final
 
     def _scan(self, index: int, take: Callable[[TarMember], None]) -> None:
         self._decoder.scan(self._elements[index], self._contents[index], take)
@@ -179,6 +213,6 @@ def _counted(names: set[bytes], noun: str) -> str:
     return f"{count_of(len(names), noun)} {'is' if len(names) == 1 else 'are'}"
 
 
-def _name(names: set[bytes]) -> str:
+def _name(names: Set[bytes]) -> str:
     shown = [repr(name.decode("utf-8", "backslashreplace")) for name in sorted(names)[:MAX_NAMED]]
     return ", ".join(shown) + (f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else "")
