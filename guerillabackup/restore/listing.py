@@ -9,6 +9,7 @@ from guerillabackup.errors import ElementNotFoundError, IntegrityError
 from guerillabackup.restore.decode import ElementDecoder
 from guerillabackup.restore.directory_record import DIRECTORY, UNCHANGED, FinalNames, Rename, normal_name
 from guerillabackup.restore.interface import Content, ListedMember
+from guerillabackup.restore.left_out import LeftOut
 from guerillabackup.restore.member_patterns import ListedNames, MemberPatterns, explain_unmatched
 from guerillabackup.restore.member_table import MemberTable
 from guerillabackup.restore.tar_stream import MemberType, TarMember
@@ -69,29 +70,37 @@ class StateListing:
                 self._listed.add(normal_name(member.name + b"/" + entry))
 
     def _list_chain(self) -> Iterator[ListedMember]:
-        """What the last archive holds and names; of what it only names the rest is in those before it."""
+        """What the last archive holds and names; of what it only names the rest is in those before it.
+
+        What one of those left out is not what older ones have: nothing more is known of it.
+        """
         with MemberTable() as table:
             last = len(self._elements) - 1
             renames: list[list[Rename]] = [[] for _ in self._elements]
             self._scan(last, self._collector(table, renames[last]))
             lacking = table.count_incomplete()
+            unknown: set[bytes | None] = set()
 
-            def complete(index: int) -> Callable[[TarMember], None]:
+            def complete(index: int) -> None:
                 names = FinalNames([[] if each <= index else renames[each] for each in range(last + 1)])
+                left_out = LeftOut()
 
                 def take(member: TarMember) -> None:
                     nonlocal lacking
+                    if index > 0:  # nothing is older than the full, which lists most
+                        left_out.take(member)
                     if member.record is not None:
                         renames[index].extend(member.record.renames)
                     final = names.of(index, normal_name(member.name))
-                    if final is not None and self._patterns.match(final):
+                    if final is not None and final not in unknown and self._patterns.match(final):
                         lacking -= table.complete(_describe(final, member))
 
-                return take
+                self._scan(index, take)
+                unknown.update(names.of(index, name) for name in left_out.names)
 
             for index in range(last - 1, -1, -1):
                 if lacking > 0:
-                    self._scan(index, complete(index))
+                    complete(index)
             yield from table
 
     def _collector(self, table: MemberTable, renames: list[Rename]) -> Callable[[TarMember], None]:

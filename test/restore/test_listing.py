@@ -2,6 +2,7 @@
 
 import os
 import random
+import stat
 
 import pytest
 from hand_made import make_incremental
@@ -9,6 +10,7 @@ from trees import ChangingTree
 
 from guerillabackup.element import SourceUrl
 from guerillabackup.errors import ElementNotFoundError
+from guerillabackup.restore.interface import ListedMember
 
 
 def listed(house, *includes):
@@ -65,6 +67,22 @@ def test_a_name_that_was_never_archived_is_listed_without_what_nothing_tells(hou
     source.store("inc", make_incremental({b"./": b"Nsocket\0\0"}))
     (socket,) = [each for each in listed(house) if each.name == b"socket"]
     assert (socket.type, socket.size, socket.mtime) == (None, None, None)
+
+
+@pytest.mark.parametrize("later", [0, 1, 2])
+def test_of_a_socket_nothing_is_told_that_the_file_of_its_name_was(house, later):
+    source = house.source()
+    for name in ("file", "other"):
+        (source.tree / name).write_text("12345")
+    source.back_up("full")
+    (source.tree / "file").unlink()
+    os.mknod(source.tree / "file", stat.S_IFSOCK | 0o600)
+    for _ in range(1 + later):
+        source.back_up("inc")
+    members = {each.name: each for each in listed(house)}
+    assert members[b"other"].size == 5
+    assert later == 0 or members[b"file"] == ListedMember(b"file", None, None, None)
+    assert later > 0 or b"file" not in members
 
 
 def test_what_was_deleted_and_made_again_is_listed_as_it_is_now(house):
