@@ -8,23 +8,18 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from guerillabackup.config import Configuration, load_configuration
 from guerillabackup.config_keys import elements_move_on
 from guerillabackup.element import SourceUrl
 from guerillabackup.errors import ConfigError, GuerillaBackupError
 from guerillabackup.events import EventListener, ignore_events
-from guerillabackup.generator import forked
 from guerillabackup.generator.clock import read_anchor
-from guerillabackup.generator.control_server import ControlServer
-from guerillabackup.generator.control_socket import ServiceSocket
-from guerillabackup.generator.floor import Plant
 from guerillabackup.generator.interface import STANDING
 from guerillabackup.generator.keys import KeyringAhead
 from guerillabackup.generator.loader import UnitFile, list_units
 from guerillabackup.generator.lock import GeneratorLock
-from guerillabackup.generator.loop import GeneratorLoop
 from guerillabackup.generator.outcome import RunOutcome
 from guerillabackup.generator.runner import Surroundings, UnitRunner
 from guerillabackup.generator.selection import (
@@ -34,10 +29,7 @@ from guerillabackup.generator.selection import (
     find_foreign_sources,
     make_request,
 )
-from guerillabackup.generator.signals import SignalPipe
 from guerillabackup.generator.storage_place import find_storage_problem, remember_storage
-from guerillabackup.generator.timer import uptime
-from guerillabackup.observe.systemd import ServiceManager
 from guerillabackup.original.elements import adapt_elements
 from guerillabackup.original.storage import DefaultFileSystemSink
 from guerillabackup.original.unit import load_any_unit_class
@@ -45,6 +37,9 @@ from guerillabackup.pipeline.scheduling import be_a_batch_job
 from guerillabackup.signature import KeyPurpose
 from guerillabackup.storage.default_file import DefaultFileStorage
 from guerillabackup.storage.registry import make_ownership, open_storage
+
+if TYPE_CHECKING:
+    from guerillabackup.generator.floor import Plant
 
 REQUIRED = ("GeneralPersistencyBaseDir", "DefaultFileSystemSinkBaseDir")
 SERVICE_REQUIRED = (*REQUIRED, "GeneralRuntimeDataDir")
@@ -119,6 +114,15 @@ def run_service(
     In the main thread. `presets` are values where the configuration sets none. Raises ConfigError and
     StateBusyError where it cannot begin; what is wrong with one unit is reported, and the others are run.
     """
+    # A single run has no use for these, and is not kept waiting for them.
+    from guerillabackup.generator import forked
+    from guerillabackup.generator.control_server import ControlServer
+    from guerillabackup.generator.control_socket import ServiceSocket
+    from guerillabackup.generator.loop import GeneratorLoop
+    from guerillabackup.generator.signals import SignalPipe
+    from guerillabackup.generator.timer import uptime
+    from guerillabackup.observe.systemd import ServiceManager
+
     with ExitStack() as stack:
         # First, so that a signal is answered in order from here on.
         signals = stack.enter_context(SignalPipe())
@@ -129,7 +133,7 @@ def run_service(
             forked.hold(descriptor)
         manager = stack.enter_context(closing(ServiceManager(os.environ)))
 
-        def load_again() -> Plant:
+        def load_again() -> "Plant":
             again = load_plant(config_directory, clock, presets)
             for before, now in (
                 (plant.state_directory, again.state_directory),
@@ -144,8 +148,10 @@ def run_service(
 
 def load_plant(
     config_directory: str, clock: Callable[[], float], presets: Mapping[str, Any] | None = None
-) -> Plant:
+) -> "Plant":
     """The configuration and the units as their files say now; raises ConfigError."""
+    from guerillabackup.generator.floor import Plant
+
     configuration = load_configuration(config_directory, presets)
     configuration.require(*SERVICE_REQUIRED)
     listing = list_units(configuration.units_directory)
