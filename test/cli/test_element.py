@@ -160,7 +160,7 @@ def test_deleting_asks_at_a_terminal_and_without_an_answer_deletes_nothing(host,
     assert INC in shown
     assert host("element", "list")[1] == f"{FULL}\n{INC}\n"
     status, output, _ = run_at_terminal(arguments, [("for good?", "y")])
-    assert (status, output) == (0, f"deleted {INC}\n")
+    assert (status, output.strip()) == (0, f"deleted {INC}")
 
 
 def test_deleting_where_nobody_can_be_asked_is_wrong_usage(host, source):
