@@ -26,11 +26,14 @@ def _the_machine_stays_as_it_is():
 
 
 @pytest.fixture(autouse=True)
-def _what_answers_signals_stays():
-    """A command that is run within the test's process answers them in its own way."""
+def _what_a_command_sets_is_put_back():
+    """One that is run within the test's process answers signals in its own way, and works in longer turns."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before, hook = [signal.getsignal(number) for number in numbers], sys.unraisablehook
+    policy = os.sched_getscheduler(0)
     yield
+    if os.sched_getscheduler(0) != policy:
+        os.sched_setscheduler(0, policy, os.sched_param(0))
     for number, handler in zip(numbers, before, strict=True):
         signal.signal(number, handler)
     sys.unraisablehook = hook
