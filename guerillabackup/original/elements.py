@@ -37,7 +37,9 @@ class TransformationPipelineElementInterface(ElementInterface):
 
     def getExecutionInstance(self, upstreamProcessOutput: Any) -> Any:
         if type(self).get_execution_instance is TransformationPipelineElementInterface.get_execution_instance:
-            raise NotImplementedError(f"{type(self).__name__} has no getExecutionInstance")
+            raise ConfigError(
+                f"{type(self).__name__} defines no getExecutionInstance, which an element needs"
+            )
         return process_for_original(self.get_execution_instance(output_for_ours(upstreamProcessOutput)))
 
 

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from guerillabackup.errors import ConfigError, GuerillaBackupError
+from guerillabackup.errors import ConfigError
 from guerillabackup.original.elements import element_for_original, element_for_ours
 from guerillabackup.original.processes import (
     TransformationProcessOutputInterface,
@@ -111,14 +111,7 @@ def instantiateTransformationPipeline(
         downstreamProcessOutputStream,
     )
     if doStartFlag:
-        try:
-            for process in processes:
-                process.start()
-        except BaseException:
-            for process in processes:
-                with contextlib.suppress(GuerillaBackupError):
-                    process.stop()
-            raise
+        run.start_all(processes)
     return [process_for_original(process) for process in processes]
 
 

@@ -7,6 +7,7 @@ element ids, descriptors for streams. Touches: os.
 import contextlib
 import hashlib
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -94,11 +95,12 @@ class Element(StorageBackupDataElementInterface):  # type: ignore[misc]
         self._element.unlock()
 
 
-class BackupDataElementQueryResult:
+class BackupDataElementQueryResult(ABC):
     """The answer to a query of a storage: one element after the other, None at the end."""
 
+    @abstractmethod
     def getNextElement(self) -> Any:
-        raise NotImplementedError(f"{type(self).__name__} has no getNextElement")
+        """The next one; None at the end. (getNextElement)"""
 
 
 class QueryResult(BackupDataElementQueryResult):

@@ -11,24 +11,9 @@ from typing import Any
 class SenderTransferPolicy:
     """Base class of what decides which elements are offered to a peer, and what becomes of them after."""
 
-    def getPolicyInfo(self) -> str:
-        raise NotImplementedError(f"{type(self).__name__} has no getPolicyInfo")
-
-    def queryBackupDataElements(self, transferContext: Any, queryData: Any) -> Any:
-        raise NotImplementedError(f"{type(self).__name__} has no queryBackupDataElements")
-
-    def applyPolicy(self, transferContext: Any, backupDataElement: Any, wasStoredFlag: bool) -> None:
-        raise NotImplementedError(f"{type(self).__name__} has no applyPolicy")
-
 
 class ReceiverTransferPolicy:
     """Base class of what decides which of a peer's elements are taken."""
-
-    def isSenderPolicyCompatible(self, policyInfo: str) -> bool:
-        raise NotImplementedError(f"{type(self).__name__} has no isSenderPolicyCompatible")
-
-    def applyPolicy(self, transferContext: Any) -> None:
-        raise NotImplementedError(f"{type(self).__name__} has no applyPolicy")
 
 
 class SenderMoveDataTransferPolicy(SenderTransferPolicy):

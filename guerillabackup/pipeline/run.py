@@ -83,6 +83,16 @@ def instantiate_pipeline(
     return processes
 
 
+def start_all(processes: Sequence[TransformationProcessInterface]) -> None:
+    """Start every process, or none: what was started is stopped when one cannot be."""
+    try:
+        for process in processes:
+            process.start()
+    except BaseException:
+        _stop_all(processes)
+        raise
+
+
 def run_pipeline(
     processes: Sequence[TransformationProcessInterface],
     *,

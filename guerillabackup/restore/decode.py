@@ -83,7 +83,7 @@ class ElementDecoder:
                 with contextlib.suppress(OSError):
                     fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, READ_SIZE)
                 processes = self._tools.instantiate(self.build(content), stream.fileno(), write_fd)
-                _start_all(processes)
+                self._tools.start(processes)
             finally:
                 os.close(write_fd)
             run = _BackgroundRun(lambda: self._tools.run(processes, on_progress=self._reporter(element)))
@@ -228,15 +228,3 @@ class _BackgroundRun:
             self._function()
         except GuerillaBackupError as error:
             self._error = error
-
-
-def _start_all(processes: Sequence[PipelineProcess]) -> None:
-    """Start them all, or stop those that were."""
-    try:
-        for process in processes:
-            process.start()
-    except BaseException:
-        for process in processes:
-            with contextlib.suppress(GuerillaBackupError):
-                process.stop()
-        raise

@@ -42,6 +42,7 @@ class PipelineTools:
     program: Callable[[Sequence[str], Sequence[int]], PipelineElement]
     """An argv, and the exit statuses that are no errors."""
     instantiate: Callable[[Sequence[PipelineElement], int | None, int | None], list[PipelineProcess]]
+    start: Callable[[Sequence[PipelineProcess]], None]
     run: PipelineRunner
     digest_of: Callable[[PipelineProcess], bytes]
     outcome_of: Callable[[PipelineProcess], tuple[int, Sequence[str]]]

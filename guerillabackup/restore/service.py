@@ -25,7 +25,7 @@ from guerillabackup.pipeline.formats import detect_format
 from guerillabackup.pipeline.gpg import GpgDecryptionPipelineElement
 from guerillabackup.pipeline.interface import TransformationProcessInterface
 from guerillabackup.pipeline.os_process import OSProcess, OSProcessPipelineElement
-from guerillabackup.pipeline.run import instantiate_pipeline, run_pipeline
+from guerillabackup.pipeline.run import instantiate_pipeline, run_pipeline, start_all
 from guerillabackup.pipeline.thread import ThreadPipelineElement
 from guerillabackup.restore.advice import NAME_THE_KEYRING, advise_on_keys, shorten, suggest_close
 from guerillabackup.restore.chain import RestoreChain, find_chain, last_before_damage
@@ -324,6 +324,7 @@ class RestoreService:
                 argv[0], argv, allowed, environment={"TAR_OPTIONS": ""}, name="tar"
             ),
             instantiate=instantiate_pipeline,
+            start=start_all,
             run=partial(run_pipeline, stall_timeout=timeout),
             digest_of=_digest_of,
             outcome_of=_outcome_of,

@@ -52,7 +52,7 @@ def test_the_spellings_of_an_element_follow_from_each_other():
         pass
 
     assert Ours().getExecutionInstance(None).ours.name in ("bzip2", "lbzip2", "pbzip2")
-    with pytest.raises(NotImplementedError, match="Neither has no getExecutionInstance"):
+    with pytest.raises(ConfigError, match="Neither defines no getExecutionInstance"):
         Neither().get_execution_instance(None)
     assert element_for_ours("text") == "text"
     assert issubclass(

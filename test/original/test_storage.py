@@ -102,6 +102,6 @@ def test_in_test_mode_a_sink_raises_instead_of_storing(tmp_path):
     assert not [name for _, _, names in os.walk(tmp_path) for name in names]
 
 
-def test_a_query_result_without_its_method_says_so():
-    with pytest.raises(NotImplementedError, match="getNextElement"):
-        BackupDataElementQueryResult().getNextElement()
+def test_a_query_result_without_its_method_cannot_be_made():
+    with pytest.raises(TypeError, match="getNextElement"):
+        BackupDataElementQueryResult()
