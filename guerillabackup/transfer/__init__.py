@@ -1,0 +1,1 @@
+"""Moves elements from storage to storage, by policy, over a byte stream to a peer."""
