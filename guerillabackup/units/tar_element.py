@@ -78,6 +78,7 @@ class TarElementRun:
                     parts[0][1],
                     parts[1][1] if len(parts) > 1 else None,
                     archive.content_size,
+                    archive.data.size,
                     clock,
                     digest_selection(source),
                 )

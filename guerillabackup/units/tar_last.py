@@ -1,4 +1,4 @@
-"""Whether the elements that an incremental backup would need are still in the storage.
+"""Whether the elements that an incremental backup would need are still in the storage, as they were stored.
 
 It asks the storage that it is given. No I/O.
 """
@@ -9,7 +9,7 @@ from typing import Any
 from guerillabackup.config_keys import elements_move_on
 from guerillabackup.element import BackupType, SourceUrl
 from guerillabackup.storage.interface import ElementFacts, ElementSelection, StorageInterface
-from guerillabackup.units.tar_memory import SourceMemory
+from guerillabackup.units.tar_memory import SourceMemory, size_key
 
 MOVE_ON = "GeneralElementsMoveOn"
 
@@ -19,8 +19,8 @@ def why_not_to_go_on(
 ) -> str | None:
     """Why an incremental backup after the last element could not be restored; None: it could, or who knows.
 
-    Looks at the metadata of the source's elements. Where elements move on, it can only tell that the last one
-    has a follower already. Raises StorageError when the storage cannot be looked at.
+    Looks at the metadata of the source's elements and at the sizes of their data. Where elements move on, one
+    that is not there is no reason. Raises StorageError when the storage cannot be looked at.
     """
     if memory.is_in_doubt:
         return "what is remembered of the last element is of two different ones, as after putting back a copy"
@@ -29,9 +29,23 @@ def why_not_to_go_on(
         return (
             "the last element that is remembered has a follower already, as after putting back an old state"
         )
+    if changed := _why_not_as_stored(memory, links):
+        return changed
     if memory.last_element is None or elements_move_on(configuration):
         return None
     return _why_not_whole(memory, links)
+
+
+def _why_not_as_stored(memory: SourceMemory, links: Mapping[bytes | None, ElementFacts]) -> str | None:
+    """Compare the sizes of the data from the last full on, of the elements that are there."""
+    for uuid, link in links.items():
+        size = memory.data_sizes.get(size_key(uuid), link.size)
+        if size != link.size:
+            return (
+                f"the data of element {link.element_id}, which it would need, has {link.size} bytes, and had"
+                f" {size} when it was stored: element verify tells what is damaged"
+            )
+    return None
 
 
 def _why_not_whole(memory: SourceMemory, links: Mapping[bytes | None, ElementFacts]) -> str | None:

@@ -20,6 +20,9 @@ from guerillabackup.units.memory_values import (
 )
 from guerillabackup.units.tar_clock import RunClock
 
+_KEY_SIZE = 12
+"""Bytes of a DataUuid that tell it from others in a chain."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceMemory:
@@ -29,6 +32,7 @@ class SourceMemory:
     whether it was set back in between. `last_element` is the id in the storage of the
     element with `last_uuid`, None where it is not known. `is_in_doubt`: the index may be that of another
     element. `selection` has digests of the settings that decided on the members, as far as they are known.
+    `data_sizes`: bytes of data of the elements from the last full on, by `size_key`, as far as known.
     """
 
     last_full: int | None = None
@@ -43,10 +47,16 @@ class SourceMemory:
     selection: Mapping[str, str] = field(default_factory=dict)
     ended: int | None = None
     went_back: bool = False
+    data_sizes: Mapping[str, int] = field(default_factory=dict)
 
     def expected_size(self, backup_type: BackupType) -> int | None:
         """Bytes tar wrote the last time for a backup of this type."""
         return self.full_size if backup_type is BackupType.FULL else self.inc_size
+
+
+def size_key(data_uuid: bytes | None) -> str:
+    """What tells the elements of one chain apart, short: there may be thousands of them."""
+    return encode_uuid((data_uuid or b"")[:_KEY_SIZE])
 
 
 def advanced(
@@ -55,12 +65,17 @@ def advanced(
     metainfo: BackupElementMetainfo,
     members: BackupElementMetainfo | None,
     content_size: int,
+    data_size: int,
     clock: RunClock,
     selection: Mapping[str, str],
 ) -> SourceMemory:
-    """What is remembered after an element, and its list of members if it has one."""
+    """What is remembered after an element, and its list of members if it has one.
+
+    `content_size` is what tar wrote, `data_size` what is stored of it.
+    """
     timestamp = metainfo.timestamp
     size = content_size if content_size > 0 else None
+    chained = {} if backup_type is BackupType.FULL else memory.data_sizes
     memory = replace(
         memory,
         last_any=timestamp,
@@ -71,6 +86,7 @@ def advanced(
         last_element=None,
         is_in_doubt=False,
         selection=selection,
+        data_sizes={**chained, size_key(metainfo.data_uuid): data_size},
     )
     if members is not None:
         memory = replace(memory, members_uuid=members.data_uuid)
@@ -114,6 +130,7 @@ def dump_extras(memory: SourceMemory) -> dict[str, Any]:
         "Selection": dict(memory.selection),
         "Ended": memory.ended,
         "ClockWentBack": memory.went_back,
+        "DataSizes": dict(memory.data_sizes),
     }
 
 
@@ -136,6 +153,7 @@ def parse_memory(state: Any, extras: Any) -> SourceMemory:
         _optional_digests(extras.get("Selection")),
         _optional_number(extras.get("Ended")),
         extras.get("ClockWentBack") is True,
+        _optional_sizes(extras.get("DataSizes")),
     )
 
 
@@ -158,6 +176,13 @@ def _optional_digests(value: Any) -> dict[str, str]:
     if not all(isinstance(digest, str) for digest in digests.values()):
         raise TypeError(f"{str(value)[:40]!r} is not an object of texts")
     return dict(digests)
+
+
+def _optional_sizes(value: Any) -> dict[str, int]:
+    sizes = {} if value is None else expect_mapping(value)
+    if not all(isinstance(size, int) and not isinstance(size, bool) for size in sizes.values()):
+        raise TypeError(f"{str(value)[:40]!r} is not an object of sizes")
+    return dict(sizes)
 
 
 def _optional_number(value: object) -> int | None:

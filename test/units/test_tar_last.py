@@ -1,6 +1,7 @@
 """An incremental backup needs the element before it: what happens when that is gone from the storage."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -121,6 +122,67 @@ def test_an_incremental_whose_full_is_gone_is_not_followed_by_another(bench):
     full.delete()
     assert bench.run().error is None
     assert stored_types(bench) == ["inc", "full"]
+
+
+def data_files(bench, backup_type="full"):
+    return sorted((bench.spool / "host").glob(f"*-tree-{backup_type}.data"))
+
+
+@pytest.mark.parametrize("size", [0, 100])
+def test_a_last_element_whose_data_was_cut_off_is_not_gone_on_from(bench, size):
+    bench.run()
+    bench.run()
+    (path,) = data_files(bench, "inc")
+    before = path.stat().st_size
+    os.truncate(path, size)
+    assert bench.run().error is None
+    assert bench.run().error is None
+    assert stored_types(bench) == ["full", "inc", "full", "inc"]
+    (warning,) = warnings(bench)
+    assert warning.startswith("a full backup is made in place of an incremental one: ")
+    assert f"element /host/{path.stem}," in warning
+    assert f"has {size} bytes, and had {before} " in warning
+
+
+def test_any_element_from_the_full_on_whose_data_has_another_size_is_noticed(bench):
+    for _ in range(3):
+        bench.run()
+    (path,) = data_files(bench)
+    with open(path, "ab") as file:
+        file.write(b"x")
+    bench.run()
+    assert stored_types(bench) == ["full", "inc", "inc", "full"]
+
+
+def test_elements_before_the_last_full_may_be_damaged(bench):
+    bench.run()
+    os.truncate(*data_files(bench), 0)
+    bench.run()
+    bench.run()
+    assert stored_types(bench) == ["full", "full", "inc"]
+
+
+def test_where_elements_move_on_those_that_are_there_still_count(bench):
+    bench.configuration[SETTING] = True
+    for _ in range(3):
+        bench.run()
+    lose_newest(bench)
+    os.truncate(*data_files(bench), 10)
+    bench.run()
+    assert stored_types(bench) == ["full", "inc", "full"]
+
+
+def test_a_memory_without_sizes_goes_on(bench):
+    """That of a version before they were remembered."""
+    bench.run()
+    extras = bench.state / "extras.current"
+    remembered = json.loads(extras.read_text())
+    sizes = remembered["/host/tree"].pop("DataSizes")
+    assert list(sizes.values()) == [path.stat().st_size for path in data_files(bench)]
+    extras.write_text(json.dumps(remembered))
+    bench.run()
+    assert stored_types(bench) == ["full", "inc"]
+    assert warnings(bench) == []
 
 
 def test_an_element_that_a_crash_left_to_be_finished_is_known_too(bench, monkeypatch):
