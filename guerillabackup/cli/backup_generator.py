@@ -11,7 +11,7 @@ from guerillabackup.cli.main import start
 NAME = "gb-backup-generator"
 
 
-@click.command(NAME, context_settings={"help_option_names": ["--Help"]})
+@click.command(NAME, context_settings={"help_option_names": ["--Help", "--help"]})
 @click.option(
     "--ConfigDir",
     "config_directory",

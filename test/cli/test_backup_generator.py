@@ -12,8 +12,9 @@ def run(*arguments):
     return subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, timeout=60)
 
 
-def test_help_says_what_it_is_and_ends_with_0():
-    result = run("--Help")
+@pytest.mark.parametrize("option", ["--Help", "--help"])
+def test_help_says_what_it_is_and_ends_with_0(option):
+    result = run(option)
     assert result.returncode == 0
     assert "--ConfigDir DIR" in result.stdout
     assert "Usage: gb-backup-generator" in result.stdout
