@@ -6,6 +6,7 @@ It joins the unit's code with the storage and the keys of each run.
 import logging
 import math
 import os
+import re
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
@@ -31,6 +32,8 @@ from guerillabackup.storage.interface import StorageInterface
 
 CONDITION_SECONDS = 60.0
 """Seconds that one unit waits for a condition which is being evaluated for another one."""
+
+_NUMBERS = re.compile(r"\d+(?:[.:]\d+)*")
 
 GetRequest = Callable[[SourceUrl], SourceRequest]
 ForeignSources = Mapping[SourceUrl, str]
@@ -95,6 +98,7 @@ class UnitRunner:
         self._instance: SchedulableGeneratorUnitInterface | None = None
         self._storage = RunStorage()
         self._get_request: GetRequest = _when_due
+        self._obstacle_kind: str | None = None
         self._stack = ExitStack()
         self._keys: KeyringAhead | None = None
         self._keys_lock = threading.Lock()  # guards the opening: elements are signed by several threads
@@ -149,9 +153,11 @@ class UnitRunner:
         condition = self.unit.configuration.get("DefaultUnitRunCondition") if heeds_condition else None
         obstacle = None if condition is None else self._find_obstacle(condition)
         if obstacle is not None:
-            log.info("unit %s is not run now: %s", name, obstacle)
+            self._tell_obstacle(obstacle)
             self._around.listen(UnitSkipped(name, obstacle))
             return UnitOutcome(name, skipped=obstacle)
+        if condition is not None:
+            self._tell_obstacle(None)
         self._prepare_signing()
         sources = tuple(instance.invoke_unit())
         self._get_request = _when_due
@@ -180,6 +186,17 @@ class UnitRunner:
             return find_obstacle(condition)
         finally:
             lock.release()
+
+    def _tell_obstacle(self, obstacle: str | None) -> None:
+        """Log what keeps the unit from being run, None: nothing, when more of that changes than numbers."""
+        kind = None if obstacle is None else _NUMBERS.sub("0", obstacle)
+        if kind == self._obstacle_kind:
+            return
+        self._obstacle_kind = kind
+        if obstacle is not None:
+            log.info("unit %s is not run until its condition holds: %s", self.unit.name, obstacle)
+        else:
+            log.info("unit %s: its condition holds now", self.unit.name)
 
     def _failed(self, error: GuerillaBackupError) -> UnitOutcome:
         log.error("unit %s: %s", self.unit.name, error)

@@ -1,5 +1,6 @@
 """One unit over many runs: what it is given, what becomes of its errors, and how it is exchanged."""
 
+import logging
 from contextlib import contextmanager
 
 import pytest
@@ -161,6 +162,30 @@ def test_a_condition_that_does_not_hold_skips_what_is_due_but_not_what_is_asked_
     assert look(runner).skipped == "Never does not hold"
     assert [type(event) for event in world.events] == [UnitSkipped]
     assert look(runner, is_asked=True, heeds_condition=False).was_invoked
+
+
+def test_a_condition_that_goes_on_not_to_hold_is_logged_once_whatever_numbers_it_tells(world, caplog):
+    caplog.set_level(logging.INFO)
+    texts = iter(["load is 4.2", "load is 3.14", "on battery", None, "load is 9"])
+
+    class Told:
+        def evaluate(self):
+            self.text = next(texts)
+            return self.text is None
+
+        def describe(self):
+            return self.text
+
+    runner = world.runner(DefaultUnitRunCondition=Told())
+    for _ in range(5):
+        look(runner)
+    assert [message.split(": ", 1)[1] for message in caplog.messages if "condition holds" in message] == [
+        "load is 4.2",
+        "on battery",
+        "its condition holds now",
+        "load is 9",
+    ]
+    assert len([event for event in world.events if isinstance(event, UnitSkipped)]) == 4
 
 
 def test_a_key_that_cannot_sign_is_an_error_before_any_work(world):
