@@ -86,7 +86,7 @@ class LogfileBackupUnit(SchedulableGeneratorUnitInterface):
     def invoke_unit(self) -> list[SourceOutcome]:
         report = RunReport(self._context, self._report)
         self._ledger.recover()
-        is_whole = self._context.get_request(self._label) is not SourceRequest.NOT_NOW
+        is_whole = self._is_wanted(self._label)
         if is_whole:
             self._ledger.begin_run(int(self._context.clock()))
         if not self._context.test_mode:
@@ -146,9 +146,11 @@ class LogfileBackupUnit(SchedulableGeneratorUnitInterface):
         return LogWriter(context, self._unit_name, log_input, directory, downstream, self._writers, timeout)
 
     def _end_run(self, report: RunReport, *, is_whole: bool) -> None:
-        for url in self._failed - report.failed:
+        # A run for some sources says nothing of the others: they wait as long as they did.
+        covered = {url for url in self._failed if self._is_wanted(url)}
+        for url in covered - report.failed:
             self._report.went_well(url)
-        self._failed = report.failed
+        self._failed = self._failed - covered | report.failed
         if not is_whole or self._context.test_mode:
             return
         try:
@@ -158,6 +160,9 @@ class LogfileBackupUnit(SchedulableGeneratorUnitInterface):
                 self._ledger.end_run(has_failed=bool(report.failed))
         except GuerillaBackupError as error:
             report.fail(self._label, error)
+
+    def _is_wanted(self, url: SourceUrl) -> bool:
+        return self._context.get_request(url) is not SourceRequest.NOT_NOW
 
     def _warn_of_unseen_writers(self) -> None:
         if self._writers.may_miss_some and not self._has_warned:

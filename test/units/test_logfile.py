@@ -158,6 +158,27 @@ def test_one_source_that_is_asked_for_is_stored_at_once_and_the_others_stay_due(
     assert json.loads((bench.state / "state.current").read_text())[0] == 1_800_003_600
 
 
+def test_a_run_for_one_source_leaves_the_pauses_of_others_that_failed(bench):
+    bench.run()
+    bench.log("app.log.1", "app")
+    bench.log("web.log.1.gz", "no gzip")
+    wanted = SourceUrl(bench.url("app.log"))
+    requests = {}
+    bench.context["get_request"] = lambda url: (
+        requests.get("all") or (SourceRequest.NOW if url == wanted else SourceRequest.NOT_NOW)
+    )
+    bench.now += 60 * 30
+    unit = bench.open()
+    requests["all"] = SourceRequest.WHEN_DUE
+    assert len(errors(unit.invoke_unit())) == 1
+    wait = unit.get_next_invocation_time()
+    requests.clear()
+    unit.invoke_unit()
+    requests["all"] = SourceRequest.WHEN_DUE
+    assert 0 < unit.get_next_invocation_time() == wait < 120
+    unit.close()
+
+
 def test_its_sources_are_those_named_and_those_that_are_there(bench):
     bench.log("app.log.1")
     listed = LogfileBackupUnit.list_sources(
