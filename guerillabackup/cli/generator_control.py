@@ -18,6 +18,8 @@ from guerillabackup.events import EventListener, SourceWarning
 if TYPE_CHECKING:
     from guerillabackup.generator.control_client import ServiceClient
 
+ENDED = "the service ended before the backup did; after its next start it makes what is due by then"
+
 
 @click.command("list")
 @shared(
@@ -138,7 +140,7 @@ def _follow(
             if len(outcomes) == count:
                 break
     if len(outcomes) < count:
-        raise GuerillaBackupError("the service ended before the backup did; the next one makes what is due")
+        raise GuerillaBackupError(ENDED)
     return outcomes, warnings
 
 
@@ -174,6 +176,9 @@ def _conclude(
     for item in failed:
         where = f"source {item['source']}" if "source" in item else f"unit {item['unit']}"
         invocation.warn(f"{where}: no backup: {item['error']}")
+    if any(outcome.get("given_up") for outcome in outcomes):
+        invocation.warn(ENDED)
+        return ExitStatus.ERROR
     if not failed and not has_problems:
         return ExitStatus.OK
     is_keys = bool(failed) and all(

@@ -22,6 +22,9 @@ MetainfoSigner = Callable[[BackupElementMetainfo, SourceUrl], BackupElementMetai
 STANDING = {"is_standing": True}
 """`extra` of a log record that is the same at each run until settings change; --quiet may hold it back."""
 
+GIVEN_UP = "given up because the generator ends; after the next start it is made when it is due"
+"""What to say of a source then: also of one that was only asked for, and may be due much later."""
+
 
 class SourceRequest(enum.Enum):
     """What this run is to do for a source."""

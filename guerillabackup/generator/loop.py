@@ -11,7 +11,7 @@ import select
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from guerillabackup.errors import ConfigError, GuerillaBackupError
+from guerillabackup.errors import CancelledError, ConfigError, GuerillaBackupError
 from guerillabackup.events import Event, PipelineProgress
 from guerillabackup.events_json import describe_event
 from guerillabackup.generator.control_messages import Request
@@ -189,7 +189,7 @@ class GeneratorLoop:
             self._floor.use(plant)
             self._schedule.workers = plant.workers
             for asked in self._schedule.load(plant.plans(), uptime()):
-                self._tell_unrun(asked, "the unit was changed before it was run")
+                self._tell_unrun(asked, GuerillaBackupError("the unit was changed before it was run"))
             self._reporter.keep_only(plant.units, before.units)
             log.info("the configuration was read anew: %d units", len(plant.units))
         self._manager.ready()
@@ -198,7 +198,7 @@ class GeneratorLoop:
         self._manager.stopping()
         self._is_stopping = True
         for asked in self._schedule.stop():
-            self._tell_unrun(asked, "the generator is ending")
+            self._tell_unrun(asked, CancelledError("the generator is ending"))
         self._floor.cancel()
         self._give_up_at = uptime() + STOP_SECONDS
 
@@ -289,11 +289,11 @@ class GeneratorLoop:
             self._server.release(client)
         self._floor.watched = self._waiting.watched_units
 
-    def _tell_unrun(self, asked: Asked, reason: str) -> None:
+    def _tell_unrun(self, asked: Asked, reason: GuerillaBackupError) -> None:
         """What was asked for will not be run."""
         unit = self._waiting.unit_of(asked.ticket)
         if unit is not None:
-            self._tell_ended(asked, describe_outcome(UnitOutcome(unit, error=GuerillaBackupError(reason))))
+            self._tell_ended(asked, describe_outcome(UnitOutcome(unit, error=reason)))
 
     def _drop_gone_clients(self) -> None:
         gone = [client for client in self._waiting.all_clients if not self._server.is_there(client)]

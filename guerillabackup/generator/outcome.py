@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from guerillabackup.errors import GuerillaBackupError, KeyUnusableError
+from guerillabackup.errors import CancelledError, GuerillaBackupError, KeyUnusableError
 from guerillabackup.generator.interface import SourceOutcome
 
 
@@ -27,6 +27,11 @@ class UnitOutcome:
         """All errors, the unit's own and its sources'."""
         own = () if self.error is None else (self.error,)
         return (*own, *(source.error for source in self.sources if source.error is not None))
+
+    @property
+    def was_given_up(self) -> bool:
+        """Whether something of it was, because the generator ends."""
+        return any(isinstance(error, CancelledError) for error in self.errors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,5 +70,6 @@ def describe_outcome(outcome: UnitOutcome) -> dict[str, Any]:
         "error": None if outcome.error is None else str(outcome.error),
         "skipped": outcome.skipped,
         "sources": [describe_source(outcome.unit_name, source) for source in outcome.sources],
+        "given_up": outcome.was_given_up,
         "only_keys_failed": RunOutcome((outcome,), ()).only_keys_failed,
     }

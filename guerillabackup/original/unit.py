@@ -18,6 +18,7 @@ from guerillabackup.element import BackupElementMetainfo, SourceUrl
 from guerillabackup.errors import CancelledError, ConfigError, GuerillaBackupError
 from guerillabackup.events import ElementStored, SourceFailed, SourceStarted
 from guerillabackup.generator.interface import (
+    GIVEN_UP,
     SchedulableGeneratorUnitInterface,
     SourceOutcome,
     UnitContext,
@@ -175,7 +176,7 @@ class _UnitSink(Sink):
         """Note the failure of what was being made."""
         for url, _ in self._open.values():
             if isinstance(error, CancelledError):
-                log.warning("source %s: given up, to be made after the next start: %s", url, error)
+                log.warning("source %s: %s: %s", url, GIVEN_UP, error)
                 self.outcomes.append(SourceOutcome(url, None, error))
                 continue
             reason = error if isinstance(error, GuerillaBackupError) else _describe(error)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from guerillabackup.element import ElementId, SourceUrl
 from guerillabackup.errors import CancelledError, GuerillaBackupError
 from guerillabackup.events import ElementStored, SourceFailed, SourceWarning
-from guerillabackup.generator.interface import SourceOutcome, UnitContext
+from guerillabackup.generator.interface import GIVEN_UP, SourceOutcome, UnitContext
 from guerillabackup.generator.retry import Retries
 
 MAX_LINES = 20
@@ -52,7 +52,7 @@ class SourceReport:
             return self.note_failure(url, error)
         # The programs may have been told to end as well, and whichever came first is no failure.
         error = error if isinstance(error, CancelledError) else CancelledError(f"cancelled: {error}")
-        log.warning("source %s: given up, to be made after the next start: %s", url, error)
+        log.warning("source %s: %s: %s", url, GIVEN_UP, error)
         return SourceOutcome(url, None, error)
 
     def note_failure(self, url: SourceUrl, error: GuerillaBackupError) -> SourceOutcome:

@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -310,6 +311,33 @@ def test_a_client_that_waits_is_told_when_the_service_ends(host):
         follower.join()
     outcome = messages[-1]["outcome"]
     assert (outcome["unit"], outcome["error"]) == ("Tar", "the generator is ending")
+
+
+def test_a_command_that_waits_ends_with_1_when_the_service_ends_before_the_backup_does(host):
+    source, begun, go_on = slow_source(host)
+    host.add_tar("Tar", {"/host/a": source})
+    go_on.touch()
+    host.start()
+    host.wait_for(host.stored)
+    go_on.unlink()
+    begun.unlink()
+    outcomes, threads = [], []
+
+    def trigger(*words):
+        command = partial(host.run, "generator", "trigger", *words)
+        threads.append(threading.Thread(target=lambda: outcomes.append(command())))
+        threads[-1].start()
+
+    trigger("--source", "/host/a")  # what it waits for is given up
+    host.wait_for(begun.exists)
+    trigger("--unit", "Tar", "--full")  # and these are not begun any more
+    trigger("--unit", "Tar", "--json")
+    host.wait_for(lambda: host.ask("list")["units"][0]["asked"] == 2)
+    assert host.end() == 0
+    for thread in threads:
+        thread.join()
+    assert [outcome.returncode for outcome in outcomes] == [1, 1, 1]
+    assert all("the service ended before the backup did" in outcome.stderr for outcome in outcomes)
 
 
 def test_hostile_clients_keep_nobody_from_anything(host):

@@ -60,6 +60,11 @@ def test_what_the_end_of_the_generator_interrupts_is_no_failure(make_report, eve
     assert (outcome.retry_after, report.pause(URL, 0), events) == (0, 0, [])
 
 
+def test_what_was_given_up_is_not_promised_for_the_next_start(make_report, caplog):
+    make_report(cancelled=lambda: True).fail(URL, StorageError("tar was killed"))
+    assert "after the next start it is made when it is due" in caplog.messages[0]
+
+
 def test_what_the_end_cannot_be_the_cause_of_is_a_failure_then_too(make_report):
     assert make_report(cancelled=lambda: True).note_failure(URL, StorageError("full")).retry_after == 60
 
