@@ -29,6 +29,8 @@ guerillabackup generator list --json"""
 def list_units(invocation: Invocation) -> ExitStatus:
     """List the units of the service and their sources, when each is due next, and what came of the last time.
 
+    NOTE has why the last backup of a source failed, or for what it waits, as for a program that still has a
+    log file open.
     What was before the start of the service is not shown here; `element list` has all that is stored. Ends
     with 0, and with 1 when no service runs.
     """
@@ -40,7 +42,7 @@ def list_units(invocation: Invocation) -> ExitStatus:
         invocation.write_records(units, ())
         return ExitStatus.OK
     rows = [row for unit in units for row in _rows_of(unit)]
-    invocation.write_records(rows, ("unit", "state", "next", "source", "last_stored", "error"))
+    invocation.write_records(rows, ("unit", "state", "next", "source", "last_stored", "note"))
     return ExitStatus.OK
 
 
@@ -52,6 +54,7 @@ guerillabackup generator status --json"""
 def status(invocation: Invocation) -> ExitStatus:
     """Show what the service does: what runs and how far it is, what waits, is hung, or has failed since when.
 
+    What waits is a unit whose DefaultUnitRunCondition does not hold, or a log file that a program has open.
     A run is hung when it gave no sign of life for PipelineStallTimeout: the others are run beside it. Ends
     with 0, with 3 when something has failed or is hung, and with 1 when no service runs.
     """
@@ -192,7 +195,7 @@ def _has_failed(outcome: Mapping[str, Any]) -> bool:
 
 
 def _rows_of(unit: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-    """A row for each source; the unit's own error in one of its own."""
+    """A row for each source; what concerns the unit in one of its own, with when that is looked at."""
     from guerillabackup.cli.format import human_time
 
     def at(value: float | None) -> str | None:
@@ -201,13 +204,15 @@ def _rows_of(unit: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     head = {"unit": unit["unit"], "state": unit["state"], "next": at(unit["next"])}
     note = unit["error"] or unit["skipped"]
     if note or not unit["sources"]:
-        yield {**head, "source": None, "last_stored": None, "error": note}
+        yield {**head, "source": None, "last_stored": None, "note": note}
     for source in unit["sources"]:
+        waits = None if source["waits_for"] is None else f"waits: {source['waits_for']}"
         yield {
             **head,
+            "next": at(source["next"]),
             "source": source["source"],
             "last_stored": at(source["stored_at"]),
-            "error": source["error"],
+            "note": source["error"] or waits,
         }
 
 
@@ -226,6 +231,11 @@ def _describe_status(answer: Mapping[str, Any], now: float) -> Iterable[str]:
         what = f"unit {problem['unit']}" if problem["source"] is None else f"source {problem['source']}"
         when = "" if problem["since"] is None else f" since {human_time(problem['since'])}"
         yield f"{what} has failed{when}: {problem['error']}"
+    for skipped in answer["skipped"]:
+        when = human_time(skipped["since"])
+        yield f"unit {skipped['unit']} is due, and is not run since {when}: {skipped['reason']}"
+    for waiting in answer["waiting"]:
+        yield f"source {waiting['source']} waits since {human_time(waiting['since'])}: {waiting['reason']}"
     if answer["next"] is not None:
         wait = human_span(max(0.0, answer["next"]["at"] - now))
         yield f"next: unit {answer['next']['unit']} in {wait}"

@@ -98,6 +98,19 @@ class SourceOutcome:
     remarks: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """What a unit knows of a source between two runs.
+
+    `next_in`: in how many seconds it is due, None: with the unit. `has_failed`: since it last went well.
+    `waits_for`: why something of it is left for a later run, without being an error.
+    """
+
+    next_in: float | None = None
+    has_failed: bool = False
+    waits_for: str | None = None
+
+
 class SchedulableGeneratorUnitInterface(ABC):
     """A unit: says when it is due, and makes elements when it is invoked.
 
@@ -128,6 +141,14 @@ class SchedulableGeneratorUnitInterface(ABC):
 
         What fails for one source is in its outcome; only what concerns the whole unit is raised.
         """
+
+    def describe_sources(self) -> Mapping[SourceUrl, SourceState] | None:
+        """How its sources are now, for who asks the service; asked after each run, and when none was due.
+
+        A source that is not named is due with the unit, waits for nothing, and has not failed but in the run
+        just ended. None, as here: nothing is known, and what failed has failed until it went well.
+        """
+        return None
 
     @abstractmethod
     def close(self) -> None:

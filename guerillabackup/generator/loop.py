@@ -139,7 +139,7 @@ class GeneratorLoop:
         ran, now_named = self._floor.note_end(name), self._floor.plant.units.get(name)
         self._tickets.pop(name, None)
         asked = self._schedule.end(name, judge(outcome), outcome.next_in, uptime(), random.random())
-        self._reporter.note(outcome, self._clock(), is_whole=asked is None or not asked.sources)
+        self._reporter.note(outcome, self._clock(), only=() if asked is None else asked.sources)
         if now_named is not None and now_named is not ran:
             self._reporter.forget_unnamed(now_named, ran)
         if asked is not None:

@@ -1,10 +1,12 @@
 """What a run came to, of one unit and of all of them. No I/O."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from guerillabackup.element import SourceUrl
 from guerillabackup.errors import CancelledError, GuerillaBackupError, KeyUnusableError
-from guerillabackup.generator.interface import SourceOutcome
+from guerillabackup.generator.interface import SourceOutcome, SourceState
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +14,8 @@ class UnitOutcome:
     """What a unit's run came to; `error` when the unit as a whole could not be loaded or run.
 
     `skipped` says why a unit that is due was not run: its condition did not hold. `was_invoked` says whether
-    it got that far; `next_in` in how many seconds the unit wants to be invoked again, as far as it said so.
+    it got that far; `next_in` in how many seconds the unit wants to be invoked again, and `states` how its
+    sources are, as far as it said so.
     """
 
     unit_name: str
@@ -21,6 +24,7 @@ class UnitOutcome:
     skipped: str | None = None
     was_invoked: bool = False
     next_in: float = 0.0
+    states: Mapping[SourceUrl, SourceState] | None = None
 
     @property
     def errors(self) -> tuple[GuerillaBackupError, ...]:

@@ -5,29 +5,31 @@ knows it.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from guerillabackup.element import SourceUrl
 from guerillabackup.generator.activity import Activity
-from guerillabackup.generator.interface import SourceOutcome
+from guerillabackup.generator.interface import SourceOutcome, SourceState
 from guerillabackup.generator.outcome import UnitOutcome
 from guerillabackup.generator.schedule import IN_PROGRESS, UnitState, UnitView
 from guerillabackup.generator.selection import LoadedUnit
 
 MAX_NAMED = 5
+_NOTHING_KNOWN = SourceState()
 PLAIN = (str, int, float, list, tuple, dict, set)
 """Types of settings that say which sources there are."""
 
 
 @dataclass(frozen=True, slots=True)
 class _LastRun:
-    """`failing_since` is the time from which on the unit as a whole has failed each time."""
+    """From `failing_since` on the whole unit failed, from `skipped_since` on it was skipped, each time."""
 
     outcome: UnitOutcome
     at: float
     failing_since: float | None
+    skipped_since: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +38,37 @@ class _SourceRecord:
     stored_at: float | None = None
     error: str | None = None
     failing_since: float | None = None
+    waits_for: str | None = None
+    waiting_since: float | None = None
+    next_at: float | None = None
 
     def advanced(self, outcome: SourceOutcome, now: float) -> "_SourceRecord":
         element, stored_at = self.element, self.stored_at
         if outcome.element_id is not None:
             element, stored_at = str(outcome.element_id), now
+        known = dataclasses.replace(self, element=element, stored_at=stored_at)
         if outcome.error is None:
-            return _SourceRecord(element, stored_at)
+            return known.mended()
         since = now if self.failing_since is None else self.failing_since
-        return _SourceRecord(element, stored_at, str(outcome.error), since)
+        return dataclasses.replace(known, error=str(outcome.error), failing_since=since)
+
+    def mended(self) -> "_SourceRecord":
+        return dataclasses.replace(self, error=None, failing_since=None)
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether there is anything to say of a source that nobody names."""
+        return self != _SourceRecord()
+
+    def described(self, state: SourceState, now: float) -> "_SourceRecord":
+        """With what the unit says of it now."""
+        since = self.waiting_since if self.waits_for is not None else now
+        return dataclasses.replace(
+            self,
+            waits_for=state.waits_for,
+            waiting_since=None if state.waits_for is None else since,
+            next_at=None if state.next_in is None else now + state.next_in,
+        )
 
 
 class Reporter:
@@ -56,23 +80,31 @@ class Reporter:
         # Failures that the unit itself does not know of, since it was made anew after them.
         self._unsettled: dict[str, set[SourceUrl]] = {}
 
-    def note(self, outcome: UnitOutcome, now: float, *, is_whole: bool = True) -> None:
-        """A unit was looked at; what was not due is no run. `is_whole`: not for single sources only."""
-        if not outcome.was_invoked and outcome.error is None and outcome.skipped is None:
-            return
+    def note(self, outcome: UnitOutcome, now: float, *, only: Collection[SourceUrl] = ()) -> None:
+        """A unit was looked at; what was not due is no run. `only`: it was run for these sources, if any."""
         name = outcome.unit_name
-        before = self._runs.get(name)
-        since = None
-        if outcome.error is not None:
-            since = now if before is None or before.failing_since is None else before.failing_since
-        self._runs[name] = _LastRun(outcome, now, since)
         records = self._sources.setdefault(name, {})
         for source in _merge(outcome.sources):
             records[source.source_url] = records.get(source.source_url, _SourceRecord()).advanced(source, now)
-        if outcome.was_invoked and outcome.error is None and is_whole:
-            # What was tried has its outcome above; of the rest, as a file that is gone, nothing fails now.
-            for url in self._unsettled.pop(name, set()) - {source.source_url for source in outcome.sources}:
-                records[url] = dataclasses.replace(records[url], error=None, failing_since=None)
+        if outcome.was_invoked or outcome.error is not None or outcome.skipped is not None:
+            self._runs[name] = _advanced_run(self._runs.get(name), outcome, now)
+        if outcome.was_invoked and outcome.error is None:
+            self._settle(outcome, only)
+        if outcome.states is not None:
+            for url in {*records, *outcome.states}:
+                state = outcome.states.get(url, _NOTHING_KNOWN)
+                records[url] = records.get(url, _SourceRecord()).described(state, now)
+
+    def _settle(self, outcome: UnitOutcome, only: Collection[SourceUrl]) -> None:
+        """What was tried has its outcome; of the rest, as a file that is gone, nothing may fail any more."""
+        unsettled = set() if only else self._unsettled.pop(outcome.unit_name, set())
+        tried = {source.source_url for source in outcome.sources}
+        for url, record in self._sources[outcome.unit_name].items():
+            if url in tried or record.error is None or (only and url not in only):
+                continue
+            fails_on = outcome.states is None or outcome.states.get(url, _NOTHING_KNOWN).has_failed
+            if url in unsettled or not fails_on:
+                self._sources[outcome.unit_name][url] = record.mended()
 
     def keep_only(self, units: Mapping[str, LoadedUnit], before: Mapping[str, LoadedUnit]) -> None:
         """The files were read anew: forget units and sources that they do not name any more.
@@ -121,6 +153,8 @@ class Reporter:
             "queued": [view.name for view in views if view.state is UnitState.QUEUED],
             "hung": [view.name for view in views if view.state is UnitState.HUNG],
             "failed": [problem for view in views for problem in self._problems(view)],
+            "waiting": [waiting for view in views for waiting in self._list_waiting(view)],
+            "skipped": [skipped for view in views for skipped in self._list_skipped(view)],
             "next": self._describe_next(views, now),
         }
 
@@ -139,7 +173,8 @@ class Reporter:
     def _describe_unit(self, view: UnitView, unit: LoadedUnit | None, now: float) -> dict[str, Any]:
         last = self._runs.get(view.name)
         records = self._sources.get(view.name, {})
-        urls = sorted({*records, *(() if unit is None else unit.sources or ())}, key=str)
+        named = set() if unit is None else set(unit.sources or ())
+        urls = sorted(named | {url for url, record in records.items() if record.is_telling}, key=str)
         return {
             "unit": view.name,
             "state": view.state.value,
@@ -149,9 +184,16 @@ class Reporter:
             "skipped": None if last is None else last.outcome.skipped,
             "asked": view.asked,
             "sources": [
-                {"source": str(url), **dataclasses.asdict(records.get(url, _SourceRecord()))} for url in urls
+                self._describe_source(url, records.get(url, _SourceRecord()), view, now) for url in urls
             ],
         }
+
+    def _describe_source(
+        self, url: SourceUrl, record: _SourceRecord, view: UnitView, now: float
+    ) -> dict[str, Any]:
+        described = {"source": str(url), **dataclasses.asdict(record)}
+        del described["next_at"]
+        return {**described, "next": _next_of(record, view, now)}
 
     def _describe_run(self, view: UnitView, activity: Activity | None, now: float) -> dict[str, Any]:
         described = {} if activity is None else activity.describe()
@@ -178,12 +220,50 @@ class Reporter:
             if record.error is not None
         ]
 
+    def _list_waiting(self, view: UnitView) -> list[dict[str, Any]]:
+        """Sources of which something is left for a later run, as a log file that a program has open."""
+        return [
+            {"unit": view.name, "source": str(url), "reason": record.waits_for, "since": record.waiting_since}
+            for url, record in sorted(self._sources.get(view.name, {}).items(), key=lambda item: str(item[0]))
+            if record.waits_for is not None
+        ]
+
+    def _list_skipped(self, view: UnitView) -> list[dict[str, Any]]:
+        """The unit, if it is due and its condition does not hold."""
+        last = self._runs.get(view.name)
+        if last is None or last.outcome.skipped is None:
+            return []
+        return [{"unit": view.name, "reason": last.outcome.skipped, "since": last.skipped_since}]
+
     def _describe_next(self, views: Sequence[UnitView], now: float) -> dict[str, Any] | None:
-        waiting = [view for view in views if view.next_in is not None]
-        if not waiting:
+        times = {view.name: self._next_due(view, now) for view in views if view.next_in is not None}
+        if not times:
             return None
-        first = min(waiting, key=lambda view: view.next_in or 0.0)
-        return {"unit": first.name, "at": now + (first.next_in or 0.0)}
+        first = min(times, key=lambda name: times[name])
+        return {"unit": first, "at": times[first]}
+
+    def _next_due(self, view: UnitView, now: float) -> float:
+        """When the first source of a unit that waits is due: the unit itself is looked at more often."""
+        records = self._sources.get(view.name, {}).values()
+        times = [_next_of(record, view, now) for record in records if record.next_at is not None]
+        return min((at for at in times if at is not None), default=now + (view.next_in or 0.0))
+
+
+def _advanced_run(before: _LastRun | None, outcome: UnitOutcome, now: float) -> _LastRun:
+    failing_since = skipped_since = None
+    if outcome.error is not None:
+        failing_since = now if before is None or before.failing_since is None else before.failing_since
+    if outcome.skipped is not None:
+        skipped_since = now if before is None or before.skipped_since is None else before.skipped_since
+    return _LastRun(outcome, now, failing_since, skipped_since)
+
+
+def _next_of(record: _SourceRecord, view: UnitView, now: float) -> float | None:
+    """When a source is due: as its unit said, but not before that is looked at."""
+    looked_at = None if view.next_in is None else now + view.next_in
+    if record.next_at is None or (looked_at is None and record.next_at <= now):
+        return looked_at
+    return record.next_at if looked_at is None else max(record.next_at, looked_at)
 
 
 def _merge(outcomes: Iterable[SourceOutcome]) -> Iterable[SourceOutcome]:

@@ -45,6 +45,10 @@ class Retries:
         """It went well: the next failure is the first one again."""
         self._failed.pop(thing, None)
 
+    def has_failed(self, thing: Hashable) -> bool:
+        """Whether it failed since it last went well."""
+        return thing in self._failed
+
     def pause(self, thing: Hashable, now: float) -> float:
         """Seconds until it is tried again, 0: now. Never more than its delay, when the clock was set back."""
         failed = self._failed.get(thing)

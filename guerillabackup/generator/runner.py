@@ -21,6 +21,7 @@ from guerillabackup.generator.interface import (
     MetainfoSigner,
     SchedulableGeneratorUnitInterface,
     SourceRequest,
+    SourceState,
     UnitContext,
 )
 from guerillabackup.generator.keys import KeyringAhead
@@ -149,7 +150,7 @@ class UnitRunner:
         name = self.unit.name
         instance = self._get_instance()
         if not is_asked and (seconds := _ask_time(instance)) > 0:
-            return UnitOutcome(name, next_in=seconds)
+            return UnitOutcome(name, next_in=seconds, states=self._describe_sources(instance))
         condition = self.unit.configuration.get("DefaultUnitRunCondition") if heeds_condition else None
         obstacle = None if condition is None else self._find_obstacle(condition)
         if obstacle is not None:
@@ -166,7 +167,18 @@ class UnitRunner:
         except (Exception, SystemExit):  # what it made is worth more than what it says of its time
             log.warning("unit %s does not say when it is due next", name, exc_info=True)
             seconds = 0.0
-        return UnitOutcome(name, sources, was_invoked=True, next_in=seconds)
+        states = self._describe_sources(instance)
+        return UnitOutcome(name, sources, was_invoked=True, next_in=seconds, states=states)
+
+    def _describe_sources(
+        self, instance: SchedulableGeneratorUnitInterface
+    ) -> dict[SourceUrl, SourceState] | None:
+        try:
+            states = instance.describe_sources()
+            return None if states is None else dict(states)
+        except (Exception, SystemExit):  # what it made is worth more than what it says of it
+            log.warning("unit %s does not say how its sources are", self.unit.name, exc_info=True)
+            return None
 
     def _get_instance(self) -> SchedulableGeneratorUnitInterface:
         if self._instance is None:

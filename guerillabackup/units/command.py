@@ -14,6 +14,7 @@ from guerillabackup.events import PipelineProgress, SourceStarted, StageProgress
 from guerillabackup.generator.interface import (
     SchedulableGeneratorUnitInterface,
     SourceOutcome,
+    SourceState,
     UnitContext,
 )
 from guerillabackup.generator.pending import Recovered
@@ -66,6 +67,9 @@ class CommandBackupUnit(SchedulableGeneratorUnitInterface):
 
     def invoke_unit(self) -> list[SourceOutcome]:
         return self._runner.run()
+
+    def describe_sources(self) -> Mapping[SourceUrl, SourceState]:
+        return self._runner.describe_sources()
 
     def _due(self, source: CommandSource, now: float) -> Due:
         if is_asked_for(self._context, source.source_url):

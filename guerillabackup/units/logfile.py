@@ -16,6 +16,7 @@ from guerillabackup.generator.interface import (
     SchedulableGeneratorUnitInterface,
     SourceOutcome,
     SourceRequest,
+    SourceState,
     UnitContext,
 )
 from guerillabackup.generator.retry import Retries
@@ -56,6 +57,7 @@ class LogfileBackupUnit(SchedulableGeneratorUnitInterface):
         self._report = SourceReport(context, Retries(random.random))
         self._warner = EncryptionWarner(context)
         self._failed: set[SourceUrl] = set()
+        self._postponed: dict[SourceUrl, str] = {}
         self._ledger = LogLedger(context.state_directory, context.storage)
 
     @classmethod
@@ -107,6 +109,12 @@ class LogfileBackupUnit(SchedulableGeneratorUnitInterface):
         self._end_run(report, is_whole=is_whole)
         return report.outcomes
 
+    def describe_sources(self) -> Mapping[SourceUrl, SourceState]:
+        return {
+            url: SourceState(has_failed=url in self._failed, waits_for=self._postponed.get(url))
+            for url in (*self._failed, *self._postponed)
+        }
+
     def _run_directory(self, log_input: LogInput, directory: LogDirectory, report: RunReport) -> None:
         """All that one entry matches; raises what concerns all of it."""
         names = directory.list_names()
@@ -151,6 +159,8 @@ class LogfileBackupUnit(SchedulableGeneratorUnitInterface):
         for url in covered - report.failed:
             self._report.went_well(url)
         self._failed = self._failed - covered | report.failed
+        waiting = {url: reason for url, reason in self._postponed.items() if not self._is_wanted(url)}
+        self._postponed = {**waiting, **report.postponed}
         if not is_whole or self._context.test_mode:
             return
         try:

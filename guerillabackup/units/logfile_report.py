@@ -14,6 +14,7 @@ class RunReport:
         self._report = report
         self.failed: set[SourceUrl] = set()
         self._stopped: set[SourceUrl] = set()
+        self.postponed: dict[SourceUrl, str] = {}
         self.outcomes: list[SourceOutcome] = []
 
     def is_wanted(self, url: SourceUrl) -> bool:
@@ -32,6 +33,7 @@ class RunReport:
     def postpone(self, url: SourceUrl, reason: str) -> None:
         """Stop for a source until the next run, without an error."""
         self._stopped.add(url)
+        self.postponed[url] = reason
         self._report.warn(url, f"left for the next run: {reason}")
 
     def fail(self, url: SourceUrl, error: GuerillaBackupError) -> None:

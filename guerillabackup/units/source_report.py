@@ -26,6 +26,10 @@ class SourceReport:
         """Seconds until a source that failed is tried again, 0 for any other."""
         return self._retries.pause(url, now)
 
+    def has_failed(self, url: SourceUrl) -> bool:
+        """Whether a source failed since it last went well."""
+        return self._retries.has_failed(url)
+
     def stored(self, element_id: ElementId, content_size: int, data_size: int, seconds: float) -> None:
         """An element is durable, and remembered."""
         event = ElementStored(self._context.unit_name, element_id, content_size, data_size, seconds)

@@ -9,7 +9,13 @@ from typing import Generic, TypeVar
 
 from guerillabackup.element import SourceUrl
 from guerillabackup.errors import ConfigError, GuerillaBackupError
-from guerillabackup.generator.interface import STANDING, SourceOutcome, SourceRequest, UnitContext
+from guerillabackup.generator.interface import (
+    STANDING,
+    SourceOutcome,
+    SourceRequest,
+    SourceState,
+    UnitContext,
+)
 from guerillabackup.generator.selection import describe_foreign
 from guerillabackup.generator.timing import ClockAnchor, Due
 from guerillabackup.osfile import storage_errors
@@ -60,6 +66,18 @@ class SourceRunner(Generic[Source]):
         ]
         waits += [self._pause(url, now) for url in self._refused if self._is_wanted(url)]
         return max(0.0, min(waits, default=IDLE_SECONDS))
+
+    def describe_sources(self) -> dict[SourceUrl, SourceState]:
+        """For `describe_sources`."""
+        now = self._context.clock()
+        states = {
+            source.source_url: SourceState(
+                max(0.0, self._find_due(source, now).seconds, self._pause(source.source_url, now)),
+                self._report.has_failed(source.source_url),
+            )
+            for source in self._sources
+        }
+        return {**states, **{url: SourceState(self._pause(url, now), True) for url in self._refused}}
 
     def run(self) -> list[SourceOutcome]:
         """For `invoke_unit`."""

@@ -18,6 +18,7 @@ from guerillabackup.generator.interface import (
     SchedulableGeneratorUnitInterface,
     SourceOutcome,
     SourceRequest,
+    SourceState,
     UnitContext,
 )
 from guerillabackup.generator.retry import Retries
@@ -68,6 +69,9 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
 
     def invoke_unit(self) -> list[SourceOutcome]:
         return self._runner.run()
+
+    def describe_sources(self) -> Mapping[SourceUrl, SourceState]:
+        return self._runner.describe_sources()
 
     def _due(self, source: TarSource, now: float) -> Due:
         memory = self._book.get(source.source_url)

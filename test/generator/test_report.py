@@ -6,7 +6,7 @@ from guerillabackup.element import ElementId, SourceUrl
 from guerillabackup.errors import ConfigError, StorageError
 from guerillabackup.events import PipelineProgress, SourceStarted, StageProgress
 from guerillabackup.generator.activity import Activity
-from guerillabackup.generator.interface import SourceOutcome
+from guerillabackup.generator.interface import SourceOutcome, SourceState
 from guerillabackup.generator.outcome import RunOutcome, UnitOutcome, describe_outcome
 from guerillabackup.generator.report import Reporter
 from guerillabackup.generator.schedule import EndKind, Schedule, UnitPlan
@@ -49,6 +49,55 @@ def test_a_source_has_failed_since_the_first_failure_until_it_goes_well(schedule
     well = UnitOutcome("A", (SourceOutcome(BAD, ELEMENT),), was_invoked=True)
     reporter.note(well, 3000.0)
     assert [problem["unit"] for problem in status(reporter, schedule)["failed"]] == ["B"]
+
+
+def test_a_source_is_due_as_its_unit_says_but_not_before_that_is_looked_at(schedule):
+    reporter = Reporter()
+    states = {GOOD: SourceState(5000.0), BAD: SourceState(0.0, has_failed=True)}
+    run = UnitOutcome("A", (SourceOutcome(GOOD, ELEMENT),), was_invoked=True, next_in=600.0, states=states)
+    schedule.next_start(0.0)
+    schedule.end("A", EndKind.DONE, 600.0, 0.0, 0.0)
+    reporter.note(run, 1000.0)
+    unit = reporter.list_units(schedule.views(0.0), loaded(), 1000.0)[0]
+    assert {source["source"]: source["next"] for source in unit["sources"]} == {
+        "/host/good": 6000.0,
+        "/host/bad": 1600.0,
+    }
+    assert unit["next"] == 1600.0
+    assert status(reporter, schedule)["next"] == {"unit": "A", "at": 1600.0}
+    schedule.next_start(600.0)  # while it runs, what is due now has no time
+    unit = reporter.list_units(schedule.views(600.0), loaded(), 1600.0)[0]
+    assert [source["next"] for source in unit["sources"]] == [None, 6000.0]
+
+
+def test_a_failure_goes_when_its_unit_says_that_nothing_fails_any_more(schedule):
+    reporter = Reporter()
+    reporter.note(outcome(StorageError("damaged")), 1000.0)
+    fails_on, gone = {BAD: SourceState(has_failed=True)}, {GOOD: SourceState()}
+    for states, only, failing in ((fails_on, (), 1), (gone, (GOOD,), 1), (gone, (BAD,), 0)):
+        reporter.note(UnitOutcome("A", was_invoked=True, states=states), 2000.0, only=only)
+        failed = [problem for problem in status(reporter, schedule)["failed"] if problem["unit"] == "A"]
+        assert len(failed) == failing
+    named = {"A": LoadedUnit("A", sources=(GOOD,))}
+    unit = reporter.list_units(schedule.views(0.0), named, 3000.0)[0]
+    assert [source["source"] for source in unit["sources"]] == ["/host/good"]
+
+
+def test_what_waits_is_told_with_the_reason_and_since_when(schedule):
+    reporter = Reporter()
+    for now in (1000.0, 2000.0):
+        states = {GOOD: SourceState(waits_for=f"open by process {now:.0f}")}
+        reporter.note(UnitOutcome("A", was_invoked=True, states=states), now)
+    reporter.note(outcome(skipped="the load is 9"), 3000.0)
+    reporter.note(outcome(skipped="the load is 8"), 4000.0)
+    told = status(reporter, schedule)
+    assert told["waiting"] == [
+        {"unit": "A", "source": "/host/good", "reason": "open by process 2000", "since": 1000.0}
+    ]
+    assert told["skipped"] == [{"unit": "A", "reason": "the load is 8", "since": 3000.0}]
+    reporter.note(UnitOutcome("A", was_invoked=True, states={}), 5000.0)
+    told = status(reporter, schedule)
+    assert (told["waiting"], told["skipped"]) == ([], [])
 
 
 @pytest.mark.parametrize("is_stored_first", [True, False])
@@ -123,7 +172,7 @@ def test_what_failed_has_failed_until_it_was_tried_also_when_the_files_were_read
     failed = {"unit": "A", "source": "/host/bad", "error": "full", "since": 1000.0}
     reporter.keep_only(loaded(), loaded())
     assert failed in status(reporter, schedule)["failed"]
-    reporter.note(UnitOutcome("A", (SourceOutcome(GOOD, ELEMENT),), was_invoked=True), 2000.0, is_whole=False)
+    reporter.note(UnitOutcome("A", (SourceOutcome(GOOD, ELEMENT),), was_invoked=True), 2000.0, only=(GOOD,))
     reporter.note(UnitOutcome("A", next_in=7.0), 2000.0)
     reporter.note(outcome(error=StorageError("not mounted")), 2500.0)
     reporter.note(outcome(StorageError("full")), 3000.0)

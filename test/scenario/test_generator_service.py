@@ -390,6 +390,50 @@ DefaultUnitRunCondition = Flag()
     host.wait_for(lambda: len(host.stored()) == 2)
 
 
+def test_the_list_shows_when_each_source_is_due_and_not_only_when_its_unit_is(host):
+    soon, late = [3600, 10**8, None, 0], [20 * 86400, 10**8, None, 0]
+    host.add_tar("Tar", {"/host/soon": {"FullBackupTiming": soon}, "/host/late": {"FullBackupTiming": late}})
+    host.start()
+    host.wait_for(lambda: len(host.stored()) == 2)
+    host.wait_for(lambda: host.ask("list")["units"][0]["next"])
+    (unit,) = host.ask("list")["units"]
+    times = {source["source"]: source["next"] - time.time() for source in unit["sources"]}
+    assert times["/host/soon"] <= 3600 < 19 * 86400 < times["/host/late"] <= 20 * 86400
+    assert host.run("generator", "list").returncode == 0
+    assert host.end() == 0
+
+
+def test_a_log_that_a_program_holds_open_is_shown_with_who_it_is_until_it_is_let_go(host):
+    logs = host.base / "logs"
+    logs.mkdir()
+    host.add_logs("Log", (str(logs), r"^(app\.log)\.(?P<oldserial>[0-9]+)$", "/host/app", None, None))
+    (logs / "app.log.2").write_text("old")
+    with open(logs / "app.log.1", "w"):
+        host.start()
+        (waiting,) = host.wait_for(lambda: host.ask("status")["waiting"])
+        assert (waiting["source"], str(logs / "app.log.1") in waiting["reason"]) == ("/host/app", True)
+        shown = host.run("generator", "status")
+        assert (shown.returncode, f"open for writing by process {os.getpid()} (" in shown.stdout) == (0, True)
+        assert f"waits: {logs}/app.log.1" in host.run("generator", "list").stdout
+    host.ask("trigger", "Log", wait=True)
+    assert host.ask("status")["waiting"] == []
+    assert host.end() == 0
+
+
+def test_a_log_that_failed_is_told_of_until_it_is_removed(host):
+    logs = host.base / "logs"
+    logs.mkdir()
+    host.add_logs("Log", (str(logs), r"^(app\.log)\.(?P<oldserial>\d+)\.(?P<compress>gz)$", None, None, None))
+    (logs / "app.log.1.gz").write_text("no gzip")
+    host.start()
+    host.wait_for(lambda: host.ask("status")["failed"])
+    (logs / "app.log.1.gz").unlink()
+    host.ask("trigger", "Log", wait=True)
+    assert host.ask("status")["failed"] == []
+    assert host.run("generator", "status").returncode == 0
+    assert host.end() == 0
+
+
 def test_keys_are_looked_up_for_each_run_and_no_agent_stays(host):
     keys = host.conf / "keys"
     keys.mkdir(mode=0o700)

@@ -21,6 +21,7 @@ TREE = Path(__file__).parent.parent.parent
 PATIENCE = 120
 """Seconds after which a test gives up: far more than anything takes."""
 DEFINITION = "from guerillabackup.units.tar import TarBackupUnit as backupGeneratorUnitClass\n"
+LOG_DEFINITION = "from guerillabackup.units.logfile import LogfileBackupUnit as backupGeneratorUnitClass\n"
 SELDOM = [10**7, 10**8, None, 0]
 UNIT = """
 import os, signal, subprocess, sys, threading, time
@@ -71,6 +72,12 @@ class ServiceHost:
         settings = {url: {**usual, **source} for url, source in sources.items()}
         (self.conf / "units" / name).write_text(DEFINITION)
         overlay = "\n".join([*lines, f"TarBackupUnitConfigList = {settings!r}", ""])
+        (self.conf / "units" / f"{name}.config").write_text(overlay)
+
+    def add_logs(self, name: str, *entries: tuple[Any, ...]) -> None:
+        """A logfile unit of these entries."""
+        (self.conf / "units" / name).write_text(LOG_DEFINITION)
+        overlay = f"LogBackupUnitInputList = {list(entries)!r}\n"
         (self.conf / "units" / f"{name}.config").write_text(overlay)
 
     def add_unit(self, name: str, body: str) -> None:
