@@ -1,8 +1,10 @@
 """The commands that ask a running service: `generator list`, `generator status`, `generator trigger`.
 
-Arguments, output and exit status; it joins the control socket to the terminal.
+Arguments, output and exit status. Where the configuration is wrong just now, they need no more of it than
+where the socket is. It joins the control socket to the terminal.
 """
 
+import os
 import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,12 +14,13 @@ import click
 from guerillabackup.cli.common import ExitStatus, Invocation, shared
 from guerillabackup.cli.parameters import SOURCE, UNIT
 from guerillabackup.element import SourceUrl
-from guerillabackup.errors import GuerillaBackupError
+from guerillabackup.errors import ConfigError, GuerillaBackupError, StorageError
 from guerillabackup.events import EventListener, SourceWarning
 
 if TYPE_CHECKING:
     from guerillabackup.generator.control_client import ServiceClient
 
+RUNTIME = "GeneralRuntimeDataDir"
 ENDED = "the service ended before the backup did; after its next start it makes what is due by then"
 
 
@@ -56,7 +59,8 @@ def status(invocation: Invocation) -> ExitStatus:
 
     What waits is a unit whose DefaultUnitRunCondition does not hold, or a log file that a program has open.
     A run is hung when it gave no sign of life for PipelineStallTimeout: the others are run beside it. Ends
-    with 0, with 3 when something has failed or is hung, and with 1 when no service runs.
+    with 0, with 3 when something has failed or is hung or the last reload was refused, and with 1 when no
+    service runs.
     """
     from guerillabackup.generator.control_messages import Request
 
@@ -68,7 +72,8 @@ def status(invocation: Invocation) -> ExitStatus:
     else:
         for line in _describe_status(answer, time.time()):
             invocation.say(line)
-    return ExitStatus.SOME_FAILED if answer["failed"] or answer["hung"] else ExitStatus.OK
+    has_problem = answer["failed"] or answer["hung"] or answer["refused"]
+    return ExitStatus.SOME_FAILED if has_problem else ExitStatus.OK
 
 
 @click.command()
@@ -115,9 +120,33 @@ def trigger(
 def _connect(invocation: Invocation) -> "ServiceClient":
     from guerillabackup.generator.control_client import ServiceClient
 
-    configuration = invocation.configuration()
-    configuration.require("GeneralRuntimeDataDir")
-    return ServiceClient(configuration["GeneralRuntimeDataDir"])
+    try:
+        configuration = invocation.configuration()
+        configuration.require(RUNTIME)
+        directory = configuration[RUNTIME]
+    except ConfigError as error:
+        return _connect_all_the_same(invocation, error)
+    return ServiceClient(directory)
+
+
+def _connect_all_the_same(invocation: Invocation, wrong: ConfigError) -> "ServiceClient":
+    """The service goes on with the configuration of before: what is wrong with that of now is only told."""
+    from guerillabackup.config import MAIN_FILE
+    from guerillabackup.config_line import find_plain_text
+    from guerillabackup.generator.control_client import ServiceClient
+    from guerillabackup.generator.control_socket import NoServiceError
+    from guerillabackup.original.functions import DEFAULTS
+
+    path = os.path.join(invocation.config_directory, MAIN_FILE)
+    directory = find_plain_text(path, RUNTIME) or DEFAULTS[RUNTIME]
+    try:
+        client = ServiceClient(directory)
+    except (NoServiceError, StorageError, ConfigError) as error:
+        raise ConfigError(*wrong.problems, f"in {directory}: {error}") from wrong
+    for problem in wrong.problems:
+        invocation.warn(f"the configuration cannot be used now: {problem}")
+    invocation.warn(f"asked the service in {directory}, which runs with the configuration of before")
+    return client
 
 
 def _end_without_waiting(invocation: Invocation, answer: Mapping[str, Any]) -> ExitStatus:
@@ -223,6 +252,13 @@ def _describe_status(answer: Mapping[str, Any], now: float) -> Iterable[str]:
     ending = ", and is ending" if answer["stopping"] else ""
     workers, units = answer["workers"], answer["units"]
     yield f"process {answer['process_id']} since {since}{ending}; {units} units, up to {workers} run at once"
+    refused = answer["refused"]
+    if refused is not None:
+        read_at = human_time(answer["configuration_read_at"])
+        yield (
+            f"the reload at {human_time(refused['at'])} was refused, and the service runs with the "
+            f"configuration of {read_at}: {refused['error']}"
+        )
     for run in answer["running"]:
         yield _describe_run(run)
     if answer["queued"]:

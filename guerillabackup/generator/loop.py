@@ -59,7 +59,8 @@ class GeneratorLoop:
         self._server = server
         self._manager = manager
         self._clock = clock
-        self._started_at = clock()
+        self._started_at = self._read_at = clock()
+        self._refused: dict[str, Any] | None = None
         self._timer = WakeTimer(clock)
         self._crew: UnitCrew = Crew()
         self._floor = Floor(self._crew, plant, uptime)
@@ -184,7 +185,9 @@ class GeneratorLoop:
             plant = self._load()
         except GuerillaBackupError as error:
             log.error("the configuration cannot be used, and that of before stays in effect: %s", error)
+            self._refused = {"at": self._clock(), "error": str(error)}
         else:
+            self._read_at, self._refused = self._clock(), None
             before = self._floor.plant
             self._floor.use(plant)
             self._schedule.workers = plant.workers
@@ -278,6 +281,8 @@ class GeneratorLoop:
             "units": len(views),
             "workers": self._schedule.workers,
             "stopping": self._is_stopping,
+            "configuration_read_at": self._read_at,
+            "refused": self._refused,
             **status,
         }
 
@@ -303,7 +308,8 @@ class GeneratorLoop:
             self._floor.watched = self._waiting.watched_units
 
     def _say_how_it_is(self) -> None:
-        self._manager.status(self._reporter.summarize(self._schedule.views(uptime())))
+        refused = "" if self._refused is None else "; the last reload was refused"
+        self._manager.status(self._reporter.summarize(self._schedule.views(uptime())) + refused)
         interval = self._manager.watchdog_interval
         if interval is not None and uptime() >= self._next_alive:
             self._manager.alive()

@@ -108,7 +108,33 @@ def test_a_wrong_configuration_is_reported_and_the_old_one_stays(host):
     host.hear("READY=1")
     assert "GeneratorWorkers is 'many'" in host.log()
     assert host.ask("trigger", "Tar", wait=True)["messages"][-1]["outcome"]["error"] is None
+    host.hear("STATUS=1 unit; the last reload was refused")
+    shown = host.run("generator", "status")
+    assert shown.returncode == 3
+    assert "was refused, and the service runs with the configuration of 20" in shown.stdout
+    assert "GeneratorWorkers is 'many'" in shown.stdout
+    host.write_config()
+    host.send(signal.SIGHUP)
+    host.hear("STATUS=1 unit")
+    assert host.run("generator", "status").returncode == 0
     assert host.end() == 0
+
+
+@pytest.mark.parametrize("wrong", ["class = 1", "GeneratorWorkers = 'many'", "raise SystemExit"])
+def test_a_service_is_asked_also_when_the_configuration_is_wrong_just_now(host, wrong):
+    host.add_tar("Tar", ONE)
+    host.start()
+    host.wait_for(host.stored)
+    host.write_config(wrong)
+    for words in (["status"], ["list"], ["trigger", "--source", "/host/a"]):
+        outcome = host.run("generator", *words)
+        assert outcome.returncode == 0, outcome.stderr
+        assert "the configuration cannot be used now: " in outcome.stderr
+        assert f"asked the service in {host.runtime}" in outcome.stderr
+    assert host.end() == 0
+    alone = host.run("generator", "status")
+    assert (alone.returncode, "nobody listens" in alone.stderr) == (1, True)
+    assert alone.stderr.startswith(f"guerillabackup: error: {host.conf}/config")
 
 
 def test_a_unit_whose_file_is_wrong_is_reported_and_run_when_it_is_mended(host):
