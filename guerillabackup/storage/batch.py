@@ -6,10 +6,11 @@ Touches: os, resource, time.
 import os
 import resource
 import time
+from collections.abc import Callable, Sequence
 
 from guerillabackup import osfile
-from guerillabackup.element import SourceUrl
-from guerillabackup.errors import StorageError
+from guerillabackup.element import BackupElementMetainfo, SourceUrl
+from guerillabackup.errors import GuerillaBackupError, StorageError
 from guerillabackup.osfile import storage_errors
 from guerillabackup.storage.folder import Folder
 from guerillabackup.storage.interface import (
@@ -131,13 +132,64 @@ class FileBatch(BatchInterface):
             for handle in self._handles:
                 handle.sync_files()
             return
-        # A folder may be a mount point of its own.
-        folders = {handle.folder for handle in self._handles}
-        descriptors = {os.fstat(folder.descriptor).st_dev: folder.descriptor for folder in folders}
-        began = time.monotonic()
-        for descriptor in descriptors.values():
-            osfile.sync_file_system(descriptor)
-        self._chooser.took(time.monotonic() - began, len(self._handles))
+        _sync_file_systems(self._handles, self._chooser)
+
+
+Closed = StorageBackupDataElementInterface | GuerillaBackupError
+
+
+def close_together(
+    closing: Sequence[tuple[FileSinkHandle, BackupElementMetainfo]], chooser: SyncChooser
+) -> list[Closed]:
+    """What StorageInterface.close_together says: the order of a batch, with handles that know of none."""
+    errors: dict[FileSinkHandle, GuerillaBackupError] = {}
+
+    def each(step: Callable[[FileSinkHandle, BackupElementMetainfo], object]) -> None:
+        for handle, metainfo in closing:
+            if handle not in errors:
+                try:
+                    with handle.storing():
+                        step(handle, metainfo)
+                except StorageError as error:
+                    errors[handle] = error
+
+    each(lambda handle, metainfo: handle.write_info(metainfo))
+    left = [handle for handle, _ in closing if handle not in errors]
+    if not (len(left) > 1 and _try_file_system_sync(left, chooser)):
+        each(lambda handle, metainfo: handle.sync_files())
+    each(lambda handle, metainfo: handle.link_data())
+    each(lambda handle, metainfo: handle.link_info())
+    synced: set[tuple[int, int]] = set()
+
+    def sync_folder(handle: FileSinkHandle, metainfo: BackupElementMetainfo) -> None:
+        status = os.fstat(handle.folder.descriptor)
+        if (status.st_dev, status.st_ino) not in synced:
+            os.fsync(handle.folder.descriptor)
+            synced.add((status.st_dev, status.st_ino))
+
+    each(sync_folder)
+    return [errors[handle] if handle in errors else handle.finish() for handle, _ in closing]
+
+
+def _try_file_system_sync(handles: Sequence[FileSinkHandle], chooser: SyncChooser) -> bool:
+    """One sync for the bytes of all; False where each has to be synced by itself, which says what fails."""
+    if not chooser.use_file_system_sync():
+        return False
+    try:
+        _sync_file_systems(handles, chooser)
+    except OSError:
+        return False
+    return True
+
+
+def _sync_file_systems(handles: Sequence[FileSinkHandle], chooser: SyncChooser) -> None:
+    """Sync what the handles write to; a folder may be a mount point of its own. Raises OSError."""
+    folders = {handle.folder for handle in handles}
+    descriptors = {os.fstat(folder.descriptor).st_dev: folder.descriptor for folder in folders}
+    began = time.monotonic()
+    for descriptor in descriptors.values():
+        osfile.sync_file_system(descriptor)
+    chooser.took(time.monotonic() - began, len(handles))
 
 
 def _batch_limit() -> int:

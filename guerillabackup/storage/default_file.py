@@ -9,15 +9,21 @@ import fcntl
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Self
 
 from guerillabackup import osfile
 from guerillabackup.element import BackupElementMetainfo, ElementId, SourceUrl
-from guerillabackup.errors import ElementLockedError, ElementNotFoundError, IntegrityError, MetainfoError
+from guerillabackup.errors import (
+    ElementLockedError,
+    ElementNotFoundError,
+    GuerillaBackupError,
+    IntegrityError,
+    MetainfoError,
+)
 from guerillabackup.osfile import PRIVATE, Ownership, storage_errors
-from guerillabackup.storage.batch import FileBatch, SyncChooser
+from guerillabackup.storage.batch import FileBatch, SyncChooser, close_together
 from guerillabackup.storage.catalogue import Catalogue
 from guerillabackup.storage.file_element import AttributeSuffixes, FileElement
 from guerillabackup.storage.folder import RootDirectory, SourceFolders
@@ -104,6 +110,15 @@ class DefaultFileStorage(StorageInterface):
             batch.commit()
         finally:
             batch.end()
+
+    def close_together(
+        self, closing: Sequence[tuple[SinkHandleInterface, BackupElementMetainfo]]
+    ) -> list[StorageBackupDataElementInterface | GuerillaBackupError]:
+        ours = [(handle, metainfo) for handle, metainfo in closing if isinstance(handle, FileSinkHandle)]
+        # Alone, it is what `close` does.
+        if len(closing) == 1 or len(ours) < len(closing):
+            return super().close_together(closing)
+        return close_together(ours, self._chooser)
 
     def get_backup_data_element(self, element_id: ElementId) -> StorageBackupDataElementInterface:
         element = self._open_element(element_id)

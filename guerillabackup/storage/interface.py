@@ -6,14 +6,14 @@ implementations differ in where the files are, never in what a caller sees.
 
 import fnmatch
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
 
 from guerillabackup.element import MEMBERS_SUFFIX, BackupElementMetainfo, BackupType, ElementId, SourceUrl
-from guerillabackup.errors import ElementNotFoundError, MetainfoError, SourceUrlError
+from guerillabackup.errors import ElementNotFoundError, GuerillaBackupError, MetainfoError, SourceUrlError
 
 MAX_ATTRIBUTE_SIZE = 1 << 20
 """Bytes of one attribute's value."""
@@ -306,6 +306,24 @@ class StorageInterface(SinkInterface):
     @abstractmethod
     def open_batch(self) -> AbstractContextManager["BatchInterface"]:
         """A sink whose closed handles become durable and visible together when its context ends."""
+
+    def close_together(
+        self, closing: Sequence[tuple[SinkHandleInterface, BackupElementMetainfo]]
+    ) -> list[StorageBackupDataElementInterface | GuerillaBackupError]:
+        """Close handles of this storage, none of a batch, with one sync for all: the elements, durable.
+
+        Where one cannot be stored, its error stands in its place, and the others are stored all the same.
+        """
+        results: list[StorageBackupDataElementInterface | GuerillaBackupError] = []
+        for handle, metainfo in closing:
+            try:
+                element = handle.close(metainfo)
+            except GuerillaBackupError as error:
+                results.append(error)
+            else:
+                assert element is not None, "only a handle of a batch hands nothing out"
+                results.append(element)
+        return results
 
     @abstractmethod
     def complete(

@@ -173,6 +173,13 @@ class FileSinkHandle(SinkHandleInterface):
         self._info.link(self.folder.descriptor, file_name(self.get_element_id(), INFO))
         self._is_published = True
 
+    @contextlib.contextmanager
+    def storing(self) -> Iterator[None]:
+        """A step of `close` that somebody else takes: what fails in here ends the handle as it does there."""
+        with storage_errors(f"cannot store an element of {self.source_url}"), self._ending_on_error():
+            self._check_state(_State.WRITING)
+            yield
+
     def finish(self) -> StorageBackupDataElementInterface:
         """Let go of everything and hand the element out."""
         self._release()

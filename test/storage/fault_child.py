@@ -50,6 +50,17 @@ def batch(storage):
         put(group, "/host/etc", b"third")
 
 
+def close_together(storage):
+    closing = []
+    for source, data in (("/host/etc", b"first"), ("/new/log", b"second"), ("/host/etc", b"third")):
+        handle = storage.get_sink_handle(SourceUrl(source))
+        handle.write(data)
+        closing.append((handle, metainfo(data)))
+    for result in storage.close_together(closing):
+        if isinstance(result, Exception):
+            raise result
+
+
 def operation(name, storage):
     """What to do; what is needed for it is looked up before."""
     element = storage.get_backup_data_element(TAKEN)
@@ -60,6 +71,7 @@ def operation(name, storage):
         "prepare and close": lambda: prepare(storage),
         "batch": lambda: batch(storage),
         "batch without unnamed files": lambda: batch(storage),
+        "close together": lambda: close_together(storage),
         "replace an attribute": lambda: element.set_extra_data("mark", b"new"),
         "set an attribute": lambda: element.set_extra_data("other", b"new"),
         "remove an attribute": lambda: element.set_extra_data("mark", None),

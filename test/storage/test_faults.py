@@ -32,10 +32,10 @@ DEADLINE = 60.0
 # fmt: off
 OPERATIONS = [
     "store", "store in a new folder", "store without unnamed files", "prepare and close", "batch",
-    "batch without unnamed files", "replace an attribute", "set an attribute", "remove an attribute",
-    "complete", "delete",
+    "batch without unnamed files", "close together", "replace an attribute", "set an attribute",
+    "remove an attribute", "complete", "delete",
 ]
-STORING = OPERATIONS[:6]
+STORING = OPERATIONS[:7]
 CHANGING = frozenset((
     "linkat", "unlinkat", "unlink", "mkdirat", "fsync", "syncfs", "write", "renameat", "renameat2", "rename",
     "rmdir", "fchmod", "fchown", "flock",
@@ -281,16 +281,19 @@ def positions(calls: Sequence[tuple[str, str]], name: str, pattern: str) -> list
     ]
 
 
-@pytest.mark.parametrize("operation", ["store", "store in a new folder", "prepare and close", "batch"])
+@pytest.mark.parametrize(
+    "operation", ["store", "store in a new folder", "prepare and close", "batch", "close together"]
+)
 def test_bytes_are_durable_before_their_names_and_folders_after(tracer, template, operation):
     calls = tracer.run(operation, copies(template, 1)[0]).calls
     data_links = positions(calls, "linkat", r"\.data\"")
     info_links = positions(calls, "linkat", r"\.info\"")
-    count = 3 if operation == "batch" else 1
+    is_group = operation in ("batch", "close together")
+    count = 3 if is_group else 1
     assert (len(data_links), len(info_links)) == (count, count)
     writes = positions(calls, "write", "")
     syncs = positions(calls, "fsync", r"\(deleted\)|/#\d+")
-    if operation == "batch":
+    if is_group:
         (syncs,) = [positions(calls, "syncfs", "")]
         assert len(syncs) == 1
     else:

@@ -321,6 +321,30 @@ def store_in_batch(batch: SinkInterface) -> None:
         handle.close(metainfo())
 
 
+def test_handles_closed_together_are_all_stored(storage):
+    closing = []
+    for number in range(5):
+        handle = storage.get_sink_handle(SourceUrl(f"/host/{number % 2}/log"))
+        handle.write(b"%d" % number)
+        closing.append((handle, described(b"%d" % number)))
+    elements = storage.close_together(closing)
+    assert [content(element) for element in elements] == [b"0", b"1", b"2", b"3", b"4"]
+    assert [str(handle.get_element_id()) for handle, _ in closing] == [
+        str(element.get_element_id()) for element in elements
+    ]
+    assert len(ids(storage)) == 5
+    assert list(storage.find_leftovers()) == []
+
+
+def test_a_handle_that_cannot_be_closed_with_others_does_not_harm_them(storage):
+    good, ended, last = (storage.get_sink_handle(SOURCE) for _ in range(3))
+    ended.abort()
+    first, error, second = storage.close_together([(one, metainfo()) for one in (good, ended, last)])
+    assert isinstance(error, StorageError)
+    assert ids(storage) == [str(first.get_element_id()), str(second.get_element_id())]
+    assert list(storage.find_leftovers()) == []
+
+
 def test_what_comes_after_the_end_of_a_batch_is_refused_not_lost(storage):
     with storage.open_batch() as batch:
         late = batch.get_sink_handle(SOURCE)
