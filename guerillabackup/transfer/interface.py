@@ -126,7 +126,11 @@ class ClientProtocolInterface(ABC):
 
     @abstractmethod
     def next_offer(self, was_stored: bool = False) -> ElementOffer | None:
-        """`next_data_element` and `get_data_element_info` in one round trip; None at the end."""
+        """`next_data_element` and `get_data_element_info` in one round trip; None at the end.
+
+        IntegrityError when the source or the metadata breaks a rule of its format: the element is the current
+        one all the same, and the connection goes on with the next call.
+        """
 
     @abstractmethod
     def get_data_element_stream(self) -> ProtocolDataElementStream:
