@@ -1,0 +1,63 @@
+"""Which elements were refused lately, so that the same one is not fetched again and again.
+
+In memory only: after a restart each is tried once more. Touches: threading, time.
+"""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+FIRST_PAUSE = 300.0
+LONGEST_PAUSE = 86400.0
+"""Seconds; each refusal of the same element doubles its pause."""
+MAX_REMEMBERED = 10_000
+
+
+@dataclass(slots=True)
+class Refused:
+    """An element that was refused: why, how often, and until when it is left alone."""
+
+    reason: str
+    count: int
+    until: float
+
+
+class Refusals:
+    """The refused elements of one agent by key; those refused longest ago are forgotten first."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()  # guards the entries
+        self._refused: OrderedDict[bytes, Refused] = OrderedDict()
+
+    def must_wait(self, key: bytes) -> bool:
+        """Whether it is too early to try the element again."""
+        if not self._refused:
+            return False
+        with self._lock:
+            refused = self._refused.get(key)
+            return refused is not None and self._clock() < refused.until
+
+    def add(self, key: bytes, reason: str) -> Refused:
+        """Note one more refusal."""
+        with self._lock:
+            before = self._refused.pop(key, None)
+            count = 1 if before is None else before.count + 1
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(count - 1, 30))
+            refused = Refused(reason, count, self._clock() + pause)
+            self._refused[key] = refused
+            if len(self._refused) > MAX_REMEMBERED:
+                self._refused.popitem(last=False)
+            return refused
+
+    def forget(self, key: bytes) -> None:
+        """It was taken after all."""
+        if self._refused:
+            with self._lock:
+                self._refused.pop(key, None)
+
+    def count(self) -> int:
+        """How many elements are remembered."""
+        return len(self._refused)
