@@ -32,6 +32,14 @@ class RemoteProtocolError(GuerillaBackupError):
     """The peer's: it broke the protocol."""
 
 
+class ConnectionLostError(RemoteProtocolError, TemporaryError):
+    """The connection ended before both sides had agreed to end it: the next one may go further."""
+
+
+class ElementUnusableError(RemoteProtocolError):
+    """One element the peer offers cannot be taken; the connection is in order, the next one may be asked."""
+
+
 class StorageError(GuerillaBackupError):
     """This machine's world: files, devices, processes."""
 

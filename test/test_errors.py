@@ -31,9 +31,14 @@ def test_nobody_shares_the_blame_for_one_error(fault):
             assert not issubclass(kind, tuple(faults - {fault}))
 
 
-def test_only_a_lack_of_space_and_a_held_lock_of_the_storage_pass_by_themselves():
+def test_only_lack_of_space_a_held_lock_and_a_lost_connection_pass_by_themselves():
     temporary = {kind for kind in exception_classes() if issubclass(kind, errors.TemporaryError)}
-    assert temporary == {errors.TemporaryError, errors.StorageFullError, errors.ElementLockedError}
+    assert temporary == {
+        errors.TemporaryError,
+        errors.StorageFullError,
+        errors.ElementLockedError,
+        errors.ConnectionLostError,
+    }
 
 
 def test_a_configuration_error_holds_every_problem_and_says_them_all():
