@@ -36,10 +36,6 @@ class ConnectionLostError(RemoteProtocolError, TemporaryError):
     """The connection ended before both sides had agreed to end it: the next one may go further."""
 
 
-class ElementUnusableError(RemoteProtocolError):
-    """One element the peer offers cannot be taken; the connection is in order, the next one may be asked."""
-
-
 class StorageError(GuerillaBackupError):
     """This machine's world: files, devices, processes."""
 

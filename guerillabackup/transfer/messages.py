@@ -9,26 +9,25 @@ and `encode_request` lead from its payload to it and back. Each method's answer 
     GetDataElementInfo     parse_element_info     encode_element_info
     GetDataElementStream   a stream of parts: the multiplexer's
 
-All that is wrong in a payload raises RemoteProtocolError; ElementUnusableError, which is one, when nothing
-but the element described is wrong. What cannot be sent raises MetainfoError. A newer peer announces itself
-within getPolicyInfo: doc/Protocol.txt, "Announcement".
+All that is wrong in a payload raises RemoteProtocolError; but IntegrityError when only the element that is
+described cannot be, so that the connection may go on. What no frame holds raises MetainfoError. A newer peer
+announces itself within getPolicyInfo: doc/Protocol.txt, "Announcement".
 """
 
 import base64
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 from guerillabackup.element import BackupElementMetainfo, SourceUrl, check_attribute_name
 from guerillabackup.element_json import decode_binary
-from guerillabackup.errors import ElementUnusableError, IntegrityError, MetainfoError, RemoteProtocolError
+from guerillabackup.errors import IntegrityError, MetainfoError, RemoteProtocolError
 from guerillabackup.transfer.frames import MAX_FRAME_SIZE
+from guerillabackup.transfer.interface import ElementOffer
 from guerillabackup.transfer.json_text import decode, encode, excerpt, freeze
 
-EMPTY_ELEMENTS = "empty elements"
-"""Feature: streams of 0 bytes are understood; the original is ended by one."""
 VERSION = 1
 MAX_ANNOUNCED = 64
 """Items of a list within an announcement."""
@@ -103,15 +102,6 @@ class PolicyInfo:
     announcement: Announcement | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ElementInfo:
-    """An element as it is offered. Of the original, attributes are always empty."""
-
-    source_url: SourceUrl
-    metainfo: BackupElementMetainfo
-    attributes: Mapping[str, bytes] = field(default_factory=lambda: MappingProxyType({}))
-
-
 def parse_request(payload: bytes) -> Request:
     """The request that a payload is. More items than the method takes are ignored, as by the original."""
     items = decode(payload, "a request")
@@ -178,10 +168,10 @@ def encode_has_element(has_element: bool) -> bytes:
     return encode(has_element)
 
 
-def parse_element_info(payload: bytes) -> ElementInfo | None:
-    """The answer to GetDataElementInfo; None when no element is the present one.
+def parse_element_info(payload: bytes) -> ElementOffer | None:
+    """The answer to GetDataElementInfo; None when no element is the present one. Attributes are bytes.
 
-    Raises ElementUnusableError when source URL, metadata or an attribute is not what it must be.
+    Raises IntegrityError when source URL, metadata or an attribute is not what it must be.
     """
     what = "the answer to getDataElementInfo"
     value = decode(payload, what)
@@ -197,20 +187,21 @@ def parse_element_info(payload: bytes) -> ElementInfo | None:
     try:
         source_url = SourceUrl(source)
         metainfo = BackupElementMetainfo.unserialize(metadata.encode("ascii"))
-        return ElementInfo(source_url, metainfo, _read_attributes(attributes or {}))
+        return ElementOffer(source_url, metainfo, _read_attributes(attributes or {}))
     except (IntegrityError, UnicodeEncodeError) as error:
-        raise ElementUnusableError(f"element of {excerpt(source, 300)}: {excerpt_error(error)}") from error
+        raise IntegrityError(f"element of {excerpt(source, 300)}: {excerpt_error(error)}") from error
 
 
-def encode_element_info(info: ElementInfo | None) -> bytes:
-    """The answer; raises MetainfoError for what a frame cannot carry."""
-    if info is None:
+def encode_element_info(offer: ElementOffer | None) -> bytes:
+    """The answer, attributes being bytes; raises MetainfoError for what a frame cannot carry."""
+    if offer is None:
         return encode(None)
     attributes = {
-        name: base64.b64encode(value).decode("ascii") for name, value in sorted(info.attributes.items())
+        name: base64.b64encode(value).decode("ascii")
+        for name, value in sorted((offer.attributes or {}).items())
     }
-    metadata = info.metainfo.serialize().decode("ascii")
-    payload = encode([info.source_url.text, metadata, attributes or None])
+    metadata = offer.metainfo.serialize().decode("ascii")
+    payload = encode([offer.source_url.text, metadata, attributes or None])
     if len(payload) > MAX_FRAME_SIZE:
         raise MetainfoError(
             f"metadata and attributes of {len(payload)} bytes on the wire, limit {MAX_FRAME_SIZE}"
@@ -307,8 +298,10 @@ def _read_name(value: Any, what: str) -> str:
     return value
 
 
-def _read_attributes(values: Mapping[str, Any]) -> Mapping[str, bytes]:
-    """Attribute name -> its bytes; raises IntegrityError."""
+def _read_attributes(values: Mapping[str, Any]) -> Mapping[str, bytes] | None:
+    """Attribute name -> its bytes, None without any; raises IntegrityError."""
+    if not values:
+        return None
     if len(values) > MAX_ATTRIBUTES:
         raise MetainfoError(f"{len(values)} attributes, limit {MAX_ATTRIBUTES}")
     return MappingProxyType(
