@@ -162,6 +162,8 @@ def serve(invocation: Invocation, presets: Mapping[str, Any] | None = None) -> E
 
 def _tell(invocation: Invocation, outcome: "RunOutcome") -> None:
     """What was done, for a reader."""
+    from guerillabackup.cli.format import human_span
+
     sources = [source for unit in outcome.units for source in unit.sources]
     for source in sources:
         if source.element_id is not None:
@@ -173,4 +175,5 @@ def _tell(invocation: Invocation, outcome: "RunOutcome") -> None:
     for unit in skipped:
         invocation.say(f"unit {unit.unit_name} is due, but was not run: {unit.skipped}")
     if not sources and not skipped and not outcome.errors:
-        invocation.say("nothing was due")
+        first = min(outcome.units, key=lambda unit: unit.next_in)
+        invocation.say(f"nothing was due; next: unit {first.unit_name} in {human_span(first.next_in)}")

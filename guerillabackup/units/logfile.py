@@ -4,9 +4,10 @@ That no crash loses a file or stores it twice is `logfile_ledger.py`'s affair. I
 files and the ledger.
 """
 
+import contextlib
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from guerillabackup.element import SourceUrl
@@ -58,6 +59,7 @@ class LogfileBackupUnit(SchedulableGeneratorUnitInterface):
         self._warner = EncryptionWarner(context)
         self._failed: set[SourceUrl] = set()
         self._postponed: dict[SourceUrl, str] = {}
+        self._tried: set[SourceUrl] = set()
         self._ledger = LogLedger(context.state_directory, context.storage)
 
     @classmethod
@@ -82,6 +84,8 @@ class LogfileBackupUnit(SchedulableGeneratorUnitInterface):
         now, last = self._context.clock(), self._ledger.last_run
         if last < 0 or last > now + CLOCK_TOLERANCE:
             return 0  # the first run, or the clock was set back
+        if any(self._is_new(url) for url in self._list_waiting()):
+            return 0
         pauses = [self._report.pause(url, now) for url in self._failed]
         return max(0.0, min(INTERVAL.next_time(last) - now, *pauses, INTERVAL.maximum))
 
@@ -125,6 +129,7 @@ class LogfileBackupUnit(SchedulableGeneratorUnitInterface):
         for url, of_source in by_source.items():
             if not report.is_wanted(url):
                 continue
+            self._tried.add(url)
             try:
                 self._check_own(url)
                 files += sort_oldest_first(of_source)
@@ -170,6 +175,16 @@ class LogfileBackupUnit(SchedulableGeneratorUnitInterface):
                 self._ledger.end_run(has_failed=bool(report.failed))
         except GuerillaBackupError as error:
             report.fail(self._label, error)
+
+    def _list_waiting(self) -> Iterator[SourceUrl]:
+        """The sources of which there are files."""
+        for log_input in self._listed.inputs:
+            with contextlib.suppress(GuerillaBackupError), LogDirectory(log_input.directory) as directory:
+                yield from group_by_source(log_input, directory.list_names())[0]
+
+    def _is_new(self, url: SourceUrl) -> bool:
+        """Whether it has no element yet, and was not tried: as those of a directory that was just added."""
+        return url.text not in self._ledger.heads and url not in self._tried and self._is_wanted(url)
 
     def _is_wanted(self, url: SourceUrl) -> bool:
         return self._context.get_request(url) is not SourceRequest.NOT_NOW

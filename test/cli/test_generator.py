@@ -40,7 +40,7 @@ def add_unit(host, *names, root="tree"):
 def test_a_full_backup_of_one_source_is_made_when_it_is_asked_for(host, generate):
     add_unit(host, "/host/a", "/host/b")
     assert generate().out.count("stored") == 2
-    assert generate().out == "nothing was due\n"
+    assert generate().out == "nothing was due; next: unit Tar in 115 d 17 h\n"
     outcome = generate("--full", "--source", "/host/b")
     assert outcome.status == 0
     assert outcome.out.count("\n") == 1

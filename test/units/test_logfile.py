@@ -158,6 +158,22 @@ def test_one_source_that_is_asked_for_is_stored_at_once_and_the_others_stay_due(
     assert json.loads((bench.state / "state.current").read_text())[0] == 1_800_003_600
 
 
+def test_files_of_a_source_that_is_new_are_stored_at_once_and_those_that_cannot_be_wait(bench):
+    bench.log("app.log.1", "app")
+    bench.run()
+    bench.log("app.log.1", "again")
+    assert bench.run(wait=1) == []
+    bench.log("web.log.1", "web")
+    bench.log("bad.log.1.gz", "no gzip")
+    bench.now += 1
+    unit = bench.open()
+    assert unit.get_next_invocation_time() == 0
+    assert len(errors(unit.invoke_unit())) == 1
+    assert unit.get_next_invocation_time() > 30
+    unit.close()
+    assert bench.contents("web.log") == [b"web"]
+
+
 def test_a_run_for_one_source_leaves_the_pauses_of_others_that_failed(bench):
     bench.run()
     bench.log("app.log.1", "app")
