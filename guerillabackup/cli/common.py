@@ -28,6 +28,8 @@ DEFAULT_CONFIG_DIRECTORY = "/etc/guerillabackup"
 CONFIG_DIRECTORY_VARIABLE = "GUERILLABACKUP_CONFIG_DIR"
 
 
+TABLE_WIDTH = 100
+"""Columns of a table that is to fit, where no terminal says how many it has."""
 MIN_OPEN_FILES = 256
 """Open files that a process may have at least: pipelines, their pipes and what they wait on."""
 _DONE = "what the command had to do before it wrote this is done"
@@ -88,16 +90,21 @@ class Invocation(NamedTuple):
         for line in align([(f"{plain(name)}:", plain(value)) for name, value in record.items()]):
             write_text(line, _DONE)
 
-    def write_records(self, records: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
-        """A list that fits into memory: a JSON array of whole records, or a table of these columns."""
+    def write_records(
+        self, records: Iterable[Mapping[str, Any]], columns: Sequence[str], *, fitting: bool = False
+    ) -> None:
+        """A list that fits into memory: a JSON array of whole records, or a table of these columns.
+
+        `fitting` makes the table no wider than the terminal, or TABLE_WIDTH where there is none.
+        """
         if self.as_json:
             write_text(json_text(list(records)), _DONE)
             return
-        from guerillabackup.cli.format import align, plain
+        from guerillabackup.cli.format import align, fit, plain
 
         heading = tuple(column.upper().replace("_", " ") for column in columns)
         rows = [tuple(plain(record.get(column)) for column in columns) for record in records]
-        for line in align([heading, *rows]):
+        for line in fit([heading, *rows], _find_width()) if fitting else align([heading, *rows]):
             write_text(line, _DONE)
 
     def stream_records(
@@ -260,6 +267,16 @@ def _json_value(value: object) -> object:
     if isinstance(value, set | frozenset):
         return sorted(value, key=str)
     return str(value)
+
+
+def _find_width() -> int:
+    wanted = os.environ.get("COLUMNS", "")
+    if wanted.isdecimal() and int(wanted) > 0:
+        return int(wanted)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or TABLE_WIDTH
+    except (OSError, ValueError):  # no terminal, or no descriptor at all
+        return TABLE_WIDTH
 
 
 def _require_open_files() -> None:

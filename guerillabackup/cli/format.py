@@ -3,6 +3,7 @@
 import enum
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import zip_longest
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
@@ -72,7 +73,38 @@ def align(rows: Iterable[Sequence[str]]) -> list[str]:
     table = [tuple(row) for row in rows]
     count = max((len(row) for row in table), default=0)
     widths = [max((len(row[i]) for row in table if len(row) > i), default=0) for i in range(count)]
-    return ["  ".join(cell.ljust(widths[i]) for i, cell in enumerate(row)).rstrip() for row in table]
+    return align_wide(table, widths)
+
+
+def fit(rows: Iterable[Sequence[str]], width: int) -> list[str]:
+    """The same in lines of so many columns: cells of the widest columns go on in the next line.
+
+    They are parted at spaces only, so that a name can be copied: one that is longer makes its line longer.
+    """
+    table = [tuple(row) for row in rows]
+    columns = list(zip(*table, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    least = [max(len(word) for cell in column for word in (cell.split() or [""])) for column in columns]
+    room = width - 2 * (len(widths) - 1)
+    while sum(widths) > room and widths != least:
+        widest = max(range(len(widths)), key=lambda i: (widths[i] > least[i], widths[i]))
+        widths[widest] -= 1
+    lines: list[str] = []
+    for row in table:
+        cells = [_wrap(cell, widths[i]) for i, cell in enumerate(row)]
+        lines += align_wide(zip_longest(*cells, fillvalue=""), widths)
+    return lines
+
+
+def align_wide(rows: Iterable[Sequence[str]], widths: Sequence[int]) -> list[str]:
+    """Rows of cells as lines with columns of these widths."""
+    return ["  ".join(cell.ljust(widths[i]) for i, cell in enumerate(row)).rstrip() for row in rows]
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, max(1, width), break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def count_elements(count: int) -> str:

@@ -28,8 +28,11 @@ def unit() -> None:
 
 
 @unit.command("list")
-@shared(example="guerillabackup unit list\nguerillabackup unit list --json")
-def list_(invocation: Invocation) -> None:
+@click.option("-v", "--verbose", is_flag=True, help="Show where their definitions and settings are, too.")
+@shared(
+    example="guerillabackup unit list\nguerillabackup unit list --verbose\nguerillabackup unit list --json"
+)
+def list_(invocation: Invocation, verbose: bool) -> None:
     """List the enabled units with their sources and problems, and what could be enabled.
 
     Ends with 0 also when a unit has problems; `config check` is for finding out whether all is well.
@@ -65,7 +68,7 @@ def list_(invocation: Invocation) -> None:
             }
         )
         return
-    _tell(invocation, survey)
+    _tell(invocation, survey, verbose)
 
 
 @unit.command()
@@ -148,23 +151,26 @@ def disable(invocation: Invocation, name: str) -> None:
         invocation.say(f"kept its settings, {done.overlay}")
 
 
-def _tell(invocation: Invocation, survey: "UnitSurvey") -> None:
-    if survey.units:
-        invocation.write_records(
-            [
-                {
-                    "unit": view.name,
-                    "class": view.class_name,
-                    "sources": view.sources,
-                    "settings": view.overlay,
-                    "definition": view.definition,
-                }
-                for view in survey.units
-            ],
-            ["unit", "class", "sources", "settings", "definition"],
-        )
-    else:
+def _tell(invocation: Invocation, survey: "UnitSurvey", verbose: bool) -> None:
+    units = [
+        {
+            "unit": view.name,
+            "class": view.class_name,
+            "sources": view.sources,
+            "settings": view.overlay,
+            "definition": view.definition,
+        }
+        for view in survey.units
+    ]
+    if not units:
         invocation.say("no unit is enabled")
+    elif verbose:
+        for number, record in enumerate(units):
+            if number:
+                invocation.say()
+            invocation.write_record(record)
+    else:
+        invocation.write_records(units, ["unit", "class", "sources"], fitting=True)
     for view in survey.units:
         for problem in view.problems:
             invocation.say(f"problem of unit {view.name}: {problem}")
@@ -175,6 +181,7 @@ def _tell(invocation: Invocation, survey: "UnitSurvey") -> None:
             for definition, names in survey.definitions
         ],
         ["definition", "enabled_as", "what_it_makes"],
+        fitting=True,
     )
     for warning in survey.warnings:
         invocation.warn(warning)

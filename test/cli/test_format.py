@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from guerillabackup.cli.format import (
     align,
     count_of,
+    fit,
     human_rate,
     human_size,
     human_span,
@@ -87,3 +88,16 @@ def test_columns_stand_below_one_another_without_blanks_at_the_end():
 
 def test_one_thing_is_counted_in_the_singular():
     assert [count_of(count, "finding") for count in (0, 1, 2)] == ["0 findings", "1 finding", "2 findings"]
+
+
+def test_a_table_fits_by_parting_the_widest_cells_at_spaces():
+    rows = [("NAME", "ABOUT"), ("one", "a text of several words"), ("two", "x" * 14)]
+    assert fit(rows, 20) == [
+        "NAME  ABOUT",
+        "one   a text of",
+        "      several words",
+        "two   " + "x" * 14,
+    ]
+    assert fit(rows, 80) == align(rows)
+    assert fit([("A", "B"), ("x" * 14, "y z")], 1) == ["A               B", f"{'x' * 14}  y", " " * 16 + "z"]
+    assert fit([("A", "B", "C"), ("", "", "")], 1) == ["A  B  C", ""]

@@ -67,6 +67,24 @@ def test_the_list_shows_units_definitions_and_problems(conf, unit):
     assert len(document["warnings"]) == 1
 
 
+def test_the_list_is_as_wide_as_the_terminal_and_the_verbose_one_has_all_paths(conf, unit, monkeypatch):
+    names = [f"/host/department{number:02}/system" for number in range(20)]
+    for name in ("Home", "OfTheDepartments"):
+        unit("enable", "TarBackupUnit", "--as", name)
+        settings = {url: {"Root": "/etc", "FullBackupTiming": [0, 0, None, None]} for url in names}
+        (conf / "units" / f"{name}.config").write_text(f"TarBackupUnitConfigList = {settings!r}\n")
+    for columns in (None, 60, 200):
+        if columns is not None:
+            monkeypatch.setenv("COLUMNS", str(columns))
+        shown = unit("list").out
+        widths = [len(line) for line in shown.splitlines()]
+        assert max(widths) <= (columns or 100)
+        assert all(name in shown for name in names)
+    verbose = unit("list", "-v").out
+    assert f"settings:    {conf}/units/Home.config\n" in verbose
+    assert "definition:  /" in verbose
+
+
 def test_a_link_to_the_originals_unit_counts_as_ours(conf, unit):
     (conf / "units" / "Old").symlink_to("/usr/lib/guerillabackup/lib/guerillabackup/TarBackupUnit.py")
     document = unit("list", "--json").document
