@@ -36,8 +36,8 @@ from guerillabackup.units.tar_element import TarElementRun
 from guerillabackup.units.tar_last import why_not_to_go_on
 from guerillabackup.units.tar_links import SplitLinksError
 from guerillabackup.units.tar_place import without_storage
+from guerillabackup.units.tar_records import BadIndexError
 from guerillabackup.units.tar_selection import why_selection_differs
-from guerillabackup.units.tar_snapshot import BadIndexError
 from guerillabackup.units.tar_source import CONFIG_KEY, TarSource, find_idle_excludes, split_sources
 
 log = logging.getLogger(__name__)

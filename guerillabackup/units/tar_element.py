@@ -6,6 +6,7 @@ It joins the pipelines, the storage and the unit's memory.
 import base64
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from guerillabackup.element import (
     BackupElementMetainfo,
@@ -30,7 +31,7 @@ from guerillabackup.units.tar_memory import SourceMemory, advanced
 from guerillabackup.units.tar_messages import split_sockets
 from guerillabackup.units.tar_run import Archive, make_archive, surrounded
 from guerillabackup.units.tar_selection import digest_selection
-from guerillabackup.units.tar_snapshot import Forgotten, find_directories, forget_moved_directories
+from guerillabackup.units.tar_snapshot import find_whole_directories, forget_moved_directories
 from guerillabackup.units.tar_source import TarSource
 
 
@@ -115,7 +116,7 @@ class TarElementRun:
                 self._state, source.index_prefix, from_current=backup_type is BackupType.INC
             )
         before = self._read_clock()
-        forgotten = Forgotten()
+        since: int | None = None
         with surrounded(
             source,
             is_skipped=self._context.test_mode,
@@ -123,7 +124,7 @@ class TarElementRun:
             cancelled=self._context.cancelled,
         ):
             if index_path is not None and backup_type is BackupType.INC:
-                forgotten = forget_moved_directories(index_path, source.root)
+                since = forget_moved_directories(index_path, source.root)
                 tar_index.set_time_back(index_path, small_fall(memory.anchor, before.anchor))
             started = self._context.clock()
             archive = make_archive(
@@ -137,9 +138,8 @@ class TarElementRun:
                 lambda seconds, stages: self._report_progress(seconds, stages, memory, backup_type),
                 self._context.cancelled,
             )
-            if index_path is not None and forgotten.inodes:
-                moved = find_directories(index_path, forgotten.inodes)
-                check_links(source.root, moved, forgotten.since)
+            if index_path is not None and since is not None:
+                check_links(source.root, partial(find_whole_directories, index_path), since)
         clock = RunClock(before, started, self._read_clock())
         if index_path is not None and source.pre_command is not None:
             tar_index.set_time_back(index_path, clock.lead)

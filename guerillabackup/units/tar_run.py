@@ -32,7 +32,7 @@ from guerillabackup.units.tar_messages import (
     summarize,
 )
 from guerillabackup.units.tar_place import check_place
-from guerillabackup.units.tar_snapshot import BadIndexError
+from guerillabackup.units.tar_records import BadIndexError
 from guerillabackup.units.tar_source import TarSource
 
 PLAIN_TAR = {"TAR_OPTIONS": "", "TAPE": "-"}

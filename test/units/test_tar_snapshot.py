@@ -10,7 +10,11 @@ from trees import ChangingTree, archive, describe_tree
 
 from guerillabackup.errors import StateError
 from guerillabackup.restore.tar_stream import TarStream
-from guerillabackup.units.tar_snapshot import Forgotten, forget_moved_directories
+from guerillabackup.units.tar_snapshot import (
+    WholeDirectory,
+    find_whole_directories,
+    forget_moved_directories,
+)
 
 
 def renames_in(path):
@@ -45,18 +49,22 @@ def tree(tmp_path):
 
 
 def test_an_index_of_directories_that_stayed_is_left_as_it_is(tree, tmp_path):
-    before = (tmp_path / "index").read_bytes()
-    assert forget_moved_directories(str(tmp_path / "index"), str(tree)).inodes == frozenset()
-    assert (tmp_path / "index").read_bytes() == before
+    index = tmp_path / "index"
+    before = index.read_bytes(), index.stat()
+    time = forget_moved_directories(str(index), str(tree))
+    assert (index.read_bytes(), index.stat()) == before
+    seconds, nanoseconds = before[0].split(b"\n", 1)[1].split(b"\0")[:2]
+    assert time == int(seconds) * 10**9 + int(nanoseconds)
 
 
 def test_moved_and_deleted_directories_are_forgotten_with_all_below_them(tree, tmp_path):
     (tree / "a").rename(tree / "c")
     shutil.rmtree(tree / "b")
-    assert len(forget_moved_directories(str(tmp_path / "index"), str(tree)).inodes) == 3
+    forget_moved_directories(str(tmp_path / "index"), str(tree))
     names = (tmp_path / "index").read_bytes().split(b"\0")
     assert b"./with\nnewline" in names
-    assert b"./a/below" not in names
+    assert names.count(b".") == 1
+    assert not {b"./a", b"./a/below", b"./b"} & set(names)
 
 
 def test_a_moved_directory_is_archived_whole_and_no_move_recorded(tree, tmp_path):
@@ -95,9 +103,25 @@ def test_any_changes_and_moves_are_restored_by_tar_itself(seed, tmp_path):
     assert describe_tree(tmp_path / "out", links=False) == describe_tree(changing.root, links=False)
 
 
+def test_the_index_tells_which_directories_were_archived_whole(tree, tmp_path):
+    (tree / "b" / "new").write_text("new")
+    (tree / "with\nnewline" / "file").write_text("changed")
+    (tree / "a").rename(tree / "moved")
+    (tree / "new/empty").mkdir(parents=True)
+    (tree / "new/file").symlink_to("file")
+    forget_moved_directories(str(tmp_path / "index"), str(tree))
+    archive(tree, tmp_path / "index", tmp_path / "inc.tar")
+    assert sorted(find_whole_directories(str(tmp_path / "index"))) == [
+        WholeDirectory(b"./moved/below", [b"file"]),
+        WholeDirectory(b"./new", [b"file"]),
+        WholeDirectory(b"./with\nnewline", [b"file"]),
+    ]
+
+
 def test_an_index_of_another_format_is_left_as_it_is(tmp_path):
     (tmp_path / "index").write_bytes(b"1700000000 0\n+64769 12 ./a\n")
-    assert forget_moved_directories(str(tmp_path / "index"), str(tmp_path)) == Forgotten()
+    assert forget_moved_directories(str(tmp_path / "index"), str(tmp_path)) is None
+    assert list(find_whole_directories(str(tmp_path / "index"))) == []
     assert (tmp_path / "index").read_bytes().startswith(b"1700000000")
 
 
@@ -114,9 +138,7 @@ def test_an_index_of_many_directories_is_read_in_pieces(tmp_path):
     record = b"\0".join([b"0", b"1", b"2", b"3", b"4", b"./gone" + b"x" * 200, b"Yentry" * 30]) + b"\0\0\0"
     data = b"GNU tar-1.34-2\n1700000000\x000\0" + record * 20_000
     (tmp_path / "index").write_bytes(data)
-    assert forget_moved_directories(str(tmp_path / "index"), str(tmp_path)) == Forgotten(
-        frozenset([4]), 1_700_000_000
-    )
+    assert forget_moved_directories(str(tmp_path / "index"), str(tmp_path)) == 1_700_000_000 * 10**9
     assert (tmp_path / "index").read_bytes() == b"GNU tar-1.34-2\n1700000000\x000\0"
     assert not os.path.exists(tmp_path / "index.tmp")
 
@@ -128,20 +150,29 @@ def test_whatever_is_held_in_memory_the_index_comes_out_the_same(
 ):
     header = b"GNU tar-1.34-2\n1700000000\x00123\x00"
     kept, dropped = b"", b""
-    forgotten = set()
+    whole = []
     for number in range(12):
         directory = tmp_path / f"d{number}"
         directory.mkdir()
         is_moved = number % 3 == 1
         inode = directory.stat().st_ino + is_moved
-        entries = b"".join(b"Yentry%d\x00" % entry for entry in range(number * 9))
+        names = [b"entry%d" % entry for entry in range(number * 9)]
+        entries = b"".join(b"Y%s\x00" % name for name in names)
+        if number % 3 == 2:
+            entries += b"Nentry\x00"
+        elif names:
+            whole.append((b"./d%d" % number, names))
         record = b"0\x001700000000\x005\x0064768\x00%d\x00./d%d\x00" % (inode, number) + entries + b"\x00\x00"
         kept += b"" if is_moved else record
-        forgotten |= {inode} if is_moved else set()
         dropped += record
     index = tmp_path / "index"
     index.write_bytes(header + dropped)
-    monkeypatch.setattr("guerillabackup.units.tar_snapshot.BLOCK_SIZE", max(block_size, 16))
-    monkeypatch.setattr("guerillabackup.units.tar_snapshot.MAX_HELD_SIZE", held_size)
-    assert forget_moved_directories(str(index), str(tmp_path)).inodes == forgotten
+    monkeypatch.setattr("guerillabackup.units.tar_records.BLOCK_SIZE", max(block_size, 16))
+    monkeypatch.setattr("guerillabackup.units.tar_records.MAX_HELD_SIZE", held_size)
+    found = list(find_whole_directories(str(index)))
+    assert [directory.name for directory in found] == [name for name, _ in whole]
+    for directory, (_, names) in zip(found, whole, strict=True):
+        assert directory.entries in (names, None)
+        assert directory.entries is not None or held_size < 1 << 20
+    assert forget_moved_directories(str(index), str(tmp_path)) == 1_700_000_000 * 10**9 + 123
     assert index.read_bytes() == header + kept
