@@ -9,7 +9,7 @@ import fcntl
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Self
 
@@ -21,10 +21,12 @@ from guerillabackup.errors import (
     GuerillaBackupError,
     IntegrityError,
     MetainfoError,
+    StorageError,
 )
 from guerillabackup.osfile import PRIVATE, Ownership, storage_errors
 from guerillabackup.storage.batch import FileBatch, SyncChooser, close_together
 from guerillabackup.storage.catalogue import Catalogue
+from guerillabackup.storage.deletion import delete_together
 from guerillabackup.storage.file_element import AttributeSuffixes, FileElement
 from guerillabackup.storage.folder import RootDirectory, SourceFolders
 from guerillabackup.storage.interface import (
@@ -152,6 +154,23 @@ class DefaultFileStorage(StorageInterface):
     def list_facts(self, selection: ElementSelection = ALL_ELEMENTS) -> Iterator[ElementFacts]:
         return self._catalogue().list_facts(selection)
 
+    def list_attributes(self, names: Collection[str]) -> Iterator[tuple[str, str]]:
+        for directory, _, listing in self._walk():
+            files = frozenset(listing.files)
+            for name in listing.files:
+                suffix = name[name.rfind(".") + 1 :]
+                stem = name[: -len(suffix)]
+                if suffix not in names or not (f"{stem}{INFO}" in files and f"{stem}{DATA}" in files):
+                    continue
+                file = parse_file_name(directory, name)
+                if file is not None:
+                    yield str(file.element_id), suffix
+
+    def delete_elements(
+        self, elements: Sequence[StorageBackupDataElementInterface]
+    ) -> list[StorageError | None]:
+        return delete_together(self._root.descriptor, [_own(element) for element in elements])
+
     def complete(
         self, element_id: ElementId, metainfo: BackupElementMetainfo
     ) -> StorageBackupDataElementInterface | None:
@@ -264,6 +283,12 @@ class DefaultFileStorage(StorageInterface):
             start,
             deeper=deeper,
         )
+
+
+def _own(element: StorageBackupDataElementInterface) -> FileElement:
+    if not isinstance(element, FileElement):
+        raise StorageError(f"element {element.get_element_id()} is not of this storage")
+    return element
 
 
 def _leftovers(

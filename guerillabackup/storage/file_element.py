@@ -68,8 +68,13 @@ class AttributeSuffixes:
                 self._deletions_left[directory] = left - 1
                 return tuple(self._known)
         names = osfile.list_names(directory_fd)
-        files = (parse_file_name(directory, name) for name in names)
-        suffixes = {file.suffix for file in files if file is not None}
+        suffixes = {DATA, INFO, LOCK} | self._known
+        for name in names:
+            # Most names end as those before: taking each apart would be most of the work of a deletion.
+            if name[name.rfind(".") + 1 :] not in suffixes:
+                file = parse_file_name(directory, name)
+                if file is not None:
+                    suffixes.add(file.suffix)
         with self._lock:
             self._known |= suffixes - {DATA, INFO, LOCK}
             if len(self._deletions_left) >= 4096:
@@ -170,17 +175,20 @@ class FileElement(StorageBackupDataElementInterface):
         return [suffix for suffix in suffixes if _is_attribute_name(suffix)]
 
     def delete(self) -> None:
-        was_locked = self._lock_fd is not None
-        if not was_locked:
-            self.lock()
+        with self._directory() as directory_fd:
+            self.delete_from(directory_fd)
+            os.fsync(directory_fd)
+
+    def delete_from(self, directory_fd: int) -> None:
+        """Delete it from its open folder, which the caller syncs; raises OSError, ElementLockedError."""
+        if self._lock_fd is None:
+            self._lock_in(directory_fd)
         try:
-            with self._directory() as directory_fd:
-                suffixes = self._suffixes.for_deletion(self._id.source_url.directory, directory_fd)
-                os.unlink(self._name(INFO), dir_fd=directory_fd)
-                # With .data last, its name stays taken until nothing is left that the next one would inherit.
-                for suffix in (*suffixes, DATA):
-                    osfile.remove_file(directory_fd, self._name(suffix))
-                os.fsync(directory_fd)
+            suffixes = self._suffixes.for_deletion(self._id.source_url.directory, directory_fd)
+            os.unlink(self._name(INFO), dir_fd=directory_fd)
+            # With .data last, its name stays taken until nothing is left that the next one would inherit.
+            for suffix in (*suffixes, DATA):
+                osfile.remove_file(directory_fd, self._name(suffix))
         finally:
             self.unlock()
 
@@ -188,9 +196,12 @@ class FileElement(StorageBackupDataElementInterface):
         if self._lock_fd is not None:
             raise ElementLockedError(f"element {self._id} is locked by this object already")
         with self._directory() as directory_fd:
-            self._check_present_in(directory_fd)
-            self._lock_fd = self._flock(directory_fd, fcntl.LOCK_EX)
-            self._lock_owner = os.getpid()
+            self._lock_in(directory_fd)
+
+    def _lock_in(self, directory_fd: int) -> None:
+        self._check_present_in(directory_fd)
+        self._lock_fd = self._flock(directory_fd, fcntl.LOCK_EX)
+        self._lock_owner = os.getpid()
 
     def unlock(self) -> None:
         if self._lock_fd is None:

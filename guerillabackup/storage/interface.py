@@ -4,16 +4,23 @@ A storage keeps elements whole: an element is there with its data and metadata, 
 implementations differ in where the files are, never in what a caller sees.
 """
 
-import fnmatch
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import BinaryIO, NamedTuple, Self
+from typing import BinaryIO, Self
 
-from guerillabackup.element import MEMBERS_SUFFIX, BackupElementMetainfo, BackupType, ElementId, SourceUrl
-from guerillabackup.errors import ElementNotFoundError, GuerillaBackupError, MetainfoError, SourceUrlError
+from guerillabackup.element import BackupElementMetainfo, ElementId, SourceUrl
+from guerillabackup.errors import (
+    ElementNotFoundError,
+    GuerillaBackupError,
+    MetainfoError,
+    StorageError,
+)
+from guerillabackup.storage.facts import ALL_ELEMENTS as ALL_ELEMENTS
+from guerillabackup.storage.facts import ElementFacts as ElementFacts
+from guerillabackup.storage.facts import ElementSelection as ElementSelection
 
 MAX_ATTRIBUTE_SIZE = 1 << 20
 """Bytes of one attribute's value."""
@@ -30,94 +37,6 @@ class Leftover:
     what: str
     age: float
     ruined: ElementId | None = None
-
-
-class ElementFacts(NamedTuple):
-    """What a listing tells of an element, as plain values: there may be a hundred thousand.
-
-    Where the metadata cannot be read, `problem` says why, `backup_type` is what the name says, and what only
-    the metadata knows is None. Times are UTC seconds.
-    """
-
-    element_id: str
-    source_url: str
-    backup_type: str
-    timestamp: int | None
-    data_uuid: bytes | None
-    predecessor: bytes | None
-    checksum: bytes | None
-    is_signed: bool | None
-    arrival: float
-    size: int
-    problem: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ElementSelection:
-    """Which elements a listing is about: those that meet every condition that is not None.
-
-    `pattern` is a source, stands for all below it, or matches sources (`*` goes over slashes too).
-    `since` and `until` are about the Timestamp, both ends included. What cannot be read meets no condition
-    about metadata.
-    """
-
-    pattern: str | None = None
-    with_members: bool = True
-    """The lists of members too, which are sources of their own."""
-    since: float | None = None
-    until: float | None = None
-    backup_type: BackupType | None = None
-    data_uuids: frozenset[bytes] | None = None
-    is_exact: bool = False
-    """The pattern is that one source and nothing else."""
-
-    @classmethod
-    def of_source(cls, source_url: SourceUrl) -> "ElementSelection":
-        """The elements of exactly one source."""
-        return cls(source_url.text, is_exact=True)
-
-    @property
-    def asks_metadata(self) -> bool:
-        """Whether names alone do not tell."""
-        conditions = (self.since, self.until, self.backup_type, self.data_uuids)
-        return any(each is not None for each in conditions)
-
-    def takes_source(self, source_url: str) -> bool:
-        """Whether elements of that source are meant."""
-        name = source_url.rsplit("/", 1)[1]
-        if not self.with_members and name.endswith(MEMBERS_SUFFIX) and name != MEMBERS_SUFFIX:
-            return False
-        if self.pattern is None or source_url == self.pattern:
-            return True
-        return not self.is_exact and (
-            source_url.startswith(self.pattern.rstrip("/") + "/")
-            or fnmatch.fnmatchcase(source_url, self.pattern)
-        )
-
-    def takes(self, facts: ElementFacts) -> bool:
-        """Whether an element of such a source meets the conditions about its metadata."""
-        if not self.asks_metadata:
-            return True
-        time = facts.timestamp
-        return (
-            time is not None
-            and (self.since is None or time >= self.since)
-            and (self.until is None or time <= self.until)
-            and (self.backup_type is None or facts.backup_type == self.backup_type.value)
-            and (self.data_uuids is None or facts.data_uuid in self.data_uuids)
-        )
-
-    def starts(self) -> list[tuple[tuple[str, ...], bool]]:
-        """The folders to look at, and whether also at all below each."""
-        try:
-            components = SourceUrl((self.pattern or "").rstrip("/")).components
-        except SourceUrlError:
-            return [((), True)]
-        own = [(components[:-1], False)]
-        return own if self.is_exact else [*own, (components, True)]
-
-
-ALL_ELEMENTS = ElementSelection()
 
 
 class SinkHandleInterface(ABC):
@@ -303,6 +222,30 @@ class StorageInterface(SinkInterface):
                 if facts is not None and selection.takes(facts):
                     yield facts
 
+    def list_attributes(self, names: Collection[str]) -> Iterator[tuple[str, str]]:
+        """Which elements have one of these attributes: the id of each and the attribute's name.
+
+        In the order and with the errors of `query_backup_data_elements`; does not read the attributes.
+        """
+        for element in self.query_backup_data_elements():
+            for name in sorted(names):
+                try:
+                    is_there = element.get_extra_data(name) is not None
+                except ElementNotFoundError:
+                    break
+                if is_there:
+                    yield str(element.get_element_id()), name
+
+    def delete_elements(
+        self, elements: Sequence[StorageBackupDataElementInterface]
+    ) -> list[StorageError | None]:
+        """Delete each as its `delete` does, with one sync for all of a folder: what hindered it, or None.
+
+        The answers are in the order of the elements; one that is locked or gone hinders no other. None: it is
+        gone for good when this returns. A crash before leaves each whole, or gone.
+        """
+        return [_try_to_delete(element) for element in elements]
+
     @abstractmethod
     def open_batch(self) -> AbstractContextManager["BatchInterface"]:
         """A sink whose closed handles become durable and visible together when its context ends."""
@@ -354,6 +297,14 @@ class BatchInterface(SinkInterface):
         by itself when it holds as many elements as descriptors allow (256); leaving the context commits too,
         unless by an exception, which drops what is not committed.
         """
+
+
+def _try_to_delete(element: StorageBackupDataElementInterface) -> StorageError | None:
+    try:
+        element.delete()
+    except StorageError as error:
+        return error
+    return None
 
 
 def describe_element(element: StorageBackupDataElementInterface) -> ElementFacts | None:

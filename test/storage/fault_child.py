@@ -61,9 +61,22 @@ def close_together(storage):
             raise result
 
 
+def make_group(storage):
+    """Elements to be deleted together, in two folders, and one in each that is none of them."""
+    for source, data in (("/host/etc", b"first"), ("/new/log", b"second")):
+        put(storage, source, data)
+    group = list(storage.query_backup_data_elements())
+    for source in ("/host/etc-full", "/new/log"):
+        put(storage, source, b"third")
+    return group
+
+
 def operation(name, storage):
     """What to do; what is needed for it is looked up before."""
     element = storage.get_backup_data_element(TAKEN)
+    if name == "delete together":
+        group = make_group(storage)
+        return lambda: raise_first(storage.delete_elements(group))
     return {
         "store": lambda: put(storage, "/host/etc", b"stored"),
         "store in a new folder": lambda: put(storage, "/new/folder/etc", b"stored"),
@@ -78,6 +91,12 @@ def operation(name, storage):
         "complete": lambda: storage.complete(PREPARED, metainfo(b"left", TIME + 1)),
         "delete": element.delete,
     }[name]
+
+
+def raise_first(errors):
+    for error in errors:
+        if error is not None:
+            raise error
 
 
 def run(name, directory, result):

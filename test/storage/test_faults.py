@@ -33,7 +33,7 @@ DEADLINE = 60.0
 OPERATIONS = [
     "store", "store in a new folder", "store without unnamed files", "prepare and close", "batch",
     "batch without unnamed files", "close together", "replace an attribute", "set an attribute",
-    "remove an attribute", "complete", "delete",
+    "remove an attribute", "complete", "delete", "delete together",
 ]
 STORING = OPERATIONS[:7]
 CHANGING = frozenset((
@@ -220,8 +220,10 @@ def test_killed_at_any_call_an_element_is_complete_or_absent_and_the_next_works(
         with DefaultFileStorage(str(path)) as storage:
             found = contents(storage)
             assert set(found.values()) <= EXPECTED_DATA
-            if operation != "delete":
+            if not operation.startswith("delete"):
                 assert found[str(TAKEN)] == b"taken"
+            if operation == "delete together":
+                assert list(found.values()).count(b"third") == 2, "what was not to be deleted"
             if str(TAKEN) in found:
                 element = storage.get_backup_data_element(TAKEN)
                 attributes = {name: element.get_extra_data(name) for name in element.list_extra_data()}
@@ -260,14 +262,13 @@ def test_an_error_of_any_call_is_reported_clearly_and_leaves_nothing_that_blocks
             else:
                 kind = "StorageFullError" if error == "ENOSPC" else "StorageError"
                 assert kind in classes.split(), f"{injection}: {run.outcome}"
-                assert re.match(r"cannot \w+|element /host/\S+: ", message), message
+                assert re.match(r"cannot \w+|element /(host|new)/\S+: ", message), message
                 if operation in STORING[:4]:
                     assert list(found) == [str(TAKEN)], f"{injection}: an element in spite of {message}"
             may_be_left = {f"host/{PREPARED.file_stem}.data"}
-            if (
-                not injection.startswith(("unlink", "rmdir", "close", "openat", "dup"))
-                and operation != "delete"
-            ):
+            if not injection.startswith(
+                ("unlink", "rmdir", "close", "openat", "dup")
+            ) and not operation.startswith("delete"):
                 left = {leftover.path for leftover in storage.find_leftovers()}
                 assert left <= may_be_left, f"{injection}: {left}"
             check_works(storage)
@@ -324,6 +325,20 @@ def test_a_deletion_takes_info_first_data_last_and_syncs(tracer, template):
     calls = tracer.run("delete", copies(template, 1)[0]).calls
     info, mark, data = (positions(calls, "unlinkat", rf"\.{one}\"") for one in ("info", "mark", "data"))
     assert info[0] < mark[0] < data[0] < positions(calls, "fsync", "host>")[-1]
+
+
+def test_elements_are_deleted_together_with_one_sync_for_each_folder_after_the_last_of_its_names(
+    tracer, template
+):
+    calls = tracer.run("delete together", copies(template, 1)[0]).calls
+    assert len(positions(calls, "fsync", "")) == 2
+    for folder, count in (("host", 2), ("new", 1)):
+        infos, datas = (
+            positions(calls, "unlinkat", rf"/{folder}>, \"[^\"]*\.{suffix}\"") for suffix in ("info", "data")
+        )
+        assert len(infos) == len(datas) == count
+        assert all(info < data for info, data in zip(infos, datas, strict=True))
+        assert max(datas) < positions(calls, "fsync", rf"/{folder}>")[0]
 
 
 # A disk that is full

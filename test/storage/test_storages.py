@@ -456,6 +456,55 @@ def test_an_element_stored_after_a_deletion_inherits_no_attribute(storage):
 # Locks
 
 
+def test_elements_deleted_together_are_gone_and_nothing_else_is(storage):
+    elements = [store(storage, source=SourceUrl(f"/{folder}/etc")) for folder in "aab"]
+    elements[0].set_extra_data("mark", b"x")
+    kept = [store(storage, source=SourceUrl("/a/etc-full")), store(storage, source=SourceUrl("/b/etc"))]
+    kept[1].set_extra_data("mark", b"kept")
+    assert storage.delete_elements(elements) == [None, None, None]
+    assert ids(storage) == [str(element.get_element_id()) for element in kept]
+    assert kept[1].get_extra_data("mark") == b"kept"
+    assert list(storage.find_leftovers()) == []
+    assert storage.delete_elements([]) == []
+
+
+def test_what_is_locked_or_gone_hinders_no_other_deletion_and_is_told(storage):
+    locked, read, gone, alone, free = (store(storage, source=SourceUrl(f"/{name}/etc")) for name in "aaaba")
+    holder = storage.get_backup_data_element(locked.get_element_id())
+    holder.lock()
+    gone.delete()
+    with read.get_data_stream():
+        results = storage.delete_elements([locked, read, gone, alone, free, free])
+    kinds = [None if error is None else type(error) for error in results]
+    assert kinds == [
+        *(ElementLockedError, ElementLockedError, ElementNotFoundError),
+        *(None, None, ElementNotFoundError),
+    ]
+    assert ids(storage) == [str(element.get_element_id()) for element in (locked, read)]
+    assert storage.delete_elements([holder, read]) == [None, None]
+    assert ids(storage) == []
+
+
+def test_elements_in_a_folder_that_went_away_are_told_to_be_gone(storage):
+    element = store(storage, source=SourceUrl("/a/b/etc"))
+    element.delete()
+    (error,) = storage.delete_elements([element])
+    assert isinstance(error, ElementNotFoundError)
+
+
+def test_elements_are_found_by_the_attributes_they_have(storage):
+    elements = [store(storage, source=SourceUrl(f"/{folder}/etc")) for folder in "aab"]
+    elements[1].set_extra_data("mark", b"")
+    elements[2].set_extra_data("mark", b"x")
+    elements[2].set_extra_data("other", b"y")
+    elements[0].set_extra_data("third", b"z")
+    names = [str(element.get_element_id()) for element in elements]
+    assert list(storage.list_attributes({"mark", "other"})) == [
+        *((names[1], "mark"), (names[2], "mark"), (names[2], "other")),
+    ]
+    assert list(storage.list_attributes(())) == []
+
+
 def test_a_lock_keeps_others_from_locking_deleting_and_attributes(storage):
     mine = store(storage)
     other = storage.get_backup_data_element(mine.get_element_id())
