@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from guerillabackup.cli.config_check_logs import find_shared_logs
 from guerillabackup.cli.config_check_sources import (
     UNIT_KEYS,
     find_encryption_keys,
@@ -124,6 +125,7 @@ def _check_units(configuration: Configuration, outcome: CheckOutcome) -> list[Co
         else:
             outcome.problems += _unlisted_sources(unit.name, unit_class, overlays[unit.name])
     outcome.problems += find_shared_sources(overlays)
+    outcome.warnings += find_shared_logs(overlays)
     for overlay in overlays.values():
         outcome.problems += find_source_problems(overlay)
         outcome.warnings += find_source_warnings(overlay)

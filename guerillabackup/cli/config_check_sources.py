@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from guerillabackup.cli.config_check_logs import find_live_logs
 from guerillabackup.cli.unit_hint import what_to_do
 from guerillabackup.config_keys import Key
 from guerillabackup.element import SourceUrl
@@ -80,7 +81,7 @@ KINDS = (
         logfile_input.check_inputs,
         lambda value: logfile_input.parse_inputs(value, SourceUrl("/entry")).inputs,
         _log_problems,
-        lambda log_input: (),
+        find_live_logs,
         "[]",
     ),
 )
