@@ -1,6 +1,6 @@
 """Entries of logfile units to look at: two that take the same files, and those that take a live log.
 
-It joins the entries and the files that are there now: what else a regular expression could match is not known.
+It joins the entries and the files there are now: what else a regular expression could match is not known.
 """
 
 import os
