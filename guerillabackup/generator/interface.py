@@ -8,7 +8,7 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from guerillabackup.element import BackupElementMetainfo, ElementId, SourceUrl
 from guerillabackup.errors import GuerillaBackupError
@@ -44,7 +44,8 @@ class UnitContext:
     makes a detached signature over a stored file's data, None when it is not wanted. `read_anchor` says how
     the clock stands to the start of the machine, so that a unit notices when it was set back; None: unknown.
     `find_encryption_key` hands back the fingerprint of the usable key that a name means, or raises
-    KeyUnusableError; None: names are left to gpg. `get_request` says what was asked for a source;
+    KeyUnusableError; None: names are left to gpg. `prepare_signing` has what signs made ready, and raises
+    KeyUnusableError when nothing could be signed. `get_request` says what was asked for a source;
     `foreign_sources` are those that another unit has, with its name: this one refuses them. `cancelled` says
     that the generator is ending: what is not stored yet is given up, as after a failure, and nothing more is
     begun; it never blocks, and any thread may ask it.
@@ -62,6 +63,7 @@ class UnitContext:
     test_mode: bool = False
     read_anchor: Callable[[], ClockAnchor | None] = field(default=lambda: None)
     find_encryption_key: Callable[[str], str] | None = None
+    prepare_signing: Callable[[], None] = field(default=lambda: None)
     get_request: Callable[[SourceUrl], SourceRequest] = field(default=lambda url: SourceRequest.WHEN_DUE)
     foreign_sources: Mapping[SourceUrl, str] = field(default_factory=dict)
     cancelled: Callable[[], bool] = field(default=lambda: False)
@@ -119,6 +121,9 @@ class SchedulableGeneratorUnitInterface(ABC):
     unit's configuration and raises ConfigError with every problem; it raises StateError when what it
     remembers cannot be used.
     """
+
+    prepares_signing: ClassVar[bool] = False
+    """Whether it calls the context's `prepare_signing` itself, before it relies on it; else it was called."""
 
     @abstractmethod
     def __init__(self, unit_name: str, context: UnitContext) -> None: ...

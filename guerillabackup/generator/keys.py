@@ -1,9 +1,10 @@
-"""The keyring of a run, made ready in a thread of its own while the rest is done.
+"""The keyring of a run, made ready in a thread of its own while other work is done.
 
 It joins the keyring, and what units are given of it.
 """
 
 import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
@@ -18,14 +19,16 @@ log = logging.getLogger(__name__)
 
 
 class KeyringAhead:
-    """A keyring that is opened and read while units are loaded, and whose agent starts while they run.
+    """A keyring that is opened and read beside other work, and whose agent starts beside it too.
 
-    Nothing is raised before `get`: units that need no key run without any. `close` waits for the thread.
+    It is opened by `begin`, or when it is first needed. Nothing is raised before `get`: units that need no
+    key run without any. `close` waits for the thread.
     """
 
     def __init__(self, directory: str) -> None:
         self._executor = ThreadPoolExecutor(1, "keyring")
-        self._opened: Future[Keyring] = self._executor.submit(_open, directory)
+        self._opened: Future[Keyring] | None = None
+        self._lock = threading.Lock()  # guards the opening
         self._directory = directory
         self._encryption_keys: dict[str, str] = {}
         self._warned_of: set[tuple[str, KeyPurpose]] = set()
@@ -56,7 +59,14 @@ class KeyringAhead:
 
     def get(self) -> Keyring:
         """The keyring; raises what opening and reading it raised."""
-        return self._opened.result()
+        return self.begin().result()
+
+    def begin(self) -> "Future[Keyring]":
+        """Have it opened from now on; does nothing when it was begun."""
+        with self._lock:
+            if self._opened is None:
+                self._opened = self._executor.submit(_open, self._directory)
+            return self._opened
 
     def prepare_signing(self) -> None:
         """Start what signing needs, so that it is there when the first element is whole."""
@@ -64,7 +74,7 @@ class KeyringAhead:
 
     def close(self) -> None:
         self._executor.shutdown()
-        if self._opened.exception() is None:
+        if self._opened is not None and self._opened.exception() is None:
             self._opened.result().close()
 
     def _check_usable(self, name: str, purpose: KeyPurpose, now: float) -> KeyInfo:

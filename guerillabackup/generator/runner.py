@@ -159,7 +159,8 @@ class UnitRunner:
             return UnitOutcome(name, skipped=obstacle)
         if condition is not None:
             self._tell_obstacle(None)
-        self._prepare_signing()
+        if not instance.prepares_signing:
+            self._prepare_signing()
         sources = tuple(instance.invoke_unit())
         self._get_request = _when_due
         try:
@@ -235,6 +236,7 @@ class UnitRunner:
             test_mode=bool(configuration.get("GeneralDebugTestModeFlag")),
             read_anchor=around.read_anchor,
             find_encryption_key=lambda key: self._get_keys().find_encryption_key(key, around.clock()),
+            prepare_signing=self._prepare_signing,
             get_request=lambda url: self._get_request(url),
             foreign_sources=self._foreign,
             cancelled=around.cancelled,
@@ -250,7 +252,7 @@ class UnitRunner:
         return lambda descriptor: self._get_keys().make_data_signer(str(key))(descriptor)
 
     def _prepare_signing(self) -> None:
-        """Raises KeyUnusableError before any work is done."""
+        """Raises KeyUnusableError when what is made could not be signed."""
         key = self.unit.configuration.get("GeneralSigningKey")
         if key is not None:
             self._get_keys().check_signing_key(key, self._around.clock())

@@ -81,9 +81,6 @@ def run_once(
         loaded = [_load(configuration, unit) for unit in listing.units]
         foreign = find_foreign_sources(loaded)
         chosen = choose_units(loaded, unit_names, source_urls)
-        if (signing_key := configuration.get("GeneralSigningKey")) is not None:
-            # Without its warnings: they are for runs that make something.
-            keys.get().check_usable(signing_key, KeyPurpose.SIGN, (clock or time.time)())
         _warn(configuration)
         storage, shared_keys = stack.enter_context(_open_storage(configuration)), keys
         surroundings = Surroundings(
@@ -100,6 +97,10 @@ def run_once(
         for unit in chosen:
             with closing(UnitRunner(unit, foreign[unit.name], surroundings)) as runner:
                 outcomes.append(runner.look(get_request, is_asked=False, heeds_condition=heeds_condition))
+        signing_key = configuration.get("GeneralSigningKey")
+        if signing_key is not None and not any(outcome.was_invoked for outcome in outcomes):
+            # Sooner than the day on which something is due. Without warnings: they are for runs that make it.
+            keys.get().check_usable(signing_key, KeyPurpose.SIGN, (clock or time.time)())
     return RunOutcome(tuple(outcomes), listing.warnings)
 
 

@@ -49,6 +49,8 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
     A source whose settings are wrong fails each time; the others are backed up.
     """
 
+    prepares_signing = True
+
     def __init__(self, unit_name: str, context: UnitContext) -> None:
         self._context = context
         self._unit_name = unit_name
@@ -104,9 +106,8 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
         self._book.recover()
         backup_type = self._safe_type(source, due.backup_type)
         log.info("source %s: %s backup, because %s", url, backup_type.value, due.reason)
-        downstream = downstream_of(self._context, source.encryption_key)
         self._context.listen(SourceStarted(self._unit_name, url, backup_type.value))
-        element_id, remarks = self._run(source, backup_type, downstream)
+        element_id, remarks = self._run(source, backup_type)
         return SourceOutcome(url, element_id, remarks=remarks)
 
     def _safe_type(self, source: TarSource, backup_type: BackupType) -> BackupType:
@@ -122,24 +123,25 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
         self._report.warn(url, f"a full backup is made in place of an incremental one: {reason}")
         return BackupType.FULL
 
-    def _run(
-        self,
-        source: TarSource,
-        backup_type: BackupType,
-        downstream: list[TransformationPipelineElementInterface],
-    ) -> tuple[ElementId | None, tuple[str, ...]]:
-        run = TarElementRun(self._context, self._report, source, downstream, self._book)
+    def _run(self, source: TarSource, backup_type: BackupType) -> tuple[ElementId | None, tuple[str, ...]]:
+        run = TarElementRun(
+            self._context, self._report, source, lambda: self._find_downstream(source), self._book
+        )
         try:
             return run.run(backup_type, stall_timeout(self._context)), run.remarks
         except SplitLinksError as error:
             self._report.warn(
                 source.source_url, f"a full backup is made in place of an incremental one: {error}"
             )
-            return self._run(source, BackupType.FULL, downstream)
+            return self._run(source, BackupType.FULL)
         except BadIndexError as error:
             if backup_type is BackupType.INC:
                 tar_index.drop_index(self._book.state, source.index_prefix)
             raise BadIndexError(f"the index is damaged, so the next backup is a full one: {error}") from error
+
+    def _find_downstream(self, source: TarSource) -> list[TransformationPipelineElementInterface]:
+        self._context.prepare_signing()
+        return downstream_of(self._context, source.encryption_key)
 
 
 def _list_placed(context: UnitContext) -> SourceList[TarSource]:

@@ -18,7 +18,6 @@ from guerillabackup.events import PipelineProgress, StageProgress
 from guerillabackup.generator.interface import UnitContext
 from guerillabackup.generator.pending import store_together
 from guerillabackup.generator.state import PENDING
-from guerillabackup.pipeline.interface import TransformationPipelineElementInterface
 from guerillabackup.storage.interface import SinkHandleInterface
 from guerillabackup.units import tar_index
 from guerillabackup.units.making import describe_part, sign_parts
@@ -29,7 +28,7 @@ from guerillabackup.units.tar_clock import ClockReading, RunClock, small_fall
 from guerillabackup.units.tar_links import check_links
 from guerillabackup.units.tar_memory import SourceMemory, advanced
 from guerillabackup.units.tar_messages import split_sockets
-from guerillabackup.units.tar_run import Archive, make_archive, surrounded
+from guerillabackup.units.tar_run import Archive, FindDownstream, make_archive, surrounded
 from guerillabackup.units.tar_selection import digest_selection
 from guerillabackup.units.tar_snapshot import find_whole_directories, forget_moved_directories
 from guerillabackup.units.tar_source import TarSource
@@ -43,13 +42,13 @@ class TarElementRun:
         context: UnitContext,
         report: SourceReport,
         source: TarSource,
-        downstream: list[TransformationPipelineElementInterface],
+        find_downstream: FindDownstream,
         book: SourceBook[SourceMemory],
     ) -> None:
         self._context = context
         self._report = report
         self._source = source
-        self._downstream = downstream
+        self._find_downstream = find_downstream
         self._book = book
         self._state = book.state
         self.remarks: tuple[str, ...] = ()
@@ -115,6 +114,9 @@ class TarElementRun:
             index_path = tar_index.begin_index(
                 self._state, source.index_prefix, from_current=backup_type is BackupType.INC
             )
+        if source.pre_command is not None:
+            # What the command does to a service is not done for a backup that a key prevents.
+            self._find_downstream()
         before = self._read_clock()
         since: int | None = None
         with surrounded(
@@ -131,7 +133,7 @@ class TarElementRun:
                 source,
                 backup_type,
                 index_path,
-                self._downstream,
+                self._find_downstream,
                 handle.get_sink_stream(),
                 members_handle.get_sink_stream(),
                 stall_timeout,

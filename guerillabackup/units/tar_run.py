@@ -38,6 +38,9 @@ from guerillabackup.units.tar_source import TarSource
 PLAIN_TAR = {"TAR_OPTIONS": "", "TAPE": "-"}
 """Environment in which GNU tar does what its arguments say, and nothing else."""
 
+FindDownstream = Callable[[], list[TransformationPipelineElementInterface]]
+"""What the archive and the list of members go through, made for each run; raises KeyUnusableError."""
+
 log = logging.getLogger(__name__)
 
 
@@ -55,7 +58,7 @@ def make_archive(
     source: TarSource,
     backup_type: BackupType,
     index_path: str | None,
-    downstream: list[TransformationPipelineElementInterface],
+    find_downstream: FindDownstream,
     data_fd: int,
     members_fd: int,
     stall_timeout: float,
@@ -64,12 +67,13 @@ def make_archive(
 ) -> Archive:
     """Run tar, or the command in its place; the archive goes to `data_fd`, the list to `members_fd`.
 
-    Raises BadIndexError, and what a pipeline raises.
+    Raises BadIndexError, and what a pipeline and `find_downstream` raise, which is called while tar walks.
     """
     override = source.override(backup_type)
     if override is not None:
         producer = OSProcessPipelineElement(override[0], override, _allowed_statuses(source))
-        processes = instantiate_pipeline([producer, CountingPipelineElement(), *downstream], None, data_fd)
+        behind = [CountingPipelineElement(), *find_downstream()]
+        processes = instantiate_pipeline([producer, *behind], None, data_fd)
         run_pipeline(processes, stall_timeout=stall_timeout, on_progress=on_progress, cancelled=cancelled)
         if processes[1].get_counts().bytes_written == 0:
             raise PipelineError(f"{override[0]} ended well, but wrote nothing: that is no backup")
@@ -86,11 +90,16 @@ def make_archive(
             environment=PLAIN_TAR,
             pass_fds=(write_end,),
         )
-        processes = instantiate_pipeline([producer, *downstream], None, data_fd)
+        processes = instantiate_pipeline([producer], None, None)
+        archive = processes[0].get_process_output()
         try:
+            # It walks while the keys are read, and waits when nobody takes what it finds.
+            processes[0].start()
+            downstream = find_downstream()
+            processes += instantiate_pipeline(downstream, archive, data_fd)
             counted = [CountingPipelineElement("members"), *downstream]
             lister = instantiate_pipeline(counted, members_output, members_fd)
-            for process in (*processes, *lister):
+            for process in (*processes[1:], *lister):
                 process.start()
             # Only tar may hold the list's write end, so that the list ends when tar does.
             stack.close()
@@ -102,8 +111,9 @@ def make_archive(
             )
         except BaseException:
             _stop(processes + lister)
-            with suppress(GuerillaBackupError):
-                members_output.close()
+            for output in (archive, members_output):
+                with suppress(GuerillaBackupError):
+                    output.close()
             raise
     _judge_tar(source, processes[0])
     if backup_type is BackupType.FULL and lister[0].get_counts().bytes_written == 0:

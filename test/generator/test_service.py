@@ -441,9 +441,33 @@ def test_without_a_usable_signing_key_nothing_is_begun(host_with_keys, key):
     host = host_with_keys
     host.write_config(f"GeneralSigningKey = {key!r}")
     host.add_unit("Tar", {"/host/a": host.source(PreBackupCommand=["/bin/touch", str(host.base / "begun")])})
-    with pytest.raises(KeyUnusableError, match=key):
-        host.run()
+    outcome = host.run()
+    (error,) = outcome.errors
+    assert isinstance(error, KeyUnusableError)
+    assert key in str(error)
+    assert outcome.only_keys_failed
     assert not (host.base / "begun").exists()
+
+
+def test_an_unusable_signing_key_is_told_before_anything_is_due(host_with_keys):
+    host = host_with_keys
+    host.add_unit("Tar", {"/host/a": host.source(FullBackupTiming=[3600, 3600, None, None])})
+    host.run()
+    host.write_config("GeneralSigningKey = 'nobody@example.org'")
+    with pytest.raises(KeyUnusableError, match="nobody"):
+        host.run()
+
+
+def test_a_key_that_is_found_unusable_while_tar_walks_leaves_nothing_behind(host_with_keys):
+    host = host_with_keys
+    descriptors = len(os.listdir("/proc/self/fd"))
+    host.add_unit("Tar", {"/host/a": host.source(EncryptionKey="nobody@example.org")})
+    (error,) = host.run().errors
+    assert isinstance(error, KeyUnusableError)
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert host.stored() == []
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
 
 
 def test_elements_and_their_lists_are_encrypted_signed_and_chained(host_with_keys):
