@@ -25,7 +25,7 @@ from guerillabackup.errors import ConfigError, KeyUnusableError
 from guerillabackup.generator.interface import SchedulableGeneratorUnitInterface
 from guerillabackup.generator.loader import list_units
 from guerillabackup.generator.storage_place import find_storage_problem
-from guerillabackup.original.unit import load_any_unit_class
+from guerillabackup.original.loading import load_any_unit_class
 from guerillabackup.signature import KeyPurpose, Keyring
 from guerillabackup.signature_values import expiry_warning
 from guerillabackup.storage.registry import make_ownership

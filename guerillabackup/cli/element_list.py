@@ -17,9 +17,10 @@ from guerillabackup.config import Configuration
 from guerillabackup.config_keys import elements_move_on
 from guerillabackup.element import MEMBERS_SUFFIX, BackupType
 from guerillabackup.errors import ConfigError, ElementNotFoundError, GuerillaBackupError
-from guerillabackup.storage.catalogue import Catalogue, catalogue_path
+from guerillabackup.storage.catalogue import Catalogue
 from guerillabackup.storage.interface import ElementFacts, ElementSelection, StorageInterface
 from guerillabackup.storage.newest import newest_of_each_source
+from guerillabackup.storage.registry import catalogue_path
 
 STORAGE_KEYS = ("DefaultFileSystemSinkBaseDir", "TransferServiceStorageBaseDir")
 """The storages of this host: they have a catalogue, others that are named do not."""

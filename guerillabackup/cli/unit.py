@@ -88,7 +88,7 @@ def enable(invocation: Invocation, definition: str, alias: str | None) -> None:
     """
     from guerillabackup.config import MAIN_FILE
     from guerillabackup.generator.activation import activate, choose_definition, find_definitions
-    from guerillabackup.original.unit import load_any_unit_class
+    from guerillabackup.original.loading import load_any_unit_class
 
     directory = _units_directory(invocation)
     chosen = choose_definition(definition, find_definitions(directory))

@@ -11,8 +11,8 @@ from guerillabackup.config import Configuration
 from guerillabackup.errors import ConfigError, GuerillaBackupError
 from guerillabackup.generator.activation import UnitDefinition, definition_of, find_definitions
 from guerillabackup.generator.loader import UnitFile, list_units
+from guerillabackup.original.loading import load_any_unit_class
 from guerillabackup.original.stand_in import find_name
-from guerillabackup.original.unit import load_any_unit_class
 
 
 @dataclass(frozen=True, slots=True)

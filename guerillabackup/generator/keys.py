@@ -8,12 +8,14 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from guerillabackup.element import BackupElementMetainfo, SourceUrl
 from guerillabackup.generator.interface import MetainfoSigner
-from guerillabackup.signature import KeyInfo, KeyPurpose, Keyring, sign_metainfo
-from guerillabackup.signature_values import expiry_warning
+from guerillabackup.signature_values import KeyInfo, KeyPurpose, expiry_warning
+
+if TYPE_CHECKING:
+    from guerillabackup.signature import Keyring
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,8 @@ class KeyringAhead:
 
     def make_signer(self, name: str) -> MetainfoSigner:
         """What signs metadata with a key."""
+        from guerillabackup.signature import sign_metainfo
+
         keyring = self.get()
 
         def sign(metainfo: BackupElementMetainfo, source_url: SourceUrl) -> BackupElementMetainfo:
@@ -57,7 +61,7 @@ class KeyringAhead:
         keyring = self.get()
         return lambda descriptor: keyring.sign_file(name, descriptor)
 
-    def get(self) -> Keyring:
+    def get(self) -> "Keyring":
         """The keyring; raises what opening and reading it raised."""
         return self.begin().result()
 
@@ -95,7 +99,10 @@ class KeyringAhead:
         self.close()
 
 
-def _open(directory: str) -> Keyring:
+def _open(directory: str) -> "Keyring":
+    # What it takes is imported in this thread, beside the work of the others.
+    from guerillabackup.signature import Keyring
+
     keyring = Keyring(directory)
     try:
         keyring.list_keys()

@@ -31,10 +31,10 @@ from guerillabackup.generator.selection import (
 )
 from guerillabackup.generator.storage_place import find_storage_problem, remember_storage
 from guerillabackup.original.elements import adapt_elements
+from guerillabackup.original.loading import load_any_unit_class
 from guerillabackup.original.storage import DefaultFileSystemSink
-from guerillabackup.original.unit import load_any_unit_class
 from guerillabackup.pipeline.scheduling import be_a_batch_job
-from guerillabackup.signature import KeyPurpose
+from guerillabackup.signature_values import KeyPurpose
 from guerillabackup.storage.default_file import DefaultFileStorage
 from guerillabackup.storage.registry import make_ownership, open_storage
 

@@ -12,7 +12,6 @@ import random
 from typing import Any, ClassVar
 
 import guerillabackup
-from guerillabackup.config import execute_definition
 from guerillabackup.config_keys import KEYS
 from guerillabackup.element import BackupElementMetainfo, SourceUrl
 from guerillabackup.errors import CancelledError, ConfigError, GuerillaBackupError
@@ -23,14 +22,12 @@ from guerillabackup.generator.interface import (
     SourceOutcome,
     UnitContext,
 )
-from guerillabackup.generator.loader import UnitFile, load_unit_class
 from guerillabackup.generator.retry import Retries
 from guerillabackup.generator.selection import describe_foreign
 from guerillabackup.generator.state import StateDirectory
 from guerillabackup.original.elements import ELEMENT_KEYS, element_for_original
 from guerillabackup.original.interfaces import without_abstract_methods
 from guerillabackup.original.pipeline import Limits, running_within
-from guerillabackup.original.stand_in import find_stand_in
 from guerillabackup.original.storage import EndOfTest, Sink, SinkHandle, store_nothing
 from guerillabackup.storage.interface import SinkHandleInterface
 
@@ -211,15 +208,8 @@ class _UnitSink(Sink):
         self.outcomes.append(SourceOutcome(url, element_id))
 
 
-def load_any_unit_class(unit: UnitFile) -> type[SchedulableGeneratorUnitInterface]:
-    """The class of an activated unit, written for ours or for the original; raises ConfigError."""
-    return load_unit_class(unit, execute_definition, find_stand_in, adapt_unit_class)
-
-
-def adapt_unit_class(bound: Any) -> Any:
-    """What a definition file bound, as a class of ours where it was written for the original."""
-    if not isinstance(bound, type) or not callable(getattr(bound, "invokeUnit", None)):
-        return bound
+def adapt_unit_class(bound: type) -> type[SchedulableGeneratorUnitInterface]:
+    """A class of ours that runs a unit of a class written for the original."""
     return type(bound.__name__, (AdoptedUnit,), {"theirs": without_abstract_methods(bound)})
 
 

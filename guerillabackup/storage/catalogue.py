@@ -8,7 +8,6 @@ element itself is asked, so every answer, and every error, is the storage's own.
 
 import os
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -38,7 +37,6 @@ from guerillabackup.storage.interface import (
 from guerillabackup.storage.naming import DATA, PARTIAL_DIRECTORY, is_source_directory, parse_file_name
 from guerillabackup.storage.walk import info_names, list_folder, walk_folders
 
-CATALOGUE_DIRECTORY = "catalogue"
 YOUNG = 2_000_000_000
 """Nanoseconds."""
 MAX_PENDING = 2000
@@ -51,14 +49,6 @@ _MASK = (1 << 63) - 1
 _NOTHING = (None,) * (ALL_COLUMNS - NAME)
 _FILE = 7
 """The first of the columns that say which file was read."""
-
-
-def catalogue_path(state_directory: str, base_directory: str) -> str:
-    """The file that is the catalogue of the storage in a directory."""
-    base = os.path.realpath(base_directory)
-    name = "".join(each if each.isascii() and each.isalnum() else "_" for each in os.path.basename(base))
-    number = zlib.crc32(os.fsencode(base))
-    return os.path.join(state_directory, CATALOGUE_DIRECTORY, f"{name[:64]}-{number:08x}.sqlite")
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from guerillabackup import osfile
 from guerillabackup.element import BackupElementMetainfo, ElementId, SourceUrl
@@ -25,7 +25,6 @@ from guerillabackup.errors import (
 )
 from guerillabackup.osfile import PRIVATE, Ownership, storage_errors
 from guerillabackup.storage.batch import FileBatch, SyncChooser, close_together
-from guerillabackup.storage.catalogue import Catalogue
 from guerillabackup.storage.deletion import delete_together
 from guerillabackup.storage.file_element import AttributeSuffixes, FileElement
 from guerillabackup.storage.folder import RootDirectory, SourceFolders
@@ -53,6 +52,9 @@ from guerillabackup.storage.naming import (
 from guerillabackup.storage.new_file import FreeNames
 from guerillabackup.storage.sink import FileSinkHandle, SinkContext
 from guerillabackup.storage.walk import NO_FOLDER, FolderNames, info_names, list_folder, walk_folders
+
+if TYPE_CHECKING:
+    from guerillabackup.storage.catalogue import Catalogue
 
 HASH_BLOCK = 1 << 20
 
@@ -203,7 +205,10 @@ class DefaultFileStorage(StorageInterface):
         for name, changed in self._list_partial() if source_url is None else ():
             yield Leftover(relative_path((PARTIAL_DIRECTORY,), name), "not finished", now - changed)
 
-    def _catalogue(self) -> Catalogue:
+    def _catalogue(self) -> "Catalogue":
+        # Its database is of use to listings alone.
+        from guerillabackup.storage.catalogue import Catalogue
+
         return Catalogue(self.base_directory, self._catalogue_path, lambda: self)
 
     def _open_element(self, element_id: ElementId) -> FileElement:

@@ -1,12 +1,15 @@
-"""Builds the storage that a configuration names. Touches: grp, pwd."""
+"""Builds the storage that a configuration names. Touches: grp, os, pwd."""
 
 import grp
+import os
 import pwd
+import zlib
 
 from guerillabackup.errors import ConfigError
 from guerillabackup.osfile import PRIVATE, Ownership, make_directories, storage_errors
-from guerillabackup.storage.catalogue import catalogue_path
 from guerillabackup.storage.default_file import DefaultFileStorage
+
+CATALOGUE_DIRECTORY = "catalogue"
 
 
 def open_storage(
@@ -25,6 +28,14 @@ def open_storage(
             make_directories(base_directory, ownership)
     catalogue = None if state_directory is None else catalogue_path(state_directory, base_directory)
     return DefaultFileStorage(base_directory, ownership, catalogue=catalogue)
+
+
+def catalogue_path(state_directory: str, base_directory: str) -> str:
+    """The file that is the catalogue of the storage in a directory."""
+    base = os.path.realpath(base_directory)
+    name = "".join(each if each.isascii() and each.isalnum() else "_" for each in os.path.basename(base))
+    number = zlib.crc32(os.fsencode(base))
+    return os.path.join(state_directory, CATALOGUE_DIRECTORY, f"{name[:64]}-{number:08x}.sqlite")
 
 
 def make_ownership(

@@ -14,7 +14,7 @@ from pathlib import Path
 from measure import Run, Subject, finish, measure, options, report, run_command
 
 from guerillabackup.element import BackupElementMetainfo, BackupType, ElementId, SourceUrl
-from guerillabackup.storage.catalogue import catalogue_path
+from guerillabackup.storage.registry import catalogue_path
 
 FOLDERS = 200
 START = 1_700_000_000

@@ -13,8 +13,9 @@ from guerillabackup.events import ElementStored, SourceFailed, SourceStarted
 from guerillabackup.generator.interface import SchedulableGeneratorUnitInterface, UnitContext
 from guerillabackup.generator.loader import UnitFile
 from guerillabackup.generator.service import run_once
+from guerillabackup.original.loading import adapt, load_any_unit_class
 from guerillabackup.original.storage import DefaultFileStorage
-from guerillabackup.original.unit import ConfigContext, adapt_unit_class, load_any_unit_class
+from guerillabackup.original.unit import ConfigContext
 from guerillabackup.osfile import PRIVATE
 from guerillabackup.storage.memory import MemoryStorage
 from guerillabackup.storage.registry import open_storage
@@ -240,7 +241,7 @@ def make_class(tmp_path):
 
     def make(definition=UNIT):
         (tmp_path / "Note").write_text(definition)
-        return adapt_unit_class(execute_definition(str(tmp_path / "Note"))["backupGeneratorUnitClass"])
+        return adapt(execute_definition(str(tmp_path / "Note"))["backupGeneratorUnitClass"])
 
     return make
 
@@ -350,5 +351,5 @@ def test_other_classes_stay_what_they_are():
     class Ours(SchedulableGeneratorUnitInterface):
         pass
 
-    assert adapt_unit_class(Ours) is Ours
-    assert adapt_unit_class("text") == "text"
+    assert adapt(Ours) is Ours
+    assert adapt("text") == "text"

@@ -21,9 +21,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from guerillabackup.element import BackupElementMetainfo, BackupType, SourceUrl
 from guerillabackup.errors import StorageError
-from guerillabackup.storage.catalogue import YOUNG, Catalogue, catalogue_path
+from guerillabackup.storage.catalogue import YOUNG, Catalogue
 from guerillabackup.storage.default_file import DefaultFileStorage
 from guerillabackup.storage.interface import ALL_ELEMENTS, ElementSelection, StorageInterface
+from guerillabackup.storage.registry import catalogue_path
 
 START = 1_700_000_000
 

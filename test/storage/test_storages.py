@@ -19,7 +19,6 @@ from guerillabackup.errors import (
     IntegrityError,
     StorageError,
 )
-from guerillabackup.storage.catalogue import catalogue_path
 from guerillabackup.storage.default_file import DefaultFileStorage
 from guerillabackup.storage.interface import (
     MAX_ATTRIBUTE_SIZE,
@@ -29,6 +28,7 @@ from guerillabackup.storage.interface import (
     StorageInterface,
 )
 from guerillabackup.storage.memory import MemoryStorage
+from guerillabackup.storage.registry import catalogue_path
 
 SOURCE = SourceUrl("/host/etc")
 KINDS = ["files", "files named from the start", "memory"]
