@@ -210,8 +210,8 @@ def encode_element_info(offer: ElementOffer | None) -> bytes:
 
 
 def excerpt_error(error: Exception) -> str:
-    """Its message, short whatever of the peer's is quoted in it."""
-    text = str(error)
+    """Its message, short and printable whatever of the peer's is quoted in it."""
+    text = str(error) if str(error).isprintable() else ascii(str(error))
     return text if len(text) <= MAX_QUOTED else text[:MAX_QUOTED] + "…"
 
 

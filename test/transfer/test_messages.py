@@ -266,6 +266,10 @@ GOOD = METAINFO.serialize().decode("ascii")
             ["/a", json.dumps({"BackupType": ["x" * 9999], "Timestamp": 1}), None],
             "element of '/a': metadata B",
         ),
+        (
+            ["/a", '{"BackupType": "full", "Timestamp": 1, "\\n": ' + "[" * 40 + "]" * 40 + "}", None],
+            "element of '/a': 'metadata \\n is nested deeper than 32 levels'",
+        ),
         (["/a", GOOD, {"data": ""}], "element of '/a': attribute name 'data' is not 1 to 32"),
         (["/a", GOOD, {"a/b": ""}], "element of '/a': attribute name 'a/b' is not 1 to 32"),
         (["/a", GOOD, {"": ""}], "element of '/a': attribute name '' is not 1 to 32"),
@@ -282,6 +286,7 @@ def test_an_element_that_cannot_be_is_refused_alone(items, message):
         parse_element_info(json.dumps(items).encode("ascii"))
     assert str(caught.value).startswith(message)
     assert len(str(caught.value)) < 1000
+    assert str(caught.value).isprintable()
 
 
 def test_metadata_and_attributes_that_no_frame_holds_are_not_sent():
