@@ -5,7 +5,7 @@ ARGS ?=
 TOOLS = test/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test test-debian soak lint format bench clean
+.PHONY: help venv run test test-debian soak fuzz lint format bench clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -29,6 +29,12 @@ soak: venv ## kill the generator 300 times at random (SOAK_KILLS); SOAK_SEED rep
 	@sh $(TOOLS)/packages.sh run test
 	@SOAK_KILLS=$${SOAK_KILLS:-300} sh $(TOOLS)/test.sh venv -n 0 -s test/scenario/test_generator_killed.py $(ARGS)
 
+fuzz: venv ## feed mutated messages to the transfer protocol for 60 s (FUZZ_SECONDS); ARGS goes to libFuzzer
+	@.venv/bin/python3 -m pip --disable-pip-version-check --no-input --quiet install --editable '.[fuzz]'
+	@mkdir -p fuzz-data/inputs
+	@.venv/bin/python3 test/fuzz/fuzz_transfer.py fuzz-data/inputs test/fuzz/corpus \
+		-artifact_prefix=fuzz-data/ -max_total_time=$${FUZZ_SECONDS:-60} $(ARGS)
+
 lint: venv ## check style, types and scripts
 	@sh $(TOOLS)/packages.sh lint
 	@sh $(TOOLS)/lint.sh
@@ -42,5 +48,5 @@ bench: venv ## measure against a shell pipeline, restic and borg; ARGS=--quick f
 	@.venv/bin/python3 test/bench/all.py $(ARGS)
 
 clean: ## remove all that was made here, .venv too
-	@rm -rf .venv build dist bench-data run .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv build dist bench-data fuzz-data run .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
