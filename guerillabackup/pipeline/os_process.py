@@ -11,8 +11,9 @@ import os
 import select
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from guerillabackup.errors import (
     ConfigError,
@@ -35,6 +36,7 @@ from guerillabackup.pipeline.outcome import ErrorLatch, Judge, ProcessEnd, Proce
 TERMINATE_GRACE_SECONDS = 1.0
 KILL_DEADLINE_SECONDS = 10.0
 MAX_DRAINED_BYTES = 1 << 20
+Starter = Callable[[Callable[[], subprocess.Popen[bytes]]], subprocess.Popen[bytes]]
 _ABSENT = (FileNotFoundError, NotADirectoryError, PermissionError)
 
 
@@ -62,10 +64,12 @@ class OSProcessPipelineElement(TransformationPipelineElementInterface):
         name: str | None = None,
         judge: Judge = judge_end,
         identity: ProcessIdentity | None = None,
+        start_by: Starter | None = None,
     ) -> None:
         """`environment` is added to ours, `pass_fds` keep their numbers and stay the caller's.
 
         `judge` gives the error for an exit status that is not allowed, or None when it is none after all.
+        `start_by` calls what starts the program, at once and once: from a thread that is confined, say.
         Raises ConfigError.
         """
         if isinstance(argv, str) or not argv or not all(isinstance(part, str) for part in argv):
@@ -83,6 +87,7 @@ class OSProcessPipelineElement(TransformationPipelineElementInterface):
         self.name = name or os.path.basename(executable)
         self.judge = judge
         self.identity = identity
+        self.start_by = start_by
 
     def get_execution_instance(
         self, upstream_process_output: TransformationProcessOutputInterface | None
@@ -203,34 +208,39 @@ class OSProcess(TransformationProcessInterface):
         return descriptor
 
     def _spawn(self, input_fd: int) -> None:
-        element, identity = self._element, self._element.identity
         self._message_fd, message_write_end = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._message_fd, False)
         try:
             with interrupts_put_off():
-                self._child = subprocess.Popen(
-                    list(element.argv),
-                    executable=element.executable,
-                    stdin=input_fd,
-                    stdout=self._output.get_descriptor(),
-                    stderr=message_write_end,
-                    pass_fds=element.pass_fds,
-                    cwd=element.working_directory,
-                    env={**os.environ, "LC_ALL": "C", **element.environment},
-                    start_new_session=True,
-                    user=None if identity is None else identity.user_id,
-                    group=None if identity is None else identity.group_id,
-                    extra_groups=None if identity is None else identity.group_ids,
-                )
+                start = partial(self._start_child, input_fd, message_write_end)
+                start_by = self._element.start_by
+                self._child = start() if start_by is None else start_by(start)
                 self._child_fd = self._open_child(self._child)
         except _ABSENT as error:
             raise ConfigError(self._describe_absence(error)) from error
         except (OSError, ValueError) as error:
             raise PipelineError(
-                f"stage {self.name} ({element.executable}) cannot be started: {error}"
+                f"stage {self.name} ({self._element.executable}) cannot be started: {error}"
             ) from error
         finally:
             os.close(message_write_end)
+
+    def _start_child(self, input_fd: int, message_fd: int) -> subprocess.Popen[bytes]:
+        element, identity = self._element, self._element.identity
+        return subprocess.Popen(
+            list(element.argv),
+            executable=element.executable,
+            stdin=input_fd,
+            stdout=self._output.get_descriptor(),
+            stderr=message_fd,
+            pass_fds=element.pass_fds,
+            cwd=element.working_directory,
+            env={**os.environ, "LC_ALL": "C", **element.environment},
+            start_new_session=True,
+            user=None if identity is None else identity.user_id,
+            group=None if identity is None else identity.group_id,
+            extra_groups=None if identity is None else identity.group_ids,
+        )
 
     def _open_child(self, child: subprocess.Popen[bytes]) -> int:
         try:

@@ -3,6 +3,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -74,6 +75,34 @@ def test_an_element_of_the_original_form_runs_with_its_own_argv(output_file):
     process.stop()
     assert output_file.read() == b"a b\n"
     assert element.required_programs() == ("/bin/sh",)
+
+
+def test_who_is_to_start_the_program_starts_it_from_where_it_likes(output_file, shell, finish):
+    threads = []
+
+    def start_by(start):
+        def run():
+            threads.append(start())
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        return threads[0]
+
+    element = OSProcessPipelineElement("/bin/sh", ["sh", "-c", "echo started"], start_by=start_by)
+    process = finish(element.get_execution_instance(None))
+    process.set_process_output_stream(output_file.fileno())
+    run_to_end(process)
+    process.stop()
+    assert (output_file.read(), process.exit_status) == (b"started\n", 0)
+    assert [each.pid for each in threads] == [process.process_id]
+
+
+def test_a_program_that_is_not_there_is_told_so_whoever_was_to_start_it(finish):
+    element = OSProcessPipelineElement("/no/program", ["x"], start_by=lambda start: start())
+    process = finish(element.get_execution_instance(None))
+    with pytest.raises(ConfigError, match="program /no/program: No such file"):
+        process.start()
 
 
 @pytest.mark.parametrize("argv", ["text", [], ["sh", 1], ["nul\0"]])
