@@ -210,6 +210,7 @@ def _restore(invocation: Invocation, service: RestoreService, request: RestoreRe
                 "is_archive": report.is_archive,
                 "is_merged": report.is_merged,
                 "members": report.members,
+                "confined_by": report.confined_by,
                 "warnings": report.warnings,
                 "problems": report.problems,
             }

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from guerillabackup.element import ElementId, SourceUrl
 from guerillabackup.events import StageProgress
@@ -11,8 +11,20 @@ from guerillabackup.pipeline.interface import (
     TransformationProcessInterface,
 )
 
+Result = TypeVar("Result")
 PipelineElement = TransformationPipelineElementInterface
 PipelineProcess = TransformationProcessInterface
+
+
+class Confinement(Protocol):
+    """Has one program, which is started by it, write to one directory only."""
+
+    def start(self, start: Callable[[], Result], /) -> Result: ...
+
+    @property
+    def confined_by(self) -> tuple[str, ...]:
+        """What keeps the program there, once it was started; empty where nothing can."""
+        ...
 
 
 class PipelineRunner(Protocol):
@@ -39,8 +51,10 @@ class PipelineTools:
     decompression: Callable[[str], PipelineElement]
     digest: Callable[[], PipelineElement]
     function: Callable[[Callable[[int, int], None], str], PipelineElement]
-    program: Callable[[Sequence[str], Sequence[int]], PipelineElement]
-    """An argv, and the exit statuses that are no errors."""
+    confine: Callable[[str], Confinement]
+    """To a directory, whose path has to stay what it is until the program has ended."""
+    program: Callable[[Sequence[str], Sequence[int], Confinement], PipelineElement]
+    """An argv, the exit statuses that are no errors, and what starts it."""
     instantiate: Callable[[Sequence[PipelineElement], int | None, int | None], list[PipelineProcess]]
     start: Callable[[Sequence[PipelineProcess]], None]
     run: PipelineRunner
@@ -85,3 +99,5 @@ class RestoreReport:
     is_merged: bool = True
     members: int | None = None
     """How many members patterns chose, directories among them; None where all were restored."""
+    confined_by: tuple[str, ...] | None = None
+    """What kept tar inside of the target, beside its own care and ours; None where tar was not needed."""

@@ -54,6 +54,8 @@ class ArchiveReplay:
         self.problems: list[str] = []
         self.members_kept: int | None = None
         """How many of the members were asked for by patterns; None: all."""
+        self.confined_by: tuple[str, ...] = ()
+        """What kept tar inside of the target, for all of the elements alike."""
 
     def survey(self) -> None:
         """Read every incremental, and with patterns the full too; raises what makes them impossible."""
@@ -83,6 +85,7 @@ class ArchiveReplay:
                 incremental=index > 0,
                 is_wanted=self._filter(index, attributes, is_needed=index > 0 or target.is_setgid),
             )
+            self.confined_by = outcome.confined_by
             self.warnings += [self._about(index, text) for text in outcome.warnings]
             for text in outcome.problems:
                 troubles.add(index, text)

@@ -20,6 +20,7 @@ from guerillabackup.errors import (
 )
 from guerillabackup.events import EventListener, ignore_events
 from guerillabackup.pipeline.compression import decompression_element
+from guerillabackup.pipeline.confinement import Confinement
 from guerillabackup.pipeline.digest import DigestPipelineElement, DigestProcess
 from guerillabackup.pipeline.formats import detect_format
 from guerillabackup.pipeline.gpg import GpgDecryptionPipelineElement
@@ -280,14 +281,10 @@ class RestoreService:
             ids = tuple(element.get_element_id() for element in elements)
             problems = tuple(replay.problems)
             return RestoreReport(
-                request.source_url,
-                ids,
-                target.path,
-                True,
-                tuple(warnings),
-                problems,
-                is_merged,
-                replay.members_kept,
+                *(request.source_url, ids, target.path, True, tuple(warnings), problems),
+                is_merged=is_merged,
+                members=replay.members_kept,
+                confined_by=replay.confined_by,
             )
 
     def _restore_file(
@@ -320,8 +317,12 @@ class RestoreService:
             decompression=decompression_element,
             digest=DigestPipelineElement,
             function=ThreadPipelineElement,
-            program=lambda argv, allowed: OSProcessPipelineElement(
-                argv[0], argv, allowed, environment={"TAR_OPTIONS": ""}, name="tar"
+            confine=Confinement,
+            program=lambda argv, allowed, confinement: OSProcessPipelineElement(
+                *(argv[0], argv, allowed),
+                environment={"TAR_OPTIONS": ""},
+                name="tar",
+                start_by=confinement.start,
             ),
             instantiate=instantiate_pipeline,
             start=start_all,

@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from guerillabackup.errors import IntegrityError, PipelineError, StorageFullError
 from guerillabackup.osfile import storage_errors, write_all
@@ -44,6 +44,8 @@ class UnpackOutcome:
 
     warnings: tuple[str, ...]
     problems: tuple[str, ...]
+    confined_by: tuple[str, ...] = ()
+    """What kept tar inside of the directory."""
 
 
 def leaves_files_whole(problem: str) -> bool:
@@ -74,13 +76,17 @@ class Unpacker:
         elements = self._decoder.build(content)
         elements.append(self._tools.function(_make_filter(is_wanted), "filter"))
         allowed = (0, *TAR_SAYS_INCOMPLETE)
-        elements.append(self._tools.program(tar_arguments(directory, incremental=incremental), allowed))
+        # Should tar read an archive in another way than we do after all, it gets no further than this.
+        confinement = self._tools.confine(directory)
+        arguments = tar_arguments(directory, incremental=incremental)
+        elements.append(self._tools.program(arguments, allowed, confinement))
         null_fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         try:
             processes = self._decoder.run(element, elements, null_fd)
         finally:
             os.close(null_fd)
-        return _judge(element, *self._tools.outcome_of(processes[-1]))
+        outcome = _judge(element, *self._tools.outcome_of(processes[-1]))
+        return replace(outcome, confined_by=confinement.confined_by)
 
     def write_file(
         self, element: StorageBackupDataElementInterface, content: Content, directory_fd: int, name: str

@@ -15,6 +15,7 @@ from hand_made import make_incremental
 from sample_source import gpg_home
 
 from guerillabackup.cli.format import human_time
+from guerillabackup.pipeline.confinement import Confinement
 
 
 @pytest.fixture
@@ -168,6 +169,19 @@ def test_a_choice_of_members_is_told_with_how_many_it_took(host):
     assert output == f"restored 2 members of /host/tree to {out}: the state of {full}, from 1 element\n"
     _, output, _ = host("restore", "/host/tree", "--to", out / "one", "--include", "etc/hosts", "--json")
     assert json.loads(output)["members"] == 1
+
+
+def test_what_kept_tar_inside_of_the_target_is_told(host):
+    host.source().back_up("full")
+    out = host.path / "out"
+    _, output, _ = host("restore", "/host/tree", "--to", out, "--json")
+    (inside := host.path / "inside").mkdir()
+    confinement = Confinement(str(inside))
+    confinement.start(lambda: None)
+    assert json.loads(output)["confined_by"] == list(confinement.confined_by)
+    host.source(source="/host/dump").store("full", b"content")
+    _, output, _ = host("restore", "/host/dump", "--to", out / "dump", "--into-existing", "--json")
+    assert json.loads(output)["confined_by"] is None
 
 
 def test_the_listing_is_in_the_order_of_the_tree_whatever_is_in_the_archive(host):

@@ -6,11 +6,15 @@ import tarfile
 import pytest
 from failing_tar import failing_tar
 from hand_made import make_incremental
+from trees import describe_tree
 
 from guerillabackup.errors import IntegrityError, StorageFullError
+from guerillabackup.osfile import write_all
+from guerillabackup.pipeline.confinement import Confinement
 from guerillabackup.restore.interface import Content
-from guerillabackup.restore.unpack import MAX_PROBLEMS, Unpacker, leaves_files_whole
+from guerillabackup.restore.unpack import MAX_PROBLEMS, Unpacker, leaves_files_whole, tar_arguments
 
+FILE, SYMBOLIC, HARD = tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
 ARCHIVE = Content(("zstd",), True)
 
 
@@ -113,6 +117,49 @@ def test_a_file_is_there_only_when_its_content_is_right(house, is_right):
                 assert not (house.path / "log").exists()
     finally:
         os.close(descriptor)
+
+
+DECEPTIONS = {
+    "a link and a file through it": [("way", SYMBOLIC, "{outside}"), ("way/file", FILE, b"changed")],
+    "a link and a new file through it": [("way", SYMBOLIC, "{outside}"), ("way/new", FILE, b"new")],
+    "a link out and back": [("way", SYMBOLIC, "../outside"), ("way/directory", tarfile.DIRTYPE, "")],
+    "an absolute name": [("{outside}/new", FILE, b"new")],
+    "a name with dots": [("../outside/new", FILE, b"new")],
+    "a hard link, written through": [("link", HARD, "{outside}/file"), ("link", FILE, b"changed")],
+    "a link in the place of a file": [("{outside}/file", SYMBOLIC, "elsewhere")],
+    "a pipe in the place of a file": [("{outside}/file", tarfile.FIFOTYPE, "")],
+}
+"""What tar does outside when nothing is looked at before, and names and links are taken as they are."""
+
+
+@pytest.mark.parametrize("deception", DECEPTIONS)
+def test_tar_that_was_let_down_by_all_that_comes_before_it_changes_nothing_outside(house, deception):
+    for is_confined in (False, True):
+        place = house.path / ("confined" if is_confined else "free")
+        (place / "inside").mkdir(parents=True)
+        (place / "outside").mkdir()
+        (place / "outside" / "file").write_text("content")
+        outside = str(place / "outside")
+        members = [
+            (name.format(outside=outside), kind, text.format(outside=outside) if kind != FILE else text)
+            for name, kind, text in DECEPTIONS[deception]
+        ]
+        archive = make_incremental({}, members)
+        before = describe_tree(outside)
+        with house.service() as service:
+            tools = service.tools
+            walls = tools.confine(str(place / "inside")) if is_confined else Confinement("/")
+            argv = tar_arguments(str(place / "inside"), incremental=False)
+            argv += ["--absolute-names", "--overwrite", "--keep-directory-symlink"]
+            elements = [
+                tools.function(
+                    lambda _, output_fd, archive=archive: write_all(output_fd, archive), "archive"
+                ),
+                tools.program(argv, (0, 1, 2), walls),
+            ]
+            with open(os.devnull, "wb") as null:
+                tools.run(tools.instantiate(elements, None, null.fileno()))
+        assert (describe_tree(outside) == before) == bool(walls.confined_by)
 
 
 def test_only_rights_that_lack_leave_files_whole():
