@@ -104,18 +104,23 @@ class StageStreams:
             self.bytes_written += count
             return count
 
+    def wait_for_end(self, seconds: float) -> None:
+        """Until nobody writes to the input any more, a pipe, and at most so long; raises StageStopped."""
+        self._wait(self.input_fd, 0, seconds)
+
     def close(self) -> None:
         """Let go of what it opened itself."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
 
-    def _wait(self, descriptor: int, event: int) -> None:
+    def _wait(self, descriptor: int, event: int, seconds: float | None = None) -> None:
         poll = select.poll()
         poll.register(self._wake_fd, select.POLLIN)
         poll.register(descriptor, event)
         # No deadline of its own: the run watches for stalls, and its stop wakes this.
-        if any(ready == self._wake_fd for ready, _ in poll.poll()):
+        timeout = None if seconds is None else seconds * 1000
+        if any(ready == self._wake_fd for ready, _ in poll.poll(timeout)):
             raise StageStopped("the stage was stopped")
 
 

@@ -38,6 +38,9 @@ from guerillabackup.units.tar_source import TarSource
 PLAIN_TAR = {"TAR_OPTIONS": "", "TAPE": "-"}
 """Environment in which GNU tar does what its arguments say, and nothing else."""
 
+LIST_SECONDS = 0.02
+"""Between two looks at the list that tar writes line by line: waking for each of them takes tar's time."""
+
 FindDownstream = Callable[[], list[TransformationPipelineElementInterface]]
 """What the archive and the list of members go through, made for each run; raises KeyUnusableError."""
 
@@ -97,7 +100,7 @@ def make_archive(
             processes[0].start()
             downstream = find_downstream()
             processes += instantiate_pipeline(downstream, archive, data_fd)
-            counted = [CountingPipelineElement("members"), *downstream]
+            counted = [CountingPipelineElement("members", LIST_SECONDS), *downstream]
             lister = instantiate_pipeline(counted, members_output, members_fd)
             for process in (*processes[1:], *lister):
                 process.start()

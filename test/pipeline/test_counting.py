@@ -46,3 +46,25 @@ def test_it_ends_with_a_run_that_stalls(shell, output_file):
 def test_it_ends_although_someone_outside_of_the_run_holds_its_input(shell, output_file):
     with pytest.raises(PipelineError, match="no stage did anything"):
         run(shell, "setsid sleep 3 & exit 0", "cat", output_file, stall_timeout=0.3)
+
+
+def test_it_looks_seldom_when_told_to_and_misses_nothing(shell, output_file):
+    elements = [shell("seq 20000; sleep 0.1; seq 5"), CountingPipelineElement("list", 0.01), shell("cat")]
+    processes = instantiate_pipeline(elements, None, output_file.fileno())
+    run_pipeline(processes, stall_timeout=30)
+    expected = b"".join(b"%d\n" % number for count in (20000, 5) for number in range(1, count + 1))
+    assert output_file.read() == expected
+    assert processes[1].get_counts().bytes_written == len(expected)
+
+
+def test_while_it_waits_it_sees_at_once_that_there_is_no_more(shell, output_file):
+    elements = [shell("echo a"), CountingPipelineElement("list", 3600), shell("cat")]
+    processes = instantiate_pipeline(elements, None, output_file.fileno())
+    run_pipeline(processes, stall_timeout=30)
+    assert output_file.read() == b"a\n"
+
+
+def test_while_it_waits_it_can_be_stopped(shell, output_file):
+    elements = [shell("echo a; sleep 100"), CountingPipelineElement("list", 3600), shell("cat")]
+    with pytest.raises(PipelineError, match="no stage did anything"):
+        run_pipeline(instantiate_pipeline(elements, None, output_file.fileno()), stall_timeout=0.3)
