@@ -7,7 +7,7 @@ ClientProtocolInterface, its sender policy is asked through a ServerProtocolInte
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -51,7 +51,8 @@ class ElementOffer:
 class RemotePolicyInfo:
     """What the peer's getPolicyInfo said: its policy's name, and what an announcing peer adds."""
 
-    policy_name: str
+    policy_name: str | None
+    """None when it sends nothing, and in what a request announced."""
     is_announcing: bool = False
     """Whether the peer is ours, by the object it answered with (or the announcement it made)."""
     features: frozenset[str] = frozenset()
@@ -102,7 +103,8 @@ class ClientProtocolInterface(ABC):
     """Asks the peer's sender policy. Used by the one thread of its connection; blocks, with deadlines.
 
     While it waits for an answer the peer's own requests are served. Any method raises RemoteProtocolError
-    when the peer breaks the protocol or the connection ends; then every later call raises the same error.
+    when the peer breaks the protocol or the connection ends, or what a storage of ours raised while the peer
+    was served; then every later call raises the same error.
     """
 
     @abstractmethod
@@ -122,7 +124,10 @@ class ClientProtocolInterface(ABC):
 
     @abstractmethod
     def get_data_element_info(self) -> ElementOffer | None:
-        """What the current element is; None when there is none. (getDataElementInfo)"""
+        """What the current element is; None when there is none. (getDataElementInfo)
+
+        IntegrityError as with `next_offer`.
+        """
 
     @abstractmethod
     def next_offer(self, was_stored: bool = False) -> ElementOffer | None:
@@ -145,8 +150,19 @@ class ClientProtocolInterface(ABC):
         """Serve the peer until it offers its shutdown too. (waitForShutdown)"""
 
     @abstractmethod
+    def request_stop(self) -> None:
+        """Begin nothing new, from any thread: from now on there is no next element, for neither side.
+
+        What is under way goes on, and what was stored is still acknowledged.
+        """
+
+    @abstractmethod
     def force_shutdown(self) -> None:
         """End the connection at once; from any thread, at any time, twice too. (forceShutdown)"""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release what the connection holds, at its end; twice too. By its own thread."""
 
 
 class ServerProtocolInterface(ABC):
@@ -286,12 +302,19 @@ class ReceiverTransferPolicy(ABC):
         """
 
 
+OnEnd = Callable[[Exception | None], None]
+
+
 class TransferAgent(ABC):
     """Runs connections: who is connected, and how they end. (TransferAgent)"""
 
     @abstractmethod
-    def add_connection(self, context: TransferContext) -> None:
-        """Run a connection, whose client and server are set; returns as the agent says. (addConnection)"""
+    def add_connection(self, context: TransferContext, on_end: OnEnd | None = None) -> None:
+        """Run a connection, whose client and server are set; returns as the agent says. (addConnection)
+
+        The agent closes it. `on_end` is called once when it is over, from any thread: with what it ended by,
+        or None when both sides had agreed to. It never raises and does not wait.
+        """
 
     @abstractmethod
     def shutdown(self, force_shutdown_time: float = -1) -> None:

@@ -169,6 +169,11 @@ class StreamRequestResponseMultiplexer:
         return self.asking is Asking.ACCEPTED and self.serving is Serving.ACCEPTED
 
     @property
+    def is_between_frames(self) -> bool:
+        """Whether nothing but whole frames came so far."""
+        return self._decoder.is_between_frames
+
+    @property
     def payload_due(self) -> int:
         """How many bytes of a part of our stream come next; raises when the connection is dead."""
         self._check()
@@ -196,9 +201,9 @@ class StreamRequestResponseMultiplexer:
     def end_of_input(self) -> None:
         """The peer closed its side: raises ConnectionLostError, unless both had agreed to."""
         self._check()
-        if self.is_done and self._decoder.is_between_frames:
+        if self.is_done and self.is_between_frames:
             return
-        where = "" if self._decoder.is_between_frames else " within a frame"
+        where = "" if self.is_between_frames else " within a frame"
         self._error = ConnectionLostError(
             f"the peer closed the connection{where} while {self.asking.value} and {self.serving.value}"
         )

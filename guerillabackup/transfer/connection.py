@@ -1,0 +1,323 @@
+"""One connection to a peer: while this side waits for an answer, it answers. Joins channel and multiplexer.
+
+Each pass sends what goes, at most one part of a stream, and receives what came, at most one buffer. So
+neither side's stream holds up the other's, and two sides that both send never wait for each other.
+"""
+
+import contextlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO, Protocol
+
+from guerillabackup.errors import RemoteProtocolError, StorageError
+from guerillabackup.transfer.channel import Channel
+from guerillabackup.transfer.frames import HEADER_SIZE, MAX_FRAME_SIZE
+from guerillabackup.transfer.multiplexer import (
+    Asking,
+    Event,
+    PartReceived,
+    RequestReceived,
+    ResponseReceived,
+    ShutdownOffered,
+    StreamEnded,
+    StreamRequestResponseMultiplexer,
+)
+from guerillabackup.transfer.pace import Awaited, PaceLimits, PaceWatch
+
+RECEIVE_SIZE = 1 << 16
+"""Bytes received at once while no part of a stream is due."""
+SMALL_SIZE = 1 << 16
+"""A stream of at most so many bytes goes out in one piece with what is around it."""
+LEGACY_PART_SIZE = 1 << 16
+"""Of a part for a peer that has not announced itself: the original adds up the bytes of a part anew each time
+some come, and its own parts have this size."""
+
+_ASKING_STREAM = (Asking.AWAITING_STREAM, Asking.STREAMING, Asking.STREAMED_NOTHING)
+
+
+class RequestHandler(Protocol):
+    """What the peer's requests come to."""
+
+    @property
+    def takes_large_parts(self) -> bool:
+        """Whether the peer is one of ours, as far as is known by now."""
+
+    def handle_request(self, payload: bytes) -> bytes | BinaryIO:
+        """The answer's payload; or a file with a descriptor: its content is the stream, and it is closed."""
+
+    def data_sent(self, count: int) -> None:
+        """So many bytes of the last stream's data were given to the system to send."""
+
+    def stream_ended(self, is_complete: bool) -> None:
+        """How the last stream ended: all of it was given to the system to send, or not."""
+
+
+class _OutgoingStream:
+    """An element's data on its way to the peer."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.offset = 0
+        self.part_left = 0
+        self.is_ended = False
+        try:
+            self.descriptor = file.fileno()
+            self.size = os.fstat(self.descriptor).st_size
+        except BaseException:
+            file.close()
+            raise
+
+    def read_all(self) -> bytes:
+        data = os.pread(self.descriptor, self.size, 0)
+        if len(data) < self.size:
+            raise self.cut(len(data))
+        return data
+
+    def cut(self, size: int) -> StorageError:
+        return StorageError(f"the element's data ends after {size} of {self.size} bytes: it was changed")
+
+
+class PeerConnection:
+    """Requests and answers, both ways. One thread uses it; `force` and `request_stop` are for any.
+
+    After an error every call raises that error, but `close`.
+    """
+
+    def __init__(self, channel: Channel, handler: RequestHandler, limits: PaceLimits | None = None) -> None:
+        self._channel = channel
+        self._handler = handler
+        self._multiplexer = StreamRequestResponseMultiplexer()
+        self._pace = PaceWatch(limits or PaceLimits())
+        self._buffer = bytearray(RECEIVE_SIZE)
+        self._tail = bytearray(HEADER_SIZE)
+        self._output = memoryview(b"")
+        self._stream: _OutgoingStream | None = None
+        self._answers: deque[bytes] = deque()
+        self._parts: deque[memoryview] = deque()
+        self._is_stream_over = True
+        self._was_offered = False
+        self._error: Exception | None = None
+
+    def ask(self, *requests: bytes) -> list[bytes]:
+        """Ask one thing, or two in one go; the answers in that order."""
+        with self._noting_errors():
+            for request in requests:
+                self._multiplexer.send_request(request)
+            self._run(lambda: len(self._answers) == len(requests))
+            answers = list(self._answers)
+            self._answers.clear()
+            return answers
+
+    def open_stream(self, request: bytes) -> None:
+        """Ask for a stream, which is then read to its end before anything else is asked."""
+        with self._noting_errors():
+            self._multiplexer.send_request(request, is_stream=True)
+            self._is_stream_over = False
+            self._send()
+
+    def read_stream(self, buffer: memoryview) -> int:
+        """Some bytes of the stream, at least one; 0 at its end."""
+        with self._noting_errors():
+            if not self._parts and not self._is_stream_over:
+                received = self._run_for_payload(buffer)
+                if received:
+                    return received
+            if not self._parts:
+                return 0
+            part = self._parts[0]
+            count = min(len(part), len(buffer))
+            buffer[:count] = part[:count]
+            if count < len(part):
+                self._parts[0] = part[count:]
+            else:
+                self._parts.popleft()
+            return count
+
+    @property
+    def is_stream_open(self) -> bool:
+        """Whether there is more to read of the stream that was asked for, if only its end."""
+        return not self._is_stream_over or bool(self._parts)
+
+    def give_up(self, error: Exception) -> None:
+        """Be dead from now on, by that error; the first one counts."""
+        self._error = self._error or error
+
+    def offer_shutdown(self) -> None:
+        """Say that nothing more is asked; returns when the peer has taken note."""
+        with self._noting_errors():
+            self._multiplexer.offer_shutdown()
+            self._run(lambda: self._multiplexer.asking is Asking.ACCEPTED)
+
+    def wait_for_shutdown(self) -> None:
+        """Answer the peer until it asks nothing more."""
+        with self._noting_errors():
+            self._run(lambda: self._was_offered and not self._has_output)
+
+    def force(self, reason: str) -> None:
+        """End it at once, from any thread."""
+        self._channel.force(reason)
+
+    def close(self) -> None:
+        """End it; may be called twice."""
+        self._drop_stream()
+        self._channel.close()
+
+    @property
+    def _has_output(self) -> bool:
+        return bool(self._output) or self._stream is not None
+
+    @contextlib.contextmanager
+    def _noting_errors(self) -> Iterator[None]:
+        if self._error is not None:
+            raise self._error.with_traceback(None)
+        try:
+            yield
+        except Exception as error:
+            self._error = error
+            self._drop_stream()
+            raise
+
+    def _run(self, is_enough: Callable[[], bool]) -> None:
+        self._send()
+        while not is_enough():
+            self._pass(None)
+
+    def _run_for_payload(self, buffer: memoryview) -> int:
+        """Go on until there is data of the stream, or its end; the bytes that went right into the buffer."""
+        while True:
+            received = self._pass(buffer)
+            if received or self._parts or self._is_stream_over:
+                return received
+
+    def _pass(self, buffer: memoryview | None) -> int:
+        """Wait, receive, send: the bytes of payload that went into the buffer."""
+        multiplexer, pace = self._multiplexer, self._pace
+        has_output = self._has_output
+        pace.set_awaited(
+            {
+                Awaited.MESSAGE_IN: not multiplexer.is_between_frames and not multiplexer.payload_due,
+                Awaited.MESSAGE_OUT: has_output and self._stream is None,
+                Awaited.STREAM_IN: multiplexer.asking in _ASKING_STREAM,
+                Awaited.STREAM_OUT: self._stream is not None,
+            }
+        )
+        can_receive, can_send, waited = self._channel.wait(
+            for_input=True, for_output=has_output, timeout=pace.timeout()
+        )
+        pace.waited(waited)
+        if not can_receive and not can_send:
+            pace.check()
+            return 0
+        received = self._receive(buffer) if can_receive else 0
+        self._send()
+        return received
+
+    def _receive(self, buffer: memoryview | None) -> int:
+        due = self._multiplexer.payload_due
+        if due and buffer is not None and not self._parts:
+            return self._receive_payload(buffer, due)
+        count = self._channel.receive([self._buffer])
+        if count is not None:
+            if count == 0:
+                self._multiplexer.end_of_input()
+            self._pace.moved(Awaited.MESSAGE_IN, count)
+            self._handle(self._multiplexer.feed(memoryview(self._buffer)[:count]))
+        return 0
+
+    def _receive_payload(self, buffer: memoryview, due: int) -> int:
+        """Receive into the caller's buffer, and the next frame's header with it."""
+        room = min(due, len(buffer))
+        buffers: list[memoryview | bytearray] = [buffer[:room]]
+        if room == due:
+            buffers.append(self._tail)
+        count = self._channel.receive(buffers)
+        if count is None:
+            return 0
+        if count == 0:
+            self._multiplexer.end_of_input()
+        received = min(count, room)
+        self._multiplexer.payload_received(received)
+        self._pace.moved(Awaited.STREAM_IN, received)
+        if count > received:
+            self._handle(self._multiplexer.feed(self._tail[: count - received]))
+        return received
+
+    def _handle(self, events: Iterable[Event]) -> None:
+        for event in events:
+            # What came is whole: the next message has all its time.
+            self._pace.set_awaited({Awaited.MESSAGE_IN: False})
+            match event:
+                case PartReceived(data):
+                    self._parts.append(memoryview(data))
+                    self._pace.moved(Awaited.STREAM_IN, len(data))
+                case StreamEnded():
+                    self._is_stream_over = True
+                case ResponseReceived(payload):
+                    self._answers.append(payload)
+                case RequestReceived(payload):
+                    self._answer(payload)
+                case ShutdownOffered():
+                    self._was_offered = True
+
+    def _answer(self, request: bytes) -> None:
+        if self._stream is not None:
+            raise RemoteProtocolError("a request before the stream that was asked for last could be sent")
+        answer = self._handler.handle_request(request)
+        if isinstance(answer, bytes):
+            self._multiplexer.send_response(answer)
+            return
+        stream = self._stream = _OutgoingStream(answer)
+        if stream.size <= SMALL_SIZE:
+            self._multiplexer.send_part(stream.read_all())
+            self._multiplexer.end_stream()
+            self._handler.data_sent(stream.size)
+            stream.offset, stream.is_ended = stream.size, True
+
+    def _send(self) -> None:
+        """Send what goes, at most one part of a stream."""
+        while True:
+            if not self._output:
+                self._output = memoryview(self._multiplexer.take())
+            if self._output:
+                count = self._channel.send([self._output])
+                self._pace.moved(Awaited.MESSAGE_OUT, count)
+                self._output = self._output[count:]
+                if self._output:
+                    return
+            stream = self._stream
+            if stream is None or (stream.part_left and not self._send_part(stream)):
+                return
+            if stream.is_ended:
+                self._end_stream(True)
+            elif stream.offset == stream.size:
+                self._multiplexer.end_stream()
+                stream.is_ended = True
+            elif stream.part_left == 0:
+                self._begin_part(stream)
+
+    def _begin_part(self, stream: _OutgoingStream) -> None:
+        limit = MAX_FRAME_SIZE if self._handler.takes_large_parts else LEGACY_PART_SIZE
+        stream.part_left = min(limit, stream.size - stream.offset)
+        self._multiplexer.send_part_header(stream.part_left)
+
+    def _send_part(self, stream: _OutgoingStream) -> bool:
+        """Send of the part what goes; whether to go on in this pass: the data is all sent."""
+        count = self._channel.send_file(stream.descriptor, stream.offset, stream.part_left)
+        if count is None:
+            raise stream.cut(stream.offset)
+        stream.offset += count
+        stream.part_left -= count
+        self._multiplexer.part_sent(count)
+        self._pace.moved(Awaited.STREAM_OUT, count)
+        self._handler.data_sent(count)
+        return stream.offset == stream.size
+
+    def _end_stream(self, is_complete: bool) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.file.close()
+            self._handler.stream_ended(is_complete)
+
+    def _drop_stream(self) -> None:
+        self._end_stream(False)

@@ -1,0 +1,105 @@
+"""The answering half of a connection: requests go to the sender policy. No I/O."""
+
+import logging
+from typing import BinaryIO
+
+from guerillabackup.errors import MetainfoError, RemoteProtocolError
+from guerillabackup.transfer.announcement import OWN_ANNOUNCEMENT, describe_peer
+from guerillabackup.transfer.interface import ServerProtocolInterface, TransferContext
+from guerillabackup.transfer.messages import (
+    Announcement,
+    GetDataElementInfo,
+    GetDataElementStream,
+    GetPolicyInfo,
+    NextDataElement,
+    StartTransaction,
+    encode_element_info,
+    encode_has_element,
+    encode_policy_info,
+    encode_started,
+    parse_request,
+)
+
+log = logging.getLogger(__name__)
+
+
+class JsonStreamServerProtocolRequestHandler:
+    """Answers the requests of one connection."""
+
+    def __init__(self, server: ServerProtocolInterface, context: TransferContext) -> None:
+        self._server = server
+        self._context = context
+        self._is_stopping = False
+        self._info: bytes | None = None
+        """The current element's description, when it was made already."""
+
+    def request_stop(self) -> None:
+        """Offer nothing more: from now on there is no next element. From any thread."""
+        self._is_stopping = True
+
+    @property
+    def takes_large_parts(self) -> bool:
+        """Whether the peer has said that it is one of ours."""
+        announced = self._context.announced
+        return announced is not None and announced.is_announcing
+
+    def handle_request(self, payload: bytes) -> bytes | BinaryIO:
+        """The answer, or the stream that is it; raises RemoteProtocolError for what may not be asked."""
+        match parse_request(payload):
+            case GetPolicyInfo(announcement):
+                return self._get_policy_info(announcement)
+            case StartTransaction(query):
+                self._info = None
+                if not self._is_stopping:
+                    self._server.start_transaction(query)
+                return encode_started()
+            case NextDataElement(was_stored):
+                return encode_has_element(self._go_on(was_stored))
+            case GetDataElementInfo():
+                return self._describe()
+            case GetDataElementStream():
+                return self._open_stream()
+
+    def data_sent(self, count: int) -> None:
+        """Count bytes of an element that were sent."""
+        self._context.counters.bytes_sent += count
+
+    def stream_ended(self, is_complete: bool) -> None:
+        """Tell the policy how the stream ended."""
+        self._server.stream_ended(is_complete)
+
+    def _get_policy_info(self, announcement: Announcement | None) -> bytes:
+        policy = self._server.get_policy_info()
+        if announcement is None:
+            return encode_policy_info(policy)
+        self._context.announced = describe_peer(None, announcement)
+        return encode_policy_info(policy, OWN_ANNOUNCEMENT)
+
+    def _go_on(self, was_stored: bool) -> bool:
+        """Go to the next element that can be described."""
+        self._info = None
+        while self._server.next_data_element(was_stored):
+            if self._is_stopping:
+                # It stays the current one, and is settled as one that was not asked for.
+                self._info = encode_element_info(None)
+                return False
+            try:
+                self._info = self._encode_info()
+                return True
+            except MetainfoError as error:
+                log.warning("peer %s: an element is not offered: %s", self._context.agent_id, error)
+                was_stored = False
+        return False
+
+    def _describe(self) -> bytes:
+        if self._info is None:
+            self._info = self._encode_info()
+        return self._info
+
+    def _encode_info(self) -> bytes:
+        return encode_element_info(self._server.get_data_element_info())
+
+    def _open_stream(self) -> BinaryIO:
+        if self._is_stopping and self._info == encode_element_info(None):
+            raise RemoteProtocolError("an element's data was asked for, and there was no next element")
+        return self._server.get_data_element_stream()

@@ -1,0 +1,77 @@
+"""Two of ours, joined by real descriptors: what one side offers is what the other one gets."""
+
+import os
+import threading
+
+import pytest
+from transfer_ends import TakingPolicy, make_context, pipe_channels, socket_channels
+
+from guerillabackup.transfer.session import end_session, run_session
+
+KINDS = pytest.mark.parametrize("make_channels", [socket_channels, pipe_channels])
+SIZES = (0, 1, 1023, 1 << 16, (1 << 16) + 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 5_000_003)
+
+
+def run_both(left, right):
+    """Run both sides to their ends; the errors, None for one that ended as agreed."""
+    errors = [None, None]
+
+    def run(index, context):
+        try:
+            run_session(context)
+        except Exception as error:
+            errors[index] = error
+        finally:
+            end_session(context)
+
+    threads = [threading.Thread(target=run, args=pair) for pair in enumerate((left, right))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+        assert not thread.is_alive()
+    return errors
+
+
+@KINDS
+def test_elements_of_every_size_move_both_ways_at_once(make_channels):
+    channels = make_channels()
+    contents = [{f"{side}-{size}": os.urandom(size) for size in SIZES} for side in ("left", "right")]
+    policies = [TakingPolicy(), TakingPolicy()]
+    contexts = [make_context(*each) for each in zip(channels, contents, policies, strict=True)]
+    assert run_both(*contexts) == [None, None]
+    assert policies[0].taken == contents[1]
+    assert policies[1].taken == contents[0]
+    for context, content in zip(contexts, contents, strict=True):
+        assert context.server.settled == [(name, True, True) for name in content]
+        assert context.server.is_ended
+        assert context.counters.bytes_sent == sum(SIZES)
+
+
+def test_both_know_each_other_as_ours():
+    contexts = [make_context(channel, {"a": b""}, TakingPolicy()) for channel in socket_channels()]
+    assert run_both(*contexts) == [None, None]
+    for context in contexts:
+        assert context.takes_empty_elements
+        assert context.remote.is_announcing
+        assert context.announced.is_announcing
+
+
+def test_a_side_that_only_sends_and_one_that_only_receives_end_as_agreed():
+    left, right = socket_channels()
+    policy = TakingPolicy()
+    sender = make_context(left, {"a": b"content"})
+    receiver = make_context(right, {}, policy, policy=None)
+    assert run_both(sender, receiver) == [None, None]
+    assert policy.taken == {"a": b"content"}
+    assert sender.remote.policy_name is None
+
+
+def test_nothing_is_fetched_from_a_policy_that_ours_does_not_know(caplog):
+    left, right = socket_channels()
+    policy = TakingPolicy()
+    sender = make_context(left, {"a": b"content"}, policy="SenderOfAnotherKind")
+    receiver = make_context(right, {}, policy, agent_id="strange")
+    assert run_both(sender, receiver) == [None, None]
+    assert policy.taken == {}
+    assert "peer strange: nothing is fetched: its sender policy SenderOfAnotherKind" in caplog.text
