@@ -89,6 +89,35 @@ class UnitSkipped(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ElementReceived(Event):
+    """An element came from a peer and is durable; `seconds` since its data was asked for."""
+
+    agent_id: str
+    element_id: ElementId
+    size: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ElementRefused(Event):
+    """An element of a peer was not taken, and not acknowledged; `kept_in` is its evidence, "" without any."""
+
+    agent_id: str
+    source_url: SourceUrl
+    reason: str
+    kept_in: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceDoubt(Event):
+    """Something about what a peer sends of a source that an administrator should look at; it was taken."""
+
+    agent_id: str
+    source_url: SourceUrl
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class VerifyProgress(Event):
     """How much of an element's data was read and hashed."""
 

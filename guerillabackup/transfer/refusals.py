@@ -12,6 +12,9 @@ from dataclasses import dataclass
 FIRST_PAUSE = 300.0
 LONGEST_PAUSE = 86400.0
 """Seconds; each refusal of the same element doubles its pause."""
+FIRST_INTERRUPTION_PAUSE = 30.0
+LONGEST_INTERRUPTION_PAUSE = 900.0
+"""Those after the second time that a connection ended in the middle of an element."""
 MAX_REMEMBERED = 10_000
 
 
@@ -42,10 +45,18 @@ class Refusals:
 
     def add(self, key: bytes, reason: str) -> Refused:
         """Note one more refusal."""
+        return self._add(key, reason, FIRST_PAUSE, LONGEST_PAUSE)
+
+    def interrupted(self, key: bytes, reason: str) -> Refused:
+        """Note that a connection ended in the middle of it: once is nobody's fault, and pauses nothing."""
+        return self._add(key, reason, FIRST_INTERRUPTION_PAUSE, LONGEST_INTERRUPTION_PAUSE, free=1)
+
+    def _add(self, key: bytes, reason: str, first: float, longest: float, free: int = 0) -> Refused:
         with self._lock:
             before = self._refused.pop(key, None)
             count = 1 if before is None else before.count + 1
-            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(count - 1, 30))
+            doublings = min(count - 1 - free, 30)
+            pause = min(longest, first * 2.0**doublings) if doublings >= 0 else 0.0
             refused = Refused(reason, count, self._clock() + pause)
             self._refused[key] = refused
             if len(self._refused) > MAX_REMEMBERED:

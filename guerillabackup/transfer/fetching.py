@@ -1,0 +1,367 @@
+"""Goes through what one peer offers and fetches what is to be had: the receiving policy on one connection.
+
+The law of this file: True goes to a peer only for what is durable here, whole, and checked. It joins the
+client of a connection with a storage.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from guerillabackup.element import SourceUrl
+from guerillabackup.errors import (
+    ElementLockedError,
+    ElementNotFoundError,
+    GuerillaBackupError,
+    IntegrityError,
+    RemoteProtocolError,
+    StorageError,
+    StorageFullError,
+)
+from guerillabackup.events import ElementReceived, ElementRefused, EventListener, SourceDoubt
+from guerillabackup.storage.interface import SinkHandleInterface, StorageBackupDataElementInterface
+from guerillabackup.transfer.bandwidth import BandwidthLimit
+from guerillabackup.transfer.chain_memory import ChainMemory
+from guerillabackup.transfer.checks import (
+    EMPTY_CHECKSUM,
+    TAKEN,
+    Judgement,
+    SignatureRules,
+    Verdict,
+    doubt_time,
+    judge_content,
+    judge_offer,
+    judge_signature,
+)
+from guerillabackup.transfer.claims import ClaimTable
+from guerillabackup.transfer.element_key import element_key
+from guerillabackup.transfer.held import HeldElements
+from guerillabackup.transfer.interface import (
+    ClientProtocolInterface,
+    ElementOffer,
+    QueryData,
+    TransferContext,
+)
+from guerillabackup.transfer.quarantine import Quarantine
+from guerillabackup.transfer.receive import OversizeError, StoredCopy, StreamTaker, Taken
+from guerillabackup.transfer.receiver_settings import ReceiverSettings
+from guerillabackup.transfer.refusals import Refusals
+from guerillabackup.transfer.shared_sync import SharedSync
+
+MAX_ROUNDS = 3
+"""Times a connection goes through a peer's list: again for what another connection was fetching."""
+MAX_LOGGED = 50
+"""Refusals of one connection that have a log line each."""
+MAX_GAPS = 1000
+"""Elements of one connection whose predecessors are looked for at its end."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Receiving:
+    """What all connections share that bring elements into one storage from one agent's peers."""
+
+    settings: ReceiverSettings
+    signatures: SignatureRules
+    sync: SharedSync
+    held: HeldElements
+    claims: ClaimTable
+    refusals: Refusals
+    chains: ChainMemory
+    bandwidth: BandwidthLimit
+    listen: EventListener
+    now: Callable[[], float] = time.time
+
+
+class _RoundOver(Exception):
+    """Nothing more can be stored now; the connection itself is in order."""
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What one connection did that is told at its end."""
+
+    logged: int = 0
+    unlogged: int = 0
+    left_alone: int = 0
+    gaps: list[tuple[SourceUrl, bytes]] = field(default_factory=list)
+
+
+class ElementFetcher:
+    """One connection's way through what its peer offers. Used by one thread."""
+
+    def __init__(
+        self,
+        context: TransferContext,
+        client: ClientProtocolInterface,
+        shared: Receiving,
+        quarantine: Quarantine | None,
+        query_data: QueryData = None,
+    ) -> None:
+        self._context = context
+        self._client = client
+        self._shared = shared
+        self._quarantine = quarantine
+        self._query_data = query_data
+        self._taker = StreamTaker(shared.bandwidth, self._count_bytes)
+        sizes = (shared.settings.max_element_size, context.rules.max_element_size)
+        self._max_size = min((size for size in sizes if size is not None), default=None)
+        self._tally = _Tally()
+
+    def run(self) -> None:
+        """Fetch what there is; raises what ends the connection."""
+        wanted: set[bytes] | None = None
+        try:
+            for _ in range(MAX_ROUNDS):
+                elsewhere: set[bytes] = set()
+                self._run_round(wanted, elsewhere)
+                if not self._shared.claims.any_is_free(elsewhere):
+                    break
+                wanted = elsewhere
+        except _RoundOver as error:
+            log.error("%s: nothing more is fetched now: %s", self._context.agent_id, error)
+        finally:
+            self._context.counters.current = ""
+            self._tell_at_end()
+
+    def _run_round(self, wanted: set[bytes] | None, elsewhere: set[bytes]) -> None:
+        """Once through the list, of all or of `wanted`; what others are fetching goes into `elsewhere`."""
+        self._client.start_transaction(self._query_data)
+        was_stored = False
+        while True:
+            try:
+                offer = self._client.next_offer(was_stored)
+            except IntegrityError as error:
+                was_stored = False
+                self._say_refused(str(error))
+                continue
+            if offer is None:
+                return
+            key = element_key(offer.source_url, offer.metainfo)
+            was_stored = (wanted is None or key in wanted) and self._handle(key, offer, elsewhere)
+
+    def _handle(self, key: bytes, offer: ElementOffer, elsewhere: set[bytes]) -> bool:
+        """Whether the element is durable here, and may be acknowledged."""
+        judgement = judge_offer(offer, self._context.rules, self._shared.settings, self._shared.now())
+        if judgement.verdict is Verdict.LEAVE:
+            return False
+        if judgement.verdict is Verdict.REFUSE:
+            self._refuse(offer, judgement.reason, "")
+            return False
+        if self._shared.refusals.must_wait(key):
+            self._tally.left_alone += 1
+            return False
+        if judgement.verdict is Verdict.TAKE:
+            judgement = self._judge_metadata_signature(offer)
+        if judgement.verdict is Verdict.QUARANTINE:
+            self._keep_evidence(key, offer, judgement.reason, None)
+            return False
+        if not self._shared.claims.claim(key):
+            elsewhere.add(key)
+            return False
+        try:
+            return self._fetch(key, offer)
+        finally:
+            self._shared.claims.release(key)
+
+    def _fetch(self, key: bytes, offer: ElementOffer) -> bool:
+        """Take the element's data, check it and store it; whether it is durable here."""
+        self._context.counters.current = f"{offer.source_url} {offer.metainfo.timestamp}"
+        try:
+            held = self._shared.held.find(offer.source_url, offer.metainfo)
+            handle = self._context.local_storage.get_sink_handle(offer.source_url)
+        except StorageFullError as error:
+            raise _RoundOver(str(error)) from error
+        except StorageError as error:
+            self._put_off(key, offer, str(error))
+            return False
+        with handle:
+            return self._fetch_into(handle, key, offer, held)
+
+    def _fetch_into(
+        self,
+        handle: SinkHandleInterface,
+        key: bytes,
+        offer: ElementOffer,
+        held: StorageBackupDataElementInterface | None,
+    ) -> bool:
+        began = time.monotonic()
+        taken = self._take(handle, key, offer, held)
+        judgement = judge_content(offer.metainfo, taken.digest, taken.size)
+        if judgement.verdict is Verdict.TAKE:
+            judgement = self._judge_data_signature(offer, handle)
+        if judgement.verdict is not Verdict.TAKE:
+            self._keep_evidence(key, offer, judgement.reason, handle.get_sink_stream())
+            return False
+        if held is not None and taken.is_same:
+            handle.abort()
+            self._shared.refusals.forget(key)
+            self._shared.chains.received(offer.source_url, offer.metainfo, was_held=True)
+            log.info("%s: %s is here already", self._context.agent_id, held.get_element_id())
+            return True
+        try:
+            element = self._shared.sync.store(handle, offer.metainfo)
+        except StorageFullError as error:
+            self._put_off(key, offer, str(error))
+            raise _RoundOver(str(error)) from error
+        except StorageError as error:
+            self._put_off(key, offer, str(error))
+            return False
+        self._note_stored(key, offer, element, taken, time.monotonic() - began, was_held=held is not None)
+        if held is not None and offer.metainfo.checksum is not None:
+            self._remove_damaged(key, offer, held)
+        return True
+
+    def _take(
+        self,
+        handle: SinkHandleInterface,
+        key: bytes,
+        offer: ElementOffer,
+        held: StorageBackupDataElementInterface | None,
+    ) -> Taken:
+        """The element's data, compared with the stored copy; what goes wrong here ends the connection."""
+        if held is None:
+            return self._take_stream(handle, key, offer, None)
+        try:
+            stored = held.get_data_stream()
+        except StorageError as error:
+            log.warning("%s: %s cannot be read: %s", self._context.agent_id, held.get_element_id(), error)
+            return self._take_stream(handle, key, offer, None)
+        with stored:
+            return self._take_stream(handle, key, offer, StoredCopy(stored.fileno()))
+
+    def _take_stream(
+        self, handle: SinkHandleInterface, key: bytes, offer: ElementOffer, copy: StoredCopy | None
+    ) -> Taken:
+        if offer.metainfo.checksum == EMPTY_CHECKSUM and not self._context.takes_empty_elements:
+            # The stream of such an element ends an original; there is nothing in it to ask for.
+            return Taken(0, EMPTY_CHECKSUM, copy is not None and copy.ends_here())
+        try:
+            with self._client.get_data_element_stream() as stream:
+                return self._taker.take(stream, handle, self._max_size, copy)
+        except OversizeError as error:
+            self._keep_evidence(key, offer, str(error), None)
+            raise IntegrityError(
+                f"an element of {offer.source_url}: {error}; a stream cannot be stopped: the connection ends"
+            ) from error
+        except StorageError as error:
+            self._put_off(key, offer, str(error))
+            raise
+        except RemoteProtocolError as error:
+            # Perhaps the peer cannot send this one: the next connection must not end by it before all others.
+            self._shared.refusals.interrupted(key, str(error))
+            raise
+
+    def _judge_metadata_signature(self, offer: ElementOffer) -> Judgement:
+        rules = self._shared.signatures
+        if rules.check_metadata is None or not rules.asks(offer.source_url):
+            return TAKEN
+        if offer.metainfo.metadata_signature is None:
+            if rules.requires_signatures:
+                return Judgement(Verdict.QUARANTINE, "it is not signed")
+            return TAKEN
+        result = rules.check_metadata(offer.metainfo, offer.source_url)
+        return judge_signature(result, "metadata", rules)
+
+    def _judge_data_signature(self, offer: ElementOffer, handle: SinkHandleInterface) -> Judgement:
+        rules = self._shared.signatures
+        signature = offer.metainfo.storage_file_signature
+        if signature is None or rules.check_data is None or not rules.asks(offer.source_url):
+            return TAKEN
+        return judge_signature(rules.check_data(handle.get_sink_stream(), signature), "data", rules)
+
+    def _note_stored(
+        self,
+        key: bytes,
+        offer: ElementOffer,
+        element: StorageBackupDataElementInterface,
+        taken: Taken,
+        seconds: float,
+        was_held: bool,
+    ) -> None:
+        shared, element_id = self._shared, element.get_element_id()
+        self._context.counters.elements_received += 1
+        shared.refusals.forget(key)
+        shared.held.added(element_id, offer.metainfo)
+        shared.listen(ElementReceived(self._context.agent_id, element_id, taken.size, seconds))
+        step = shared.chains.received(offer.source_url, offer.metainfo, was_held=was_held)
+        if step.doubt is not None:
+            self._doubt(offer.source_url, f"{element_id}: {step.doubt}")
+        predecessor = offer.metainfo.predecessor
+        if step.lacks_predecessor and predecessor is not None and len(self._tally.gaps) < MAX_GAPS:
+            self._tally.gaps.append((offer.source_url, predecessor))
+        if (doubt := doubt_time(offer.metainfo, shared.now())) is not None:
+            self._doubt(offer.source_url, f"{element_id}: {doubt}")
+
+    def _remove_damaged(
+        self, key: bytes, offer: ElementOffer, damaged: StorageBackupDataElementInterface
+    ) -> None:
+        """The stored copy was not what it has to be, and a good one is durable: move the former aside."""
+        element_id = damaged.get_element_id()
+        reason = f"the data of {element_id} in the storage was damaged; it was replaced by what came again"
+        try:
+            with damaged.get_data_stream() as stream:
+                kept_in = self._put_in_quarantine(key, offer, reason, stream.fileno())
+            damaged.delete()
+        except ElementNotFoundError:
+            return
+        except (ElementLockedError, StorageError) as error:
+            reason, kept_in = f"{reason}; it cannot be removed: {error}", ""
+        self._doubt(offer.source_url, f"{reason}{f'; it is kept in {kept_in}' if kept_in else ''}")
+
+    def _keep_evidence(self, key: bytes, offer: ElementOffer, reason: str, data_fd: int | None) -> None:
+        """Refuse an element that is not what it claims to be, and keep it."""
+        kept_in = self._put_in_quarantine(key, offer, reason, data_fd)
+        self._shared.refusals.add(key, reason)
+        self._refuse(offer, reason, kept_in)
+
+    def _put_in_quarantine(self, key: bytes, offer: ElementOffer, reason: str, data_fd: int | None) -> str:
+        if self._quarantine is None:
+            return ""
+        return self._quarantine.put(key, offer.source_url, offer.metainfo, reason, data_fd)
+
+    def _put_off(self, key: bytes, offer: ElementOffer, reason: str) -> None:
+        """Leave an element alone for a while, for a reason that is this host's."""
+        self._shared.refusals.add(key, reason)
+        self._refuse(offer, reason, "")
+
+    def _refuse(self, offer: ElementOffer, reason: str, kept_in: str) -> None:
+        self._shared.listen(ElementRefused(self._context.agent_id, offer.source_url, reason, kept_in))
+        where = f"; evidence: {kept_in}" if kept_in else ""
+        self._say_refused(f"an element of {offer.source_url}: {reason}{where}")
+
+    def _say_refused(self, text: str) -> None:
+        self._context.counters.elements_refused += 1
+        if self._tally.logged >= MAX_LOGGED:
+            self._tally.unlogged += 1
+            return
+        self._tally.logged += 1
+        log.warning("%s: refused %s", self._context.agent_id, text)
+
+    def _doubt(self, source_url: SourceUrl, message: str) -> None:
+        log.warning("%s: source %s: %s", self._context.agent_id, source_url, message)
+        self._shared.listen(SourceDoubt(self._context.agent_id, source_url, message))
+
+    def _count_bytes(self, count: int) -> None:
+        self._context.counters.bytes_received += count
+
+    def _tell_at_end(self) -> None:
+        """Report what only the whole list tells; never raises."""
+        tally, agent_id = self._tally, self._context.agent_id
+        if tally.unlogged:
+            log.warning("%s: refused %d more elements", agent_id, tally.unlogged)
+        if tally.left_alone:
+            log.info("%s: left %d elements alone that were refused lately", agent_id, tally.left_alone)
+        for source_url, predecessor in tally.gaps:
+            try:
+                if self._shared.chains.is_known(source_url, predecessor):
+                    continue
+                if self._shared.held.has_data_uuid(source_url, predecessor):
+                    continue
+            except GuerillaBackupError as error:
+                log.warning("%s: source %s cannot be listed: %s", agent_id, source_url, error)
+                continue
+            self._doubt(source_url, f"an element came whose predecessor {predecessor.hex()[:32]} did not")
+        tally.gaps.clear()

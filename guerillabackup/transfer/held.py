@@ -1,0 +1,128 @@
+"""Finds out whether an offered element is in the storage already, at a cost that does not grow with it.
+
+An element of ours has the first free name of its second, so those names are looked at. What has another name,
+as the original's in local time, is learned from one listing of its source. Touches: threading.
+"""
+
+import threading
+from collections.abc import Iterator
+
+from guerillabackup.element import BackupElementMetainfo, BackupType, ElementId, SourceUrl
+from guerillabackup.errors import ElementNotFoundError, MetainfoError
+from guerillabackup.storage.interface import (
+    ElementSelection,
+    StorageBackupDataElementInterface,
+    StorageInterface,
+)
+from guerillabackup.transfer.element_key import element_key, plain_key
+
+MAX_TRIED = 16
+"""Names of one second that are looked at; those of later serials are remembered instead."""
+
+MAX_LISTED = 100_000
+"""Sources that are remembered as listed."""
+
+
+class HeldElements:
+    """What a storage holds; safe to use from any thread."""
+
+    def __init__(self, storage: StorageInterface) -> None:
+        self._storage = storage
+        self._lock = threading.Lock()  # guards both below
+        self._unusual: dict[bytes, list[ElementId]] = {}
+        """By key, the elements whose names do not follow from what they are."""
+        self._listed: dict[str, threading.Lock] = {}
+        """The sources that were listed, each with a lock that is held meanwhile."""
+
+    def find(
+        self, source_url: SourceUrl, metainfo: BackupElementMetainfo
+    ) -> StorageBackupDataElementInterface | None:
+        """The element that is the same one, what its metadata signs included; the latest of several."""
+        self._list_once(source_url)
+        signed = metainfo.signed_bytes(), metainfo.metadata_signature
+        found = None
+        for element in self._candidates(source_url, metainfo):
+            try:
+                there = element.get_metadata()
+            except (ElementNotFoundError, MetainfoError):
+                continue
+            if there.is_same_element(metainfo) and signed == (there.signed_bytes(), there.metadata_signature):
+                found = element
+        return found
+
+    def added(self, element_id: ElementId, metainfo: BackupElementMetainfo) -> None:
+        """Note an element that was stored."""
+        if element_id.serial is not None:
+            self._note(element_key(element_id.source_url, metainfo), element_id)
+
+    def has_data_uuid(self, source_url: SourceUrl, data_uuid: bytes) -> bool:
+        """Whether an element of the source has that DataUuid. Lists the source."""
+        selection = ElementSelection(source_url.text, data_uuids=frozenset((data_uuid,)), is_exact=True)
+        return any(True for _ in self._storage.list_facts(selection))
+
+    def _candidates(
+        self, source_url: SourceUrl, metainfo: BackupElementMetainfo
+    ) -> Iterator[StorageBackupDataElementInterface]:
+        tried = set()
+        for number in range(MAX_TRIED):
+            serial = None if number == 0 else number - 1
+            element_id = ElementId.label(source_url, metainfo.timestamp, metainfo.backup_type, serial)
+            try:
+                yield self._storage.get_backup_data_element(element_id)
+            except ElementNotFoundError:
+                break
+            tried.add(element_id)
+        if self._unusual:
+            with self._lock:
+                known = list(self._unusual.get(element_key(source_url, metainfo), ()))
+            for element_id in known:
+                if element_id not in tried:
+                    try:
+                        yield self._storage.get_backup_data_element(element_id)
+                    except ElementNotFoundError:
+                        self._forget(element_key(source_url, metainfo), element_id)
+
+    def _note(self, key: bytes, element_id: ElementId) -> None:
+        with self._lock:
+            ids = self._unusual.setdefault(key, [])
+            if element_id not in ids:
+                ids.append(element_id)
+
+    def _forget(self, key: bytes, element_id: ElementId) -> None:
+        with self._lock:
+            ids = self._unusual.get(key, [])
+            if element_id in ids:
+                ids.remove(element_id)
+            if not ids:
+                self._unusual.pop(key, None)
+
+    def _list_once(self, source_url: SourceUrl) -> None:
+        """Learn the unusual names of a source, the first time it is asked for."""
+        with self._lock:
+            listing = self._listed.get(source_url.text)
+            is_first = listing is None
+            if listing is None:
+                if len(self._listed) >= MAX_LISTED:
+                    self._listed.clear()
+                listing = self._listed[source_url.text] = threading.Lock()
+                listing.acquire()
+        if not is_first:
+            with listing:
+                return
+        try:
+            for facts in self._storage.list_facts(ElementSelection.of_source(source_url)):
+                if facts.timestamp is None:
+                    continue
+                element_id = ElementId.parse(facts.element_id)
+                usual = ElementId.label(source_url, facts.timestamp, BackupType(facts.backup_type))
+                if element_id != usual:
+                    key = plain_key(
+                        facts.source_url, facts.backup_type, facts.timestamp, facts.data_uuid, facts.checksum
+                    )
+                    self._note(key, element_id)
+        except BaseException:
+            with self._lock:
+                self._listed.pop(source_url.text, None)
+            raise
+        finally:
+            listing.release()

@@ -1,0 +1,202 @@
+"""Where what a peer sent and could not be taken is kept as evidence: data, metadata and the reason.
+
+Each element has up to three files, named by its key, never by anything a peer says. What is full keeps no
+more data, only reasons, and at its limit of entries not even those: nothing is removed for something new.
+Touches: json, logging, os, threading, time.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from guerillabackup import osfile
+from guerillabackup.element import BackupElementMetainfo, SourceUrl
+from guerillabackup.errors import StorageError
+from guerillabackup.osfile import PRIVATE
+
+QUARANTINE_DIRECTORY = "quarantine"
+REASON = "reason"
+MAX_REASON_SIZE = 1 << 16
+MAX_TEXT = 2000
+"""Characters of a reason."""
+COPY_SIZE = 1 << 20
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineLimits:
+    """How much is kept of one agent."""
+
+    max_bytes: int = 1 << 30
+    max_entries: int = 1000
+
+
+def agent_directory(state_directory: str, agent_id: str) -> str:
+    """The quarantine of one agent; its name is safe and its own whatever the agent is called."""
+    name = re.sub(
+        "[^A-Za-z0-9_-]", lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), agent_id
+    )
+    if not 0 < len(name) <= 200:
+        name = f"%{hashlib.blake2b(agent_id.encode(), digest_size=16).hexdigest()}"
+    return os.path.join(state_directory, QUARANTINE_DIRECTORY, name)
+
+
+class Quarantine:
+    """The evidence against one agent; safe to use from any thread. Nothing of it raises."""
+
+    def __init__(
+        self,
+        directory: str,
+        limits: QuarantineLimits = QuarantineLimits(),
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.directory = directory
+        self._limits = limits
+        self._now = now
+        self._lock = threading.Lock()  # guards all below, and the files
+        self._sizes: dict[str, int] | None = None
+        """Bytes of each entry by its name; None: not looked yet."""
+        self.dropped = 0
+        """Elements of which nothing could be kept."""
+
+    def put(
+        self,
+        key: bytes,
+        source_url: SourceUrl,
+        metainfo: BackupElementMetainfo,
+        reason: str,
+        data_fd: int | None = None,
+    ) -> str:
+        """Keep an element's evidence; the path of its reason, "" where there is no room or no way.
+
+        `data_fd` is read from its start. What is there already of the same element is only counted.
+        """
+        with self._lock:
+            try:
+                return self._put(key.hex(), source_url, metainfo, reason, data_fd)
+            except (OSError, StorageError) as error:
+                self.dropped += 1
+                log.error("%s: the evidence cannot be kept in %s: %s", source_url, self.directory, error)
+                return ""
+
+    def usage(self) -> tuple[int, int]:
+        """Entries and bytes that are kept."""
+        with self._lock:
+            try:
+                sizes = self._load()
+            except (OSError, StorageError):
+                sizes = {}
+            return len(sizes), sum(sizes.values())
+
+    def _put(
+        self,
+        name: str,
+        source_url: SourceUrl,
+        metainfo: BackupElementMetainfo,
+        reason: str,
+        data_fd: int | None,
+    ) -> str:
+        sizes = self._load()
+        if name not in sizes and len(sizes) >= self._limits.max_entries:
+            self.dropped += 1
+            log.error(
+                "%s: %d elements are in %s, its limit: only this line says why one more was refused: %s",
+                source_url, len(sizes), self.directory, reason,
+            )  # fmt: skip
+            return ""
+        osfile.make_directories(self.directory, PRIVATE)
+        directory_fd = osfile.open_directory(self.directory)
+        try:
+            now = int(self._now())
+            before = self._read_reason(directory_fd, name) if name in sizes else {}
+            described = {
+                "Source": str(source_url),
+                "Reason": reason[:MAX_TEXT],
+                "First": before.get("First", now),
+                "Last": now,
+                "Count": before.get("Count", 0) + 1,
+            }
+            if not before:
+                sizes[name] = self._write_files(directory_fd, name, metainfo, data_fd)
+            described["HasData"] = osfile.stat_file(directory_fd, f"{name}.data") is not None
+            text = json.dumps(described, sort_keys=True, indent=1).encode("ascii")
+            osfile.replace_file(directory_fd, f"{name}.{REASON}", text)
+        finally:
+            os.close(directory_fd)
+        return os.path.join(self.directory, f"{name}.{REASON}")
+
+    def _write_files(
+        self, directory_fd: int, name: str, metainfo: BackupElementMetainfo, data_fd: int | None
+    ) -> int:
+        """Metadata, and data as far as there is room for all of it; the bytes written. Raises OSError."""
+        assert self._sizes is not None
+        left = self._limits.max_bytes - sum(self._sizes.values())
+        serialized = metainfo.serialize()
+        size = 0
+        if len(serialized) <= left:
+            osfile.replace_file(directory_fd, f"{name}.info", serialized)
+            size += len(serialized)
+        if data_fd is not None and 0 < os.fstat(data_fd).st_size <= left - size:
+            size += _copy(data_fd, directory_fd, f"{name}.data")
+        return size
+
+    def _load(self) -> dict[str, int]:
+        """What is there; a copy that a crash cut off, having no reason yet, is removed. Raises OSError."""
+        if self._sizes is not None:
+            return self._sizes
+        sizes: dict[str, int] = {}
+        if os.path.isdir(self.directory):
+            directory_fd = osfile.open_directory(self.directory)
+            try:
+                names = osfile.list_names(directory_fd)
+                entries = {name.removesuffix(f".{REASON}") for name in names if name.endswith(f".{REASON}")}
+                for name in names:
+                    entry, _, suffix = name.partition(".")
+                    if entry in entries:
+                        found = osfile.stat_file(directory_fd, name)
+                        sizes[entry] = sizes.get(entry, 0) + (
+                            found.st_size if found and suffix != REASON else 0
+                        )
+                    elif re.fullmatch("[0-9a-f]{32}", entry):
+                        osfile.remove_file(directory_fd, name)
+            finally:
+                os.close(directory_fd)
+        self._sizes = sizes
+        return sizes
+
+    def _read_reason(self, directory_fd: int, name: str) -> dict[str, int]:
+        try:
+            value = json.loads(osfile.read_file(directory_fd, f"{name}.{REASON}", MAX_REASON_SIZE))
+            return {key: int(value[key]) for key in ("First", "Count")}
+        except (OSError, StorageError, ValueError, KeyError, TypeError, RecursionError):
+            return {}
+
+
+def _copy(data_fd: int, directory_fd: int, name: str) -> int:
+    """Copy a file durably, as far as it goes; what cannot be copied whole leaves nothing. Raises OSError."""
+    osfile.remove_file(directory_fd, name)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    copy_fd = os.open(name, flags, 0o600, dir_fd=directory_fd)
+    try:
+        try:
+            offset = 0
+            while block := os.pread(data_fd, COPY_SIZE, offset):
+                osfile.write_all(copy_fd, block)
+                offset += len(block)
+            os.fsync(copy_fd)
+            return offset
+        finally:
+            os.close(copy_fd)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            osfile.remove_file(directory_fd, name)
+        log.error("the data of a refused element is not kept: %s", error.strerror)
+        return 0
