@@ -159,6 +159,15 @@ def test_payload_may_go_past_the_decoder_from_any_byte_to_any_byte(with_header, 
     assert items == ([PartData(rest)] if rest else []) + [Frame(FrameKind.RESPONSE, b"")]
 
 
+def test_nothing_fed_is_nothing_handed_out_within_payload_too():
+    decoder = FrameDecoder()
+    decoder.feed(encode_header(FrameKind.PART, 10))
+    assert decoder.feed(b"") == []
+    assert decoder.feed(b"0123") == [PartData(b"0123")]
+    assert decoder.feed(b"") == []
+    assert decoder.payload_due == 6
+
+
 def test_more_payload_than_was_due_is_the_callers_mistake():
     decoder = FrameDecoder()
     decoder.feed(encode_header(FrameKind.PART, 10) + b"0123")

@@ -75,6 +75,7 @@ def test_what_is_not_the_wires_json_is_refused_with_its_reason(payload, message)
     "value",
     [
         [[]] * 100,
+        [{"a": {}}] * 100,
         json.loads("[" * MAX_DEPTH + "]" * MAX_DEPTH),
         ['["\\[[{{' * 100, {'"[[[': '\\"]]'}],
         "😀 is a pair of surrogates in ASCII",
