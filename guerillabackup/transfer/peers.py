@@ -1,0 +1,108 @@
+"""What became of each peer's connections, for status and log. No I/O."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+from guerillabackup.transfer.interface import TransferContext, TransferCounters
+
+_COUNTED = tuple(field.name for field in fields(TransferCounters) if field.name != "current")
+
+
+@dataclass(frozen=True, slots=True)
+class PeerStatus:
+    """One peer, as it is now. Times are UTC seconds; counts are of all its connections so far."""
+
+    agent_id: str
+    connected_since: float | None
+    """Of its oldest connection that runs; None without any."""
+    connections: int
+    waiting: int
+    """Connections that wait for others to end."""
+    counters: TransferCounters
+    last_success: float | None
+    last_error: str | None
+    last_error_time: float | None
+
+
+class _Peer:
+    def __init__(self) -> None:
+        self.running: list[tuple[float, TransferContext]] = []
+        self.waiting = 0
+        self.ended = TransferCounters()
+        self.last_success: float | None = None
+        self.last_error: str | None = None
+        self.last_error_time: float | None = None
+
+
+class PeerBook:
+    """All peers that ever connected. The caller sees to it that one thread at a time uses it."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._peers: dict[str, _Peer] = {}
+
+    def began(self, context: TransferContext) -> None:
+        """A connection runs."""
+        self._peer(context).running.append((self._clock(), context))
+
+    def ended(self, context: TransferContext, error: Exception | None) -> None:
+        """A connection that ran does no more; `error` is what ended it, if both sides had not agreed to."""
+        peer = self._peer(context)
+        peer.running = [entry for entry in peer.running if entry[1] is not context]
+        peer.ended = _sum([peer.ended, context.counters])
+        if error is None:
+            peer.last_success = self._clock()
+        else:
+            self.failed(context, str(error))
+
+    def failed(self, context: TransferContext, text: str) -> None:
+        """Something of the peer's failed."""
+        peer = self._peer(context)
+        peer.last_error, peer.last_error_time = text, self._clock()
+
+    def waits(self, context: TransferContext, change: int) -> None:
+        """One connection more, or less, waits."""
+        self._peer(context).waiting += change
+
+    def connections(self, agent_id: str) -> int:
+        """How many connections of a peer run."""
+        return len(self._peers[agent_id].running) if agent_id in self._peers else 0
+
+    def status(self) -> list[PeerStatus]:
+        """Every peer, sorted by name."""
+        return [_describe(agent_id, peer) for agent_id, peer in sorted(self._peers.items())]
+
+    def _peer(self, context: TransferContext) -> _Peer:
+        return self._peers.setdefault(context.agent_id, _Peer())
+
+
+def describe_counters(counters: TransferCounters) -> str:
+    """What was moved, in one line for people."""
+    parts = [
+        f"{counters.elements_received} elements received ({counters.bytes_received} bytes)",
+        f"{counters.elements_sent} sent ({counters.bytes_sent} bytes)",
+    ]
+    if counters.elements_refused:
+        parts.append(f"{counters.elements_refused} refused")
+    if counters.elements_claimed:
+        parts.append(f"{counters.elements_claimed} claimed without evidence")
+    return ", ".join(parts)
+
+
+def _describe(agent_id: str, peer: _Peer) -> PeerStatus:
+    return PeerStatus(
+        agent_id,
+        min((since for since, _ in peer.running), default=None),
+        len(peer.running),
+        peer.waiting,
+        _sum([peer.ended, *(context.counters for _, context in peer.running)]),
+        peer.last_success,
+        peer.last_error,
+        peer.last_error_time,
+    )
+
+
+def _sum(parts: list[TransferCounters]) -> TransferCounters:
+    total = TransferCounters(**{name: sum(getattr(part, name) for part in parts) for name in _COUNTED})
+    total.current = ", ".join(part.current for part in parts if part.current)
+    return total
