@@ -33,6 +33,8 @@ CONTENT_TYPE_KEY = "ContentType"
 COMMAND_OUTPUT = "command-output"
 LOG_FILE = "log-file"
 """Values of that key: what a command wrote, and a log file that is complete."""
+UNREADABLE_KEY = "Unreadable"
+"""How many names of a source its backup could not read, at least."""
 CONTENT_LAYERS_KEY = "ContentLayers"
 """Metadata key of such elements: how many steps packed the content, so that no more are undone."""
 MAX_CONTENT_LAYERS = 16
@@ -293,6 +295,12 @@ class BackupElementMetainfo:
         """
         value = self._values.get(CONTENT_TYPE_KEY)
         return value if isinstance(value, str) and _CONTENT_TYPE.fullmatch(value) else None
+
+    @property
+    def unreadable_count(self) -> int:
+        """How many names of the source its backup could not read, as far as known; 0 for what is no count."""
+        value = self._values.get(UNREADABLE_KEY)
+        return max(0, value) if isinstance(value, int) and not isinstance(value, bool) else 0
 
     @property
     def content_layers(self) -> int | None:

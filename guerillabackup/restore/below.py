@@ -147,6 +147,16 @@ def is_directory(directory_fd: int, name: bytes) -> bool:
         return False
 
 
+def list_kinds(directory_fd: int) -> dict[bytes, bool]:
+    """The names in a directory, whatever bytes they are, and whether each is a directory; raises OSError."""
+    own = os.open(".", DIRECTORY_FLAGS, dir_fd=directory_fd)
+    try:
+        with os.scandir(own) as entries:
+            return {os.fsencode(entry.name): entry.is_dir(follow_symlinks=False) for entry in entries}
+    finally:
+        os.close(own)
+
+
 def list_all(directory_fd: int) -> list[bytes]:
     """The names in a directory, whatever bytes they are, sorted; raises OSError."""
     own = os.open(".", DIRECTORY_FLAGS, dir_fd=directory_fd)

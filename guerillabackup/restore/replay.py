@@ -94,6 +94,7 @@ class ArchiveReplay:
         missing: set[bytes] | None = set()
         if len(self._elements) > 1:
             missing = self._check(target)
+        self._warn_of_unreadable()
         self._settle(target, troubles, missing)
         if self._patterns:
             self.members_kept = keep_only(target.unpack_fd, self._patterns.match)
@@ -165,6 +166,11 @@ class ArchiveReplay:
         check = StateCheck(target.unpack_fd)
         self._scan(len(self._elements) - 1, check.take)
         missing = {name for name in check.missing if self._patterns.match(name)}
+        if stale := {name for name in check.stale if self._patterns.match(name)}:
+            self.warnings.append(
+                f"{_name(stale)} could not be read while the last backup ran: what is restored of"
+                f" {'it' if len(stale) == 1 else 'them'} is what an older element has"
+            )
         listed = check.missing if len(check.missing) < MAX_REMEMBERED else None
         if not missing:
             return listed
@@ -185,6 +191,15 @@ class ArchiveReplay:
             text = "listed and never archived (excluded, sockets, or gone while the backup ran)"
             self.warnings.append(f"{_counted(rest, 'name')} {text}: {_name(rest)}")
         return listed
+
+    def _warn_of_unreadable(self) -> None:
+        """What the last backup could not read, the one before it may have had in another state."""
+        last = len(self._elements) - 1
+        count = self._elements[last].get_metadata().unreadable_count
+        if count > 0:
+            text = f"{count_of(count, 'name')} could not be read when it was made, as its backup told: what"
+            text += " there was is left out, or is as an older element has it"
+            self.warnings.append(self._about(last, text))
 
     def _find_archived(self, wanted: set[bytes]) -> dict[bytes, int]:
         """Which of the names in the end were archived, with the last archive that has each."""

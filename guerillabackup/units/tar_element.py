@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from guerillabackup.element import (
+    UNREADABLE_KEY,
     BackupElementMetainfo,
     BackupType,
     ElementId,
@@ -27,10 +28,10 @@ from guerillabackup.units.tar_book import make_details
 from guerillabackup.units.tar_clock import ClockReading, RunClock, small_fall
 from guerillabackup.units.tar_links import check_links
 from guerillabackup.units.tar_memory import SourceMemory, advanced
-from guerillabackup.units.tar_messages import split_sockets
+from guerillabackup.units.tar_messages import Unread, find_unread, split_sockets
 from guerillabackup.units.tar_run import Archive, FindDownstream, make_archive, surrounded
 from guerillabackup.units.tar_selection import digest_selection
-from guerillabackup.units.tar_snapshot import find_whole_directories, forget_moved_directories
+from guerillabackup.units.tar_snapshot import find_whole_directories, forget_moved_directories, forget_names
 from guerillabackup.units.tar_source import TarSource
 
 
@@ -53,6 +54,7 @@ class TarElementRun:
         self._state = book.state
         self.remarks: tuple[str, ...] = ()
         """What is worth saying of the element, but no warning."""
+        self._unread = Unread(frozenset(), 0)
 
     def run(self, backup_type: BackupType, stall_timeout: float) -> ElementId | None:
         """The id of the stored element; None in test mode."""
@@ -142,10 +144,22 @@ class TarElementRun:
             )
             if index_path is not None and since is not None:
                 check_links(source.root, partial(find_whole_directories, index_path), since)
+            self._unread = find_unread(archive.complaints)
+            if index_path is not None:
+                self._forget_unread(index_path)
         clock = RunClock(before, started, self._read_clock())
         if index_path is not None and source.pre_command is not None:
             tar_index.set_time_back(index_path, clock.lead)
         return archive, clock
+
+    def _forget_unread(self, index_path: str) -> None:
+        """Let the next backup try again what could not be read: its times may never say that it has to."""
+        names = self._unread.names
+        if names is None:
+            warning = "tar could not read more than is kept of what it says: the next backup has everything"
+            self._report.warn(self._source.source_url, warning)
+        if names is None or names:
+            forget_names(index_path, names)
 
     def _read_clock(self) -> ClockReading:
         return ClockReading(self._context.clock(), self._context.read_anchor())
@@ -170,6 +184,7 @@ class TarElementRun:
             archive.data,
             predecessor=memory.last_uuid,
             policy=source.policy,
+            extra={UNREADABLE_KEY: self._unread.count} if self._unread.count else None,
         )
         if archive.members is None:
             return sign_parts(self._context, [part])

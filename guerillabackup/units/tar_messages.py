@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 RACE_STATUS = 1
 ERROR_STATUS = 2
@@ -20,6 +21,12 @@ _RACES = re.compile(
     r"|implausibly old time stamp .*|time stamp .* is .* s in the future)"
     r"|tar: Removing leading .* from (?:member names|hard link targets)"
 )
+_UNREAD = re.compile(rf"tar: ({_QUOTED}): (?:Warning: )?(?:Cannot [a-z]+: (.*)|Read error .*)")
+_VANISHED = re.compile(rf"tar: ({_QUOTED}): File removed before we read it")
+_GONE = "No such file or directory"
+_SHORTENED = re.compile(r" \([0-9]+ bytes left out\) ")
+_ESCAPE = re.compile(rb'\\([0-7]{3}|[abfnrtv\\"])')
+_ESCAPED = dict(zip(b'abfnrtv\\"', b'\a\b\f\n\r\t\v\\"', strict=True))
 _SOCKET = re.compile(rf"tar: {_QUOTED}: socket ignored")
 _CLOSING_REMARK = "tar: Exiting with failure status due to previous errors"
 _LEFT_OUT = re.compile(r"\([0-9]+ lines left out\)")
@@ -28,6 +35,32 @@ _BAD_INDEX = re.compile(
     r"|Unsupported incremental format version|Missing record terminator|Malformed dumpdir"
     r"|Invalid (?:time stamp|modification time|device number|inode number)|Unexpected field value)"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """What is not in an archive as it was in the source: names as tar has them; None: too many to know.
+
+    `count` is of those that were there and could not be read, at least so many.
+    """
+
+    names: frozenset[bytes] | None
+    count: int
+
+
+def find_unread(messages: Sequence[str]) -> Unread:
+    """What tar could not read, or what was gone when it came to it, by what it said."""
+    names, unreadable, is_known = set(), set(), True
+    for line in messages:
+        if _LEFT_OUT.fullmatch(line) or _SHORTENED.search(line):
+            is_known = False
+        elif match := _UNREAD.fullmatch(line):
+            names.add(_unquote(match[1]))
+            if match[2] != _GONE:
+                unreadable.add(match[1])
+        elif match := _VANISHED.fullmatch(line):
+            names.add(_unquote(match[1]))
+    return Unread(frozenset(names) if is_known else None, len(unreadable))
 
 
 def only_races(exit_status: int, messages: Sequence[str]) -> bool:
@@ -67,6 +100,17 @@ def split_sockets(messages: Sequence[str]) -> tuple[str | None, list[str]]:
         return None, others
     least = "at least " if any(_LEFT_OUT.fullmatch(line) for line in others) else ""
     return f"{least}{count} socket{'' if count == 1 else 's'} left out", others
+
+
+def _unquote(quoted: str) -> bytes:
+    """The name that tar's quoting style of C stands for, without a slash at its end."""
+
+    def replace(match: re.Match[bytes]) -> bytes:
+        code = match[1]
+        return bytes([int(code, 8) & 0xFF if len(code) == 3 else _ESCAPED[code[0]]])
+
+    name = _ESCAPE.sub(replace, quoted[1:-1].encode("utf-8", "surrogateescape"))
+    return name.rstrip(b"/") or name
 
 
 def is_bad_index(messages: Sequence[str]) -> bool:

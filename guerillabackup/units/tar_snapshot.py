@@ -3,17 +3,19 @@
 tar recognizes a moved directory by its inode, archives only what changed in it, and records the move. But
 what it records is wrong where moves are nested or go in a circle, and its index stays wrong from then on: no
 restore can tell. A directory that the index does not know is archived whole, and nothing has to be recorded.
-Which ones were, the index that tar leaves says. Touches: os.
+Which ones were, the index that tar leaves says. What tar could not read is taken out of that, too: it would
+count as unchanged from then on. Touches: os.
 """
 
 import os
 from array import array
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from guerillabackup import osfile
 from guerillabackup.units.tar_records import BLOCK_SIZE, RECORD_END, IndexRecords, Piece
 
+_HEAD_FIELDS = 6
 _ARCHIVED, _LEFT_OUT = b"\0Y", b"\0N"
 """How the entries begin that tar archived, and those that were older than the backup before."""
 
@@ -46,6 +48,34 @@ def forget_moved_directories(index_path: str, root: str) -> int | None:
         os.close(root_descriptor)
 
 
+def forget_names(index_path: str, names: Collection[bytes] | None) -> None:
+    """Rewrite an index so that it does not know what has these names, nor what is below them; None: nothing.
+
+    Then that is new to it, and archived whatever its times are. Raises BadIndexError, StorageError; then the
+    index is unchanged, and `INDEX.tmp` may be left.
+    """
+    entries: dict[bytes, set[bytes]] = {}
+    for name in names or ():
+        parent, _, last = name.rpartition(b"/")
+        entries.setdefault(parent, set()).add(last)
+    with osfile.storage_errors(f"cannot rewrite index {index_path}"), open(index_path, "rb") as source:
+        records = IndexRecords(source, index_path)
+        if not records.is_known:
+            return
+        records.read_time()
+        dropped = array("Q")
+        directory = b""
+        for part in _parts(records):
+            if part.begins:
+                _, directory = records.head(part.data, 0, len(part.data))
+            if names is None or _is_below(directory, names):
+                _drop(dropped, part.offset, part.offset + len(part.data))
+            elif directory in entries:
+                _drop_entries(part, entries[directory], dropped)
+        if dropped:
+            _rewrite(index_path, source.fileno(), dropped)
+
+
 def find_whole_directories(index_path: str) -> Iterator[WholeDirectory]:
     """The directories in an index of whose entries tar archived some, and left out none as unchanged.
 
@@ -70,12 +100,44 @@ def find_whole_directories(index_path: str) -> Iterator[WholeDirectory]:
                     yield WholeDirectory(name, None)
 
 
+def _parts(records: IndexRecords) -> Iterator[Piece]:
+    """The records one by one, each as a piece of its own; long ones in parts."""
+    for piece in records.pieces():
+        if not (piece.begins and piece.ends):
+            yield piece
+            continue
+        start = 0
+        while (end := piece.data.find(RECORD_END, start)) >= 0:
+            end += len(RECORD_END)
+            yield Piece(piece.data[start:end], piece.offset + start, begins=True, ends=True)
+            start = end
+
+
+def _is_below(name: bytes, names: Collection[bytes]) -> bool:
+    """Whether it is one of the names, or below one."""
+    while name not in names:
+        name, slash, _ = name.rpartition(b"/")
+        if not slash:
+            return False
+    return True
+
+
+def _drop_entries(part: Piece, entries: Collection[bytes], dropped: "array[int]") -> None:
+    """Note where the record has these entries, each behind a letter and ended by a zero byte."""
+    offset = part.offset
+    for number, field in enumerate(part.data.split(b"\0")):
+        end = offset + len(field) + 1
+        if (number >= _HEAD_FIELDS or not part.begins) and field[1:] in entries:
+            _drop(dropped, offset, end)
+        offset = end
+
+
 def _whole_ones(records: IndexRecords, data: bytes) -> Iterator[WholeDirectory]:
     start, find = 0, data.find
     while (end := find(RECORD_END, start)) >= 0:
         if find(_LEFT_OUT, start, end) < 0 and find(_ARCHIVED, start, end) >= 0:
             _, name = records.head(data, start, end)
-            entries = data[start:end].split(b"\0")[6:]
+            entries = data[start:end].split(b"\0")[_HEAD_FIELDS:]
             yield WholeDirectory(name, [entry[1:] for entry in entries if entry.startswith(_ARCHIVED[1:])])
         start = end + len(RECORD_END)
 

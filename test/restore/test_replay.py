@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from failing_tar import failing_tar
 from hand_made import make_incremental
+from limited_tar import limit_tar
 from trees import describe_tree
 
 from guerillabackup.errors import ElementNotFoundError, IntegrityError
@@ -136,6 +137,32 @@ def test_a_file_that_a_socket_took_the_place_of_is_not_restored(
     assert replay.warnings == [
         f"'dir/a' was there but could not be archived {WHY}; what an older element had is left out"
     ]
+
+
+def test_older_content_of_a_directory_that_could_not_be_read_is_kept_and_told(
+    replaying, source, house, monkeypatch
+):
+    elements = [source.back_up("full")]
+    limit_tar(house.path, monkeypatch)
+    (source.tree / "dir" / "a").write_text("changed")
+    (source.tree / "dir").chmod(0)
+    elements.append(source.back_up("inc", extra=["--ignore-failed-read"]))
+    (source.tree / "dir").chmod(0o755)
+    replay, found = replayed(replaying, elements)
+    assert found == {"dir": None, "dir/a": "dir/a", "dir/b": "dir/b", "top": "top"}
+    (warning,) = replay.warnings
+    assert warning.startswith("'dir' could not be read while the last backup ran: what is restored of it is")
+
+
+@pytest.mark.parametrize("later", [0, 1])
+def test_how_much_could_not_be_read_is_told_where_the_last_element_says_so(replaying, source, later):
+    elements = [source.back_up("full")]
+    content = make_incremental({b"./": b"Ddir\0Ntop\0\0", b"./dir/": b"Na\0Nb\0\0"})
+    elements.append(source.store("inc", content, Unreadable=2))
+    elements += [source.back_up("inc") for _ in range(later)]
+    replay, _ = replayed(replaying, elements)
+    told = f"element {elements[1].get_element_id()}: 2 names could not be read when it was made"
+    assert [warning.startswith(told) for warning in replay.warnings] == [True] * (1 - later)
 
 
 def test_times_of_a_directory_stay_when_what_a_socket_replaced_goes(replaying, source, house, monkeypatch):

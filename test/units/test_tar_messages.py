@@ -2,7 +2,14 @@
 
 import pytest
 
-from guerillabackup.units.tar_messages import is_bad_index, only_races, split_sockets, summarize
+from guerillabackup.units.tar_messages import (
+    Unread,
+    find_unread,
+    is_bad_index,
+    only_races,
+    split_sockets,
+    summarize,
+)
 
 CLOSING = "tar: Exiting with failure status due to previous errors"
 CHANGED = 'tar: "./log": file changed as we read it'
@@ -107,3 +114,26 @@ def test_sockets_are_counted_and_the_other_lines_stay():
     assert split_sockets([socket, other]) == ("1 socket left out", [other])
     left_out = "(100 lines left out)"
     assert split_sockets([socket, left_out, socket]) == ("at least 2 sockets left out", [left_out])
+
+
+def test_names_that_could_not_be_read_are_found_as_they_are():
+    lines = [
+        r'tar: "./a/\\b\"\303\244\n": Warning: Cannot stat: Permission denied',
+        'tar: "./dir/": Warning: Cannot open: Input/output error',
+        'tar: "./dir/": Warning: Cannot llistxattr: Input/output error',
+        'tar: "./f": Warning: Read error at byte 0, while reading 512 bytes: Input/output error',
+        'tar: "./gone": File removed before we read it',
+        'tar: "./lost": Cannot stat: No such file or directory',
+        'tar: "./socket": socket ignored',
+        'tar: "./changed": file changed as we read it',
+    ]
+    expected = {'./a/\\b"ä\n'.encode(), b"./dir", b"./f", b"./gone", b"./lost"}
+    assert find_unread(lines) == Unread(frozenset(expected), 3)
+
+
+@pytest.mark.parametrize(
+    "line", ["(7 lines left out)", 'tar: "./x (9 bytes left out) y": Warning: Cannot open: Permission denied']
+)
+def test_where_lines_are_left_out_no_names_are_known(line):
+    lines = ['tar: "./f": Warning: Cannot open: Permission denied', line]
+    assert find_unread(lines) == Unread(None, 1)
