@@ -10,8 +10,9 @@ from typing import Any
 from guerillabackup.errors import RemoteProtocolError
 
 SOURCE_QUERY = "SourceUrl"
-MAX_PATTERNS = 1000
-MAX_PATTERN_LENGTH = 2048
+MAX_PATTERNS = 200
+MAX_PATTERN_LENGTH = 512
+"""Characters. A peer chooses the patterns, and what they cost is the sender's time."""
 
 
 def make_source_query(patterns: Sequence[str], since: int | None = None) -> list[Any]:
