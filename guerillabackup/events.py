@@ -135,6 +135,23 @@ class RestoreProgress(Event):
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class ElementNotOffered(Event):
+    """An element is left out of what a peer is offered, and stays where it is; told once for both."""
+
+    agent_id: str
+    element_id: ElementId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ElementClaimed(Event):
+    """A peer says that it holds an element, without evidence: the element stays until that is confirmed."""
+
+    agent_id: str
+    element_id: ElementId
+
+
 EventListener = Callable[[Event], None]
 
 

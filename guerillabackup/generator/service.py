@@ -214,6 +214,8 @@ def _warn(configuration: Configuration) -> None:
             configuration.path,
             extra=STANDING,
         )
+    for warning in configuration.unused_keys():
+        log.warning("%s", warning, extra=STANDING)
 
 
 @contextmanager

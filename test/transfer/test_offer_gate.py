@@ -1,0 +1,42 @@
+"""One peer at a time, and one word about each element that is left out."""
+
+from sender_bench import put
+
+from guerillabackup.events import ElementNotOffered
+from guerillabackup.storage.memory import MemoryStorage
+from guerillabackup.transfer.offer_gate import OfferGate
+
+
+def test_an_element_is_let_through_once_until_it_is_released():
+    storage = MemoryStorage()
+    name = str(put(storage).get_element_id())
+    gate = OfferGate()
+    assert gate.admit(storage, name, "one") is not None
+    assert gate.admit(storage, name, "two") is None
+    gate.release(name)
+    assert gate.admit(storage, name, "two") is not None
+
+
+def test_what_is_gone_is_left_out_without_a_word_and_what_is_locked_with_one_for_each_agent(caplog):
+    storage = MemoryStorage()
+    gone, locked = put(storage), put(storage)
+    gone.delete()
+    locked.lock()
+    events = []
+    gate = OfferGate(events.append)
+    for agent in ("one", "two", "one"):
+        for element in (gone, locked):
+            assert gate.admit(storage, str(element.get_element_id()), agent) is None
+    told = [ElementNotOffered(agent, locked.get_element_id(), "it is locked") for agent in ("one", "two")]
+    assert events == told
+    locked.unlock()
+    assert gate.admit(storage, str(locked.get_element_id()), "one") is not None
+
+
+def test_a_word_about_what_is_offered_all_the_same_is_no_event(caplog):
+    events = []
+    gate = OfferGate(events.append)
+    for _ in range(2):
+        gate.tell("/host/20231114221320-etc-full", "one", "a bad priority")
+    assert events == []
+    assert len(caplog.records) == 1
