@@ -13,7 +13,8 @@ from typing import Any
 
 import guerillabackup
 from guerillabackup.config_file import Execution, execute_file, find_write_permissions
-from guerillabackup.config_keys import KEYS, NO_DEFAULT, Key
+from guerillabackup.config_key import NO_DEFAULT, Key
+from guerillabackup.config_keys import KEYS
 from guerillabackup.errors import ConfigError
 from guerillabackup.original.names import provide_modules
 
@@ -78,14 +79,6 @@ class Configuration(Mapping[str, Any]):
         """Where a value comes from: `file:line`, or `default`; KeyError for a key without a value."""
         self[key]
         return self._origins.get(key, "default")
-
-    def unused_keys(self) -> list[str]:
-        """A warning for each known key that is set and that nothing in this version acts on."""
-        return [
-            f"{self.origin(key.name)}: {key.name} is set, but nothing in this version acts on it"
-            for key in self._keys.values()
-            if not key.is_acted_on and self.get(key.name) is not None
-        ]
 
     def require(self, *names: str) -> None:
         """Raise ConfigError that lists everything of these that is not set, with the line to add."""

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guerillabackup.config import execute_definition, load_configuration, load_configuration_if_any
-from guerillabackup.config_keys import KEYS, Key, expect
+from guerillabackup.config_key import Key, expect
+from guerillabackup.config_keys import KEYS
 from guerillabackup.errors import ConfigError
 
 FULL = """

@@ -2,7 +2,8 @@
 
 import pytest
 
-from guerillabackup.config_keys import KEYS, NO_DEFAULT, show_value
+from guerillabackup.config_key import NO_DEFAULT, show_value
+from guerillabackup.config_keys import KEYS
 from guerillabackup.generator.conditions import MinPowerOnTimeCondition
 
 FINGERPRINT = "0123456789ABCDEF0123456789abcdef01234567"

@@ -63,7 +63,6 @@ def check_configuration(config_directory: str) -> CheckOutcome:
         configuration.require(*_REQUIRED)
     except ConfigError as error:
         outcome.problems += error.problems
-    outcome.warnings += configuration.unused_keys()
     if configuration.get("GeneralSigningKey") is None:
         outcome.warnings.append(UNSIGNED)
     outcome.problems += _missing_owners(configuration)

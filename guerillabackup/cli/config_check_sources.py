@@ -9,7 +9,7 @@ from typing import Any
 
 from guerillabackup.cli.config_check_logs import find_live_logs
 from guerillabackup.cli.unit_hint import what_to_do
-from guerillabackup.config_keys import Key
+from guerillabackup.config_key import Key
 from guerillabackup.element import SourceUrl
 from guerillabackup.errors import ConfigError, GuerillaBackupError
 from guerillabackup.generator.selection import describe_foreign

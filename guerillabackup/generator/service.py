@@ -214,8 +214,6 @@ def _warn(configuration: Configuration) -> None:
             configuration.path,
             extra=STANDING,
         )
-    for warning in configuration.unused_keys():
-        log.warning("%s", warning, extra=STANDING)
 
 
 @contextmanager
