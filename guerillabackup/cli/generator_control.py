@@ -18,7 +18,7 @@ from guerillabackup.errors import ConfigError, GuerillaBackupError, StorageError
 from guerillabackup.events import EventListener, SourceWarning
 
 if TYPE_CHECKING:
-    from guerillabackup.generator.control_client import ServiceClient
+    from guerillabackup.observe.control_client import ServiceClient
 
 RUNTIME = "GeneralRuntimeDataDir"
 ENDED = "the service ended before the backup did; after its next start it makes what is due by then"
@@ -40,7 +40,7 @@ def list_units(invocation: Invocation) -> ExitStatus:
     from guerillabackup.generator.control_messages import Request
 
     with _connect(invocation) as client:
-        units = client.ask(Request("list"))["units"]
+        units = client.ask(Request("list").describe())["units"]
     if invocation.as_json:
         invocation.write_records(units, ())
         return ExitStatus.OK
@@ -65,7 +65,7 @@ def status(invocation: Invocation) -> ExitStatus:
     from guerillabackup.generator.control_messages import Request
 
     with _connect(invocation) as client:
-        answer = client.ask(Request("status"))
+        answer = client.ask(Request("status").describe())
     del answer["ok"]
     if invocation.as_json:
         invocation.write_record(answer)
@@ -106,7 +106,7 @@ def trigger(
     from guerillabackup.generator.control_messages import Request
 
     with _connect(invocation) as client:
-        answer = client.ask(Request("trigger", unit_names, source_urls, full, wait))
+        answer = client.ask(Request("trigger", unit_names, source_urls, full, wait).describe())
         for problem in answer["problems"]:
             invocation.warn(problem)
         for name in answer["busy"]:
@@ -118,7 +118,8 @@ def trigger(
 
 
 def _connect(invocation: Invocation) -> "ServiceClient":
-    from guerillabackup.generator.control_client import ServiceClient
+    from guerillabackup.generator.control_messages import GENERATOR
+    from guerillabackup.observe.control_client import ServiceClient
 
     try:
         configuration = invocation.configuration()
@@ -126,21 +127,22 @@ def _connect(invocation: Invocation) -> "ServiceClient":
         directory = configuration[RUNTIME]
     except ConfigError as error:
         return _connect_all_the_same(invocation, error)
-    return ServiceClient(directory)
+    return ServiceClient(directory, GENERATOR)
 
 
 def _connect_all_the_same(invocation: Invocation, wrong: ConfigError) -> "ServiceClient":
     """The service goes on with the configuration of before: what is wrong with that of now is only told."""
     from guerillabackup.config import MAIN_FILE
     from guerillabackup.config_line import find_plain_text
-    from guerillabackup.generator.control_client import ServiceClient
-    from guerillabackup.generator.control_socket import NoServiceError
+    from guerillabackup.generator.control_messages import GENERATOR
+    from guerillabackup.observe.control_client import ServiceClient
+    from guerillabackup.observe.control_socket import NoServiceError
     from guerillabackup.original.functions import DEFAULTS
 
     path = os.path.join(invocation.config_directory, MAIN_FILE)
     directory = find_plain_text(path, RUNTIME) or DEFAULTS[RUNTIME]
     try:
-        client = ServiceClient(directory)
+        client = ServiceClient(directory, GENERATOR)
     except (NoServiceError, StorageError, ConfigError) as error:
         raise ConfigError(*wrong.problems, f"in {directory}: {error}") from wrong
     for problem in wrong.problems:

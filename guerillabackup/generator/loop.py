@@ -15,7 +15,6 @@ from guerillabackup.errors import CancelledError, ConfigError, GuerillaBackupErr
 from guerillabackup.events import Event, PipelineProgress
 from guerillabackup.events_json import describe_event
 from guerillabackup.generator.control_messages import Request
-from guerillabackup.generator.control_server import ControlServer
 from guerillabackup.generator.crew import Crew
 from guerillabackup.generator.floor import Floor, Plant, UnitCrew, judge
 from guerillabackup.generator.outcome import UnitOutcome, describe_outcome
@@ -25,6 +24,7 @@ from guerillabackup.generator.selection import choose_units
 from guerillabackup.generator.signals import RELOAD, STOP, SignalPipe
 from guerillabackup.generator.timer import WakeTimer, uptime
 from guerillabackup.generator.waiting_list import WaitingList
+from guerillabackup.observe.interface import Clients
 
 STOP_SECONDS = 60.0
 """For the runs to give up when the service ends; systemd waits for 90."""
@@ -53,7 +53,7 @@ class GeneratorLoop:
     """One service, from its start to its end. Used once, by the main thread."""
 
     def __init__(
-        self, plant: Plant, load: Load, server: ControlServer, manager: Manager, clock: Callable[[], float]
+        self, plant: Plant, load: Load, server: Clients[Request], manager: Manager, clock: Callable[[], float]
     ) -> None:
         self._load = load
         self._server = server

@@ -117,11 +117,12 @@ def run_service(
     """
     # A single run has no use for these, and is not kept waiting for them.
     from guerillabackup.generator import forked
-    from guerillabackup.generator.control_server import ControlServer
-    from guerillabackup.generator.control_socket import ServiceSocket
+    from guerillabackup.generator.control_messages import GENERATOR, Request
     from guerillabackup.generator.loop import GeneratorLoop
     from guerillabackup.generator.signals import SignalPipe
     from guerillabackup.generator.timer import uptime
+    from guerillabackup.observe.control_server import ControlServer
+    from guerillabackup.observe.control_socket import ServiceSocket
     from guerillabackup.observe.systemd import ServiceManager
 
     with ExitStack() as stack:
@@ -129,7 +130,9 @@ def run_service(
         signals = stack.enter_context(SignalPipe())
         plant = load_plant(config_directory, clock, presets)
         stack.enter_context(GeneratorLock(plant.state_directory, is_service=True))
-        service_socket = stack.enter_context(closing(ServiceSocket(plant.runtime_directory)))
+        service_socket = stack.enter_context(
+            closing(ServiceSocket(plant.runtime_directory, GENERATOR.socket_name))
+        )
         for descriptor in service_socket.descriptors():
             forked.hold(descriptor)
         manager = stack.enter_context(closing(ServiceManager(os.environ)))
@@ -144,7 +147,9 @@ def run_service(
                     raise ConfigError(f"{now} is to be used in place of {before}, which takes a restart")
             return again
 
-        GeneratorLoop(plant, load_again, ControlServer(service_socket, uptime), manager, clock).run(signals)
+        GeneratorLoop(
+            plant, load_again, ControlServer(service_socket, uptime, Request.parse), manager, clock
+        ).run(signals)
 
 
 def load_plant(

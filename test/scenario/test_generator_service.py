@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from service_host import ServiceHost, read_switches
 
-from guerillabackup.generator.control_client import ServiceClient
-from guerillabackup.generator.control_messages import Request
+from guerillabackup.generator.control_messages import GENERATOR, Request
+from guerillabackup.observe.control_client import ServiceClient
 
 ONE = {"/host/a": {}}
 
@@ -287,8 +287,8 @@ def test_a_source_is_triggered_and_its_progress_followed_to_the_end(host):
     assert (done.returncode, done.stdout.count("stored /host/")) == (0, 1)
     go_on.unlink()
     begun.unlink()
-    with ServiceClient(str(host.runtime)) as client:
-        client.ask(Request("trigger", ("Slow",), wait=True))
+    with ServiceClient(str(host.runtime), GENERATOR) as client:
+        client.ask(Request("trigger", ("Slow",), wait=True).describe())
         messages = client.follow()
         seen = [next(messages) for _ in range(4)]
         assert "started" in seen[0]
@@ -329,8 +329,8 @@ def test_a_client_that_waits_is_told_when_the_service_ends(host):
     host.start()
     host.wait_for(begun.exists)
     messages = []
-    with ServiceClient(str(host.runtime)) as client:
-        client.ask(Request("trigger", ("Tar",), wait=True))
+    with ServiceClient(str(host.runtime), GENERATOR) as client:
+        client.ask(Request("trigger", ("Tar",), wait=True).describe())
         follower = threading.Thread(target=lambda: messages.extend(client.follow()))
         follower.start()
         assert host.end() == 0

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from guerillabackup.errors import GuerillaBackupError
-from guerillabackup.generator.control_client import ServiceClient
-from guerillabackup.generator.control_messages import Request
+from guerillabackup.generator.control_messages import GENERATOR, Request
+from guerillabackup.observe.control_client import ServiceClient
 from guerillabackup.storage.default_file import DefaultFileStorage
 
 TREE = Path(__file__).parent.parent.parent
@@ -127,8 +127,8 @@ class ServiceHost:
         return heard
 
     def ask(self, command: str, *units: str, wait: bool = False, **more: Any) -> dict[str, Any]:
-        with ServiceClient(str(self.runtime)) as client:
-            answer = client.ask(Request(command, units, wait=wait, **more))
+        with ServiceClient(str(self.runtime), GENERATOR) as client:
+            answer = client.ask(Request(command, units, wait=wait, **more).describe())
             return {**answer, "messages": list(client.follow()) if wait else []}
 
     def wait_for_answer(self, command: str, *units: str) -> None:

@@ -14,9 +14,9 @@ import struct
 
 from guerillabackup import osfile
 from guerillabackup.errors import ConfigError, GuerillaBackupError, StorageError
+from guerillabackup.observe.interface import ServiceKind
 from guerillabackup.osfile import PRIVATE, storage_errors
 
-SOCKET_NAME = "generator.socket"
 BACKLOG = 64
 CONNECT_SECONDS = 10
 
@@ -24,7 +24,7 @@ _NOBODY = (errno.ECONNREFUSED, errno.ENOENT)
 
 
 class NoServiceError(GuerillaBackupError):
-    """No generator runs as a service here."""
+    """No such service runs here."""
 
 
 class ServiceSocket:
@@ -34,10 +34,11 @@ class ServiceSocket:
     for a socket at which somebody listens.
     """
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, name: str) -> None:
+        self._name = name
         with storage_errors(f"cannot make {directory}"):
             osfile.make_directories(directory, PRIVATE)
-        self._path = os.path.join(directory, SOCKET_NAME)
+        self._path = os.path.join(directory, name)
         self._directory = osfile.open_directory(directory)
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self._status: os.stat_result | None = None
@@ -49,8 +50,8 @@ class ServiceSocket:
                 self._replace_dead()
                 # The new file has the mode of the socket: it is nobody else's for no moment.
                 os.fchmod(self.listener.fileno(), 0o600)
-                self.listener.bind(_path_below(self._directory))
-                self._status = osfile.stat_file(self._directory, SOCKET_NAME)
+                self.listener.bind(_path_below(self._directory, name))
+                self._status = osfile.stat_file(self._directory, self._name)
                 self.listener.listen(BACKLOG)
                 fcntl.flock(self._directory, fcntl.LOCK_UN)
         except BaseException:
@@ -85,41 +86,41 @@ class ServiceSocket:
         if self._directory < 0:
             return
         with contextlib.suppress(OSError):
-            found = osfile.stat_file(self._directory, SOCKET_NAME)
+            found = osfile.stat_file(self._directory, self._name)
             if self._status is not None and found is not None and os.path.samestat(found, self._status):
-                osfile.remove_file(self._directory, SOCKET_NAME)
+                osfile.remove_file(self._directory, self._name)
         self.listener.close()
         os.close(self._directory)
         self._directory = -1
 
     def _replace_dead(self) -> None:
-        found = osfile.stat_file(self._directory, SOCKET_NAME)
+        found = osfile.stat_file(self._directory, self._name)
         if found is None:
             return
         if not stat.S_ISSOCK(found.st_mode):
             raise ConfigError(f"{self._path} is not a socket: remove it")
         try:
-            connect_below(self._directory).close()
+            connect_below(self._directory, self._name).close()
         except OSError as error:
             if error.errno not in _NOBODY:
                 raise
         else:
             raise ConfigError(f"another service listens at {self._path}; end it before this one is started")
-        osfile.remove_file(self._directory, SOCKET_NAME)
+        osfile.remove_file(self._directory, self._name)
 
 
-def connect(directory: str) -> socket.socket:
+def connect(directory: str, kind: ServiceKind) -> socket.socket:
     """A connection to the service whose socket is there; raises NoServiceError, StorageError, ConfigError."""
-    path = os.path.join(directory, SOCKET_NAME)
+    path = os.path.join(directory, kind.socket_name)
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise _why_not(path, error) from error
+        raise _why_not(path, kind, error) from error
     try:
         check_directory(descriptor, directory)
-        connection = connect_below(descriptor)
+        connection = connect_below(descriptor, kind.socket_name)
     except OSError as error:
-        raise _why_not(path, error) from error
+        raise _why_not(path, kind, error) from error
     finally:
         os.close(descriptor)
     if peer_user(connection) not in (0, os.geteuid()):
@@ -128,14 +129,14 @@ def connect(directory: str) -> socket.socket:
     return connection
 
 
-def connect_below(directory_fd: int) -> socket.socket:
+def connect_below(directory_fd: int, name: str) -> socket.socket:
     """The same without any question; raises OSError."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         # A blocking one waits until there is room for it; one with a timeout of Python's would be refused.
         limit = struct.pack("ll", CONNECT_SECONDS, 0)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-        connection.connect(_path_below(directory_fd))
+        connection.connect(_path_below(directory_fd, name))
     except BaseException:
         connection.close()
         raise
@@ -161,15 +162,11 @@ def peer_user(connection: socket.socket) -> int:
     return int(struct.unpack("3i", credentials)[1])
 
 
-def _path_below(directory_fd: int) -> str:
-    return f"/proc/self/fd/{directory_fd}/{SOCKET_NAME}"
+def _path_below(directory_fd: int, name: str) -> str:
+    return f"/proc/self/fd/{directory_fd}/{name}"
 
 
-def _why_not(path: str, error: OSError) -> GuerillaBackupError:
+def _why_not(path: str, kind: ServiceKind, error: OSError) -> GuerillaBackupError:
     if error.errno in _NOBODY:
-        return NoServiceError(
-            f"no generator runs as a service: nobody listens at {path}; start it with: "
-            "guerillabackup generator run (as a systemd service, say), or make what is due now with: "
-            "guerillabackup generator run --once"
-        )
+        return NoServiceError(f"no {kind.what} runs as a service: nobody listens at {path}; {kind.advice}")
     return StorageError(f"cannot reach the service at {path}: {error.strerror or error}")

@@ -8,11 +8,11 @@ import logging
 import select
 import socket
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from guerillabackup.errors import RemoteProtocolError
-from guerillabackup.generator.control_messages import MAX_REQUEST, LineQueue, LineReader, Request
-from guerillabackup.generator.control_socket import ServiceSocket
+from guerillabackup.observe.control_lines import MAX_REQUEST, LineQueue, LineReader, decode
+from guerillabackup.observe.control_socket import ServiceSocket
 
 MAX_CLIENTS = 64
 """Those beyond wait at the door until one goes."""
@@ -29,6 +29,8 @@ ACCEPT_PAUSE_SECONDS = 1.0
 """After a failure to let somebody in: they go on waiting at the door, and the loop must not spin there."""
 
 log = logging.getLogger(__name__)
+
+Request = TypeVar("Request")
 
 
 class _Client:
@@ -53,10 +55,19 @@ class _Client:
         return len(self.queue) > 0 or not self.is_watching
 
 
-class ControlServer:
-    """All clients of a service, each with a number of its own. `clock` is one that nobody sets."""
+class ControlServer(Generic[Request]):
+    """All clients of a service. `clock` is one that nobody sets.
 
-    def __init__(self, service_socket: ServiceSocket, clock: Callable[[], float]) -> None:
+    `parse` makes a request of a message, or raises RemoteProtocolError.
+    """
+
+    def __init__(
+        self,
+        service_socket: ServiceSocket,
+        clock: Callable[[], float],
+        parse: Callable[[Mapping[str, Any]], Request],
+    ) -> None:
+        self._parse = parse
         self._socket = service_socket
         self._clock = clock
         self._clients: dict[int, _Client] = {}
@@ -155,7 +166,7 @@ class ControlServer:
             self._end(client)
             return []
         try:
-            requests = [Request.parse(line) for line in client.reader.feed(data)]
+            requests = [self._parse(decode(line)) for line in client.reader.feed(data)]
         except RemoteProtocolError as error:
             client.is_leaving = True
             self._put(client, {"ok": False, "error": str(error), "kind": "RemoteProtocolError"}, False)

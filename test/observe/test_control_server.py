@@ -8,9 +8,10 @@ import socket
 import pytest
 
 from guerillabackup.errors import ConfigError
-from guerillabackup.generator.control_client import ServiceClient
-from guerillabackup.generator.control_messages import Request
-from guerillabackup.generator.control_server import (
+from guerillabackup.generator.control_messages import GENERATOR, Request
+from guerillabackup.observe.control_client import ServiceClient
+from guerillabackup.observe.control_lines import encode
+from guerillabackup.observe.control_server import (
     MAX_CLIENTS,
     MAX_QUEUED,
     MAX_QUEUED_EVENTS,
@@ -18,7 +19,9 @@ from guerillabackup.generator.control_server import (
     REQUEST_SECONDS,
     ControlServer,
 )
-from guerillabackup.generator.control_socket import SOCKET_NAME, NoServiceError, ServiceSocket, connect
+from guerillabackup.observe.control_socket import NoServiceError, ServiceSocket, connect
+
+SOCKET_NAME = GENERATOR.socket_name
 
 
 class Bench:
@@ -27,12 +30,12 @@ class Bench:
     def __init__(self, directory):
         self.directory = str(directory)
         self.now = 0.0
-        self.socket = ServiceSocket(self.directory)
-        self.server = ControlServer(self.socket, lambda: self.now)
+        self.socket = ServiceSocket(self.directory, SOCKET_NAME)
+        self.server = ControlServer(self.socket, lambda: self.now, Request.parse)
         self.clients = []
 
     def connect(self):
-        self.clients.append(connect(self.directory))
+        self.clients.append(connect(self.directory, GENERATOR))
         return self.clients[-1]
 
     def turn(self):
@@ -73,7 +76,7 @@ def read(client):
 
 def test_a_request_comes_in_whatever_pieces_and_its_answer_goes_to_who_asked(bench):
     one, other = bench.connect(), bench.connect()
-    line = Request("list").serialize()
+    line = encode(Request("list").describe())
     for at in range(len(line)):
         one.send(line[at : at + 1])
         requests = bench.turns(2)
@@ -97,7 +100,7 @@ def test_what_is_no_request_is_answered_with_an_error_and_the_end(bench, data):
 
 def test_who_says_nothing_is_ended_in_time_and_who_watches_is_not(bench):
     silent, watching = bench.connect(), bench.connect()
-    watching.send(Request("trigger", ("A",), wait=True).serialize())
+    watching.send(encode(Request("trigger", ("A",), wait=True).describe()))
     ((number, _),) = bench.turns()
     bench.server.answer(number, {"ok": True}, is_watching=True)
     assert bench.server.wake_time() == REQUEST_SECONDS
@@ -115,7 +118,7 @@ def test_who_says_nothing_is_ended_in_time_and_who_watches_is_not(bench):
 def test_those_beyond_the_limit_wait_until_others_go(bench):
     first = [bench.connect() for _ in range(MAX_CLIENTS)]
     late = bench.connect()
-    late.send(Request("status").serialize())
+    late.send(encode(Request("status").describe()))
     assert bench.turns() == []
     assert bench.socket.listener.fileno() not in bench.server.poll_set()
     first[0].close()
@@ -124,7 +127,7 @@ def test_those_beyond_the_limit_wait_until_others_go(bench):
 
 def test_a_watcher_that_reads_nothing_misses_events_and_is_told_how_many(bench):
     client = bench.connect()
-    client.send(Request("trigger", ("A",), wait=True).serialize())
+    client.send(encode(Request("trigger", ("A",), wait=True).describe()))
     ((number, _),) = bench.turns()
     bench.server.answer(number, {"ok": True}, is_watching=True)
     event = {"event": "x" * 1000}
@@ -147,7 +150,7 @@ def test_a_watcher_that_reads_nothing_misses_events_and_is_told_how_many(bench):
 
 def test_a_watcher_that_reads_nothing_of_what_must_not_be_dropped_is_ended(bench):
     client = bench.connect()
-    client.send(Request("trigger", ("A",), wait=True).serialize())
+    client.send(encode(Request("trigger", ("A",), wait=True).describe()))
     ((number, _),) = bench.turns()
     bench.server.answer(number, {"ok": True}, is_watching=True)
     for _ in range(2 * MAX_QUEUED // 1_000_000):
@@ -157,7 +160,7 @@ def test_a_watcher_that_reads_nothing_of_what_must_not_be_dropped_is_ended(bench
 
 def test_a_client_gets_so_many_answers_and_no_more(bench):
     client = bench.connect()
-    client.send(Request("list").serialize() * (MAX_REQUESTS + 50))
+    client.send(encode(Request("list").describe()) * (MAX_REQUESTS + 50))
     requests = bench.turns()
     assert len(requests) == MAX_REQUESTS
     for number, _ in requests:
@@ -167,7 +170,7 @@ def test_a_client_gets_so_many_answers_and_no_more(bench):
 
 def test_who_is_released_gets_everything_and_then_the_end(bench):
     client = bench.connect()
-    client.send(Request("trigger", ("A",), wait=True).serialize())
+    client.send(encode(Request("trigger", ("A",), wait=True).describe()))
     ((number, _),) = bench.turns()
     bench.server.answer(number, {"ok": True}, is_watching=True)
     bench.server.tell(number, {"ended": 1}, droppable=False)
@@ -177,7 +180,7 @@ def test_who_is_released_gets_everything_and_then_the_end(bench):
 
 def test_the_number_of_one_who_went_is_nobody_elses(bench):
     client = bench.connect()
-    client.send(Request("list").serialize())
+    client.send(encode(Request("list").describe()))
     ((number, _),) = bench.turns()
     client.close()
     other = bench.connect()
@@ -188,11 +191,11 @@ def test_the_number_of_one_who_went_is_nobody_elses(bench):
 
 
 def test_the_socket_is_its_owners_alone_and_gone_with_the_service(tmp_path):
-    made = ServiceSocket(str(tmp_path / "run"))
+    made = ServiceSocket(str(tmp_path / "run"), SOCKET_NAME)
     path = tmp_path / "run" / SOCKET_NAME
     assert path.stat().st_mode & 0o777 == 0o600
     with pytest.raises(ConfigError, match="another service listens"):
-        ServiceSocket(str(tmp_path / "run"))
+        ServiceSocket(str(tmp_path / "run"), SOCKET_NAME)
     assert path.exists()
     made.close()
     made.close()
@@ -201,8 +204,8 @@ def test_the_socket_is_its_owners_alone_and_gone_with_the_service(tmp_path):
 
 def test_a_path_of_any_length_will_do(tmp_path):
     directory = tmp_path / ("long" * 50)
-    made = ServiceSocket(str(directory))
-    connect(str(directory)).close()
+    made = ServiceSocket(str(directory), SOCKET_NAME)
+    connect(str(directory), GENERATOR).close()
     made.close()
 
 
@@ -215,23 +218,23 @@ def test_a_dead_socket_is_replaced_and_what_is_no_socket_is_not(tmp_path):
             dead.bind(SOCKET_NAME)
     finally:
         os.chdir(here)
-    ServiceSocket(str(tmp_path)).close()
+    ServiceSocket(str(tmp_path), SOCKET_NAME).close()
     path.write_text("mine")
     with pytest.raises(ConfigError, match="is not a socket"):
-        ServiceSocket(str(tmp_path))
+        ServiceSocket(str(tmp_path), SOCKET_NAME)
     assert path.read_text() == "mine"
 
 
 def test_a_directory_that_others_can_write_is_refused_on_both_sides(tmp_path):
     tmp_path.chmod(0o777)
     with pytest.raises(ConfigError, match="others can write it"):
-        ServiceSocket(str(tmp_path))
+        ServiceSocket(str(tmp_path), SOCKET_NAME)
     with pytest.raises(ConfigError, match="others can write it"):
-        ServiceClient(str(tmp_path))
+        ServiceClient(str(tmp_path), GENERATOR)
 
 
 @pytest.mark.parametrize("name", ["run", "none"])
 def test_without_a_service_a_client_says_how_to_have_one(tmp_path, name):
     (tmp_path / "run").mkdir()
     with pytest.raises(NoServiceError, match="generator run --once"):
-        ServiceClient(str(tmp_path / name))
+        ServiceClient(str(tmp_path / name), GENERATOR)

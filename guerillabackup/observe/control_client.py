@@ -3,13 +3,14 @@
 It joins the socket and the messages.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
 from guerillabackup.errors import ConfigError, GuerillaBackupError, RemoteProtocolError, StorageError
-from guerillabackup.generator.control_messages import LineReader, Request, decode
-from guerillabackup.generator.control_socket import connect
+from guerillabackup.observe.control_lines import LineReader, decode, encode
+from guerillabackup.observe.control_socket import connect
+from guerillabackup.observe.interface import ServiceKind
 
 MAX_ANSWER = 16 << 20
 ANSWER_SECONDS = 60.0
@@ -21,8 +22,8 @@ class ServiceClient:
     Raises NoServiceError where there is none.
     """
 
-    def __init__(self, directory: str) -> None:
-        self._connection = connect(directory)
+    def __init__(self, directory: str, kind: ServiceKind) -> None:
+        self._connection = connect(directory, kind)
         self._reader = LineReader(MAX_ANSWER)
         self._lines: list[bytes] = []
 
@@ -34,11 +35,11 @@ class ServiceClient:
     ) -> None:
         self._connection.close()
 
-    def ask(self, request: Request) -> dict[str, Any]:
+    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The answer; raises the error that it is: ConfigError for what was asked wrongly."""
         self._connection.settimeout(ANSWER_SECONDS)
         try:
-            self._connection.sendall(request.serialize())
+            self._connection.sendall(encode(request))
         except TimeoutError as error:
             raise StorageError(f"the service takes nothing within {ANSWER_SECONDS:.0f} s") from error
         except OSError:

@@ -1,0 +1,49 @@
+"""What the loop of a service has to do with clients, and who it is to them. No I/O."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+Request = TypeVar("Request", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceKind:
+    """A service that is asked over a control socket."""
+
+    what: str
+    """Its name in messages."""
+    socket_name: str
+    advice: str
+    """What to do where none runs."""
+
+
+class Clients(Protocol[Request]):
+    """The clients at a control socket, each with a number of its own, and their requests. Nothing waits."""
+
+    def poll_set(self) -> dict[int, int]:
+        """Descriptors to poll for, and the events of each."""
+
+    def handle(self, ready: Mapping[int, int]) -> Sequence[tuple[int, Request]]:
+        """Do what can be done for the descriptors that are ready; what was asked, and by whom."""
+
+    def answer(self, number: int, message: Mapping[str, Any], *, is_watching: bool = False) -> None:
+        """Answer a request; a client that is watching gets events and stays as long as it likes."""
+
+    def tell(self, number: int, message: Mapping[str, Any], *, droppable: bool) -> None:
+        """Send something that nobody asked for just now."""
+
+    def release(self, number: int) -> None:
+        """There is nothing more for this client: it goes when it has everything."""
+
+    def is_there(self, number: int) -> bool:
+        """Whether a client has not gone."""
+
+    def wake_time(self) -> float | None:
+        """When a client has used up its time."""
+
+    def expire(self) -> None:
+        """End those who used up their time."""
+
+    def close(self) -> None:
+        """Send what can be sent at once, and end all."""
