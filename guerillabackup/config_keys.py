@@ -97,7 +97,7 @@ _KEYS = (
     *TRANSFER_KEYS,
     Key(
         "GeneralElementsMoveOn",
-        "Whether something moves elements on; None: yes where TransferSenderPolicyClass is set.",
+        "Whether something moves elements on; None: yes where a sender policy is set that deletes.",
         optional(FLAG),
         "True",
         default=None,
@@ -181,6 +181,32 @@ KEYS: Mapping[str, Key] = MappingProxyType({key.name: key for key in _KEYS})
 
 
 def elements_move_on(values: Mapping[str, Any]) -> bool:
-    """Whether elements that were stored here may be gone from the storage, moved on by another program."""
+    """Whether elements that were stored here may be gone from the storage, moved on by another program.
+
+    Where nothing is said: whether a sender policy, for all peers or one, takes them out of the storage that
+    the generator stores into. One that only marks what it sent does not.
+    """
     said = values.get("GeneralElementsMoveOn")
-    return bool(said) if said is not None else values.get("TransferSenderPolicyClass") is not None
+    if said is not None:
+        return bool(said)
+    peers = values.get("TransferPeers") or {}
+    return any(_moves_on(values, peer) for peer in ({}, *peers.values()))
+
+
+def _moves_on(values: Mapping[str, Any], peer: Mapping[str, Any]) -> bool:
+    """Whether what is sent to a peer, or to any ({}), goes from the generator's storage."""
+
+    def setting(name: str) -> Any:
+        return peer[name] if name in peer else values.get(f"Transfer{name}")
+
+    policy_class = setting("SenderPolicyClass")
+    own = values.get("DefaultFileSystemSinkBaseDir")
+    storage = peer.get("StorageBaseDir") or values.get("TransferServiceStorageBaseDir") or own
+    if policy_class is None or str(storage).rstrip("/") != str(own).rstrip("/"):
+        return False
+    # A class of a site's own may take its arguments for anything.
+    is_known = getattr(policy_class, "__name__", "") == "SenderMoveDataTransferPolicy"
+    only_marks = (setting("SenderPolicyInitArgs") or [False])[0] is True or (
+        (setting("SenderSettings") or {}).get("MarkAsDoneOnly") is True
+    )
+    return not (is_known and only_marks)

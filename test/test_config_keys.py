@@ -3,7 +3,7 @@
 import pytest
 
 from guerillabackup.config_key import NO_DEFAULT, show_value
-from guerillabackup.config_keys import KEYS
+from guerillabackup.config_keys import KEYS, elements_move_on
 from guerillabackup.generator.conditions import MinPowerOnTimeCondition
 
 FINGERPRINT = "0123456789ABCDEF0123456789abcdef01234567"
@@ -86,3 +86,46 @@ def test_any_value_can_be_shown_shortly():
     assert show_value(Odd()) == "a Odd"
     assert show_value(10**5000) == "a int"
     assert len(show_value("x" * 1000)) == 80
+
+
+class SenderMoveDataTransferPolicy:
+    """As configuration files name it."""
+
+
+class SitesOwn:
+    """A policy of a site's own."""
+
+
+MOVE = {"TransferSenderPolicyClass": SenderMoveDataTransferPolicy, "DefaultFileSystemSinkBaseDir": "/data"}
+OWN = {"TransferSenderPolicyClass": SitesOwn, "DefaultFileSystemSinkBaseDir": "/data"}
+
+
+@pytest.mark.parametrize(
+    ("values", "move_on"),
+    [
+        ({}, False),
+        (MOVE, True),
+        ({**MOVE, "GeneralElementsMoveOn": False}, False),
+        ({"GeneralElementsMoveOn": True}, True),
+        ({**MOVE, "TransferSenderPolicyInitArgs": [False]}, True),
+        ({**MOVE, "TransferSenderPolicyInitArgs": []}, True),
+        ({**MOVE, "TransferSenderPolicyInitArgs": [True]}, False),
+        ({**MOVE, "TransferSenderSettings": {"MarkAsDoneOnly": True}}, False),
+        ({**OWN, "TransferSenderPolicyInitArgs": [True]}, True),
+        ({**MOVE, "TransferServiceStorageBaseDir": "/data/"}, True),
+        ({**MOVE, "TransferServiceStorageBaseDir": "/spool"}, False),
+        ({**MOVE, "TransferPeers": {"a": {"SenderPolicyClass": None}}}, True),
+        ({"TransferPeers": {"a": {"SenderPolicyClass": SitesOwn}}}, True),
+        ({"TransferPeers": {"a": {"SenderPolicyClass": SitesOwn, "StorageBaseDir": "/spool"}}}, False),
+        (
+            {
+                **MOVE,
+                "TransferSenderPolicyInitArgs": [True],
+                "TransferPeers": {"a": {"SenderPolicyInitArgs": [False]}},
+            },
+            True,
+        ),
+    ],
+)
+def test_elements_move_on_where_a_policy_takes_them_out_of_the_generators_storage(values, move_on):
+    assert elements_move_on(values) is move_on
