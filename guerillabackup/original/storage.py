@@ -65,6 +65,11 @@ class Element(StorageBackupDataElementInterface):  # type: ignore[misc]
     def __init__(self, element: interface.StorageBackupDataElementInterface) -> None:
         self._element = element
 
+    @property
+    def ours(self) -> interface.StorageBackupDataElementInterface:
+        """The element itself."""
+        return self._element
+
     def getElementId(self) -> str:
         return str(self._element.get_element_id())
 
@@ -146,13 +151,12 @@ class DefaultFileSystemSink(Sink):
         super().__init__(open_storage(directory), store_nothing if is_test else store)
 
 
-class DefaultFileStorage(Sink):
-    """A storage below a directory, which is there."""
+class Storage(Sink):
+    """Any storage of ours."""
 
-    def __init__(self, storageDirName: str, configContext: Mapping[str, Any]) -> None:
-        storage = open_storage(storageDirName)
+    def __init__(self, storage: interface.StorageInterface) -> None:
         super().__init__(storage, store)
-        self._storage: interface.StorageInterface = storage
+        self._storage = storage
 
     def getBackupDataElement(self, elementId: str) -> Element:
         return Element(self._storage.get_backup_data_element(ElementId.parse(elementId)))
@@ -165,6 +169,13 @@ class DefaultFileStorage(Sink):
 
     def queryBackupDataElements(self, query: Callable[[Element], bool] | None) -> QueryResult:
         return QueryResult(self._storage.query_backup_data_elements(), query)
+
+
+class DefaultFileStorage(Storage):
+    """A storage below a directory, which is there."""
+
+    def __init__(self, storageDirName: str, configContext: Mapping[str, Any]) -> None:
+        super().__init__(open_storage(storageDirName))
 
 
 def our_metainfo(metainfo: Any) -> BackupElementMetainfo:

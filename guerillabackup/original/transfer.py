@@ -1,30 +1,18 @@
-"""What the original's module Transfer offers to configuration files and to policies of a site's own. No I/O.
+"""What the original's module Transfer offers to configuration files and to policies of a site's own.
 
-So that they can be named and derived from: elements are not moved by this version, and a configuration that
-sets such a policy is told so.
+It joins the adapters of both directions under one name.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-
-class SenderTransferPolicy:
-    """Base class of what decides which elements are offered to a peer, and what becomes of them after."""
+from guerillabackup.original.sending import SenderMoveDataTransferPolicy as SenderMoveDataTransferPolicy
+from guerillabackup.original.sending import SenderTransferPolicy as SenderTransferPolicy
+from guerillabackup.original.transfer_context import TransferContext as TransferContext
 
 
 class ReceiverTransferPolicy:
     """Base class of what decides which of a peer's elements are taken."""
-
-
-class SenderMoveDataTransferPolicy(SenderTransferPolicy):
-    """Moves elements: what a peer has stored is deleted, or only marked as done."""
-
-    def __init__(self, configContext: Mapping[str, Any], markAsDoneOnlyFlag: bool = False) -> None:
-        self.configContext = configContext
-        self.markAsDoneOnlyFlag = markAsDoneOnlyFlag
-
-    def getPolicyInfo(self) -> str:
-        return "SenderMoveDataTransferPolicy"
 
 
 class ReceiverStoreDataTransferPolicy(ReceiverTransferPolicy):

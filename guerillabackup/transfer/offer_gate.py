@@ -1,6 +1,6 @@
 """Lets elements through to one peer at a time, and leaves out what cannot be sent, saying so once.
 
-One gate stands before each storage that a policy offers elements of; all connections go through it.
+One gate stands before each storage that elements are offered of; all policies and connections go through it.
 Touches: threading.
 """
 
@@ -9,11 +9,13 @@ import threading
 
 from guerillabackup.element import ElementId
 from guerillabackup.errors import ElementLockedError, ElementNotFoundError, IntegrityError, StorageError
-from guerillabackup.events import ElementNotOffered, EventListener, ignore_events
+from guerillabackup.events import ElementClaimed, ElementNotOffered, EventListener, ignore_events
 from guerillabackup.storage.interface import StorageBackupDataElementInterface, StorageInterface
+from guerillabackup.transfer.sender_marks import CLAIMED, add_mark
 
 MAX_REMEMBERED = 1 << 17
 """Elements that were left out and are remembered, so that each is told of once."""
+UNPROVED = "says that it holds it, without evidence: it stays until that is confirmed"
 EMPTY = "it has 0 bytes, which would end a peer of the original"
 
 log = logging.getLogger(__name__)
@@ -66,6 +68,13 @@ class OfferGate:
         if self._is_news(element_id, agent_id, reason):
             log.warning("element %s is not offered to %s: %s", element_id, agent_id, reason)
             self._report(ElementNotOffered(agent_id, ElementId.parse(element_id), reason))
+
+    def note_claim(self, element: StorageBackupDataElementInterface, agent_id: str, now: float) -> None:
+        """Note durably, and say once, that an agent says it holds an element; raises StorageError."""
+        if add_mark(element, CLAIMED, agent_id, now):
+            element_id = element.get_element_id()
+            log.warning("element %s: %s %s", element_id, agent_id, UNPROVED)
+            self._report(ElementClaimed(agent_id, element_id))
 
     def tell(self, element_id: str, agent_id: str, problem: str) -> None:
         """Say, once for each element and agent, what is wrong with one that is offered all the same."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from guerillabackup.element import ElementId
 from guerillabackup.errors import ElementNotFoundError, StorageError
-from guerillabackup.events import ElementClaimed, EventListener, ignore_events
+from guerillabackup.events import EventListener, ignore_events
 from guerillabackup.storage.interface import StorageBackupDataElementInterface, StorageInterface
 from guerillabackup.transfer.interface import (
     SENDER_MOVE_POLICY,
@@ -48,24 +48,25 @@ log = logging.getLogger(__name__)
 class SenderMoveDataTransferPolicy(SenderTransferPolicy):
     """Offers what its settings select; what a peer has stored is deleted here, or marked.
 
-    `report` gets an event for what is left out or only claimed; `now` is UTC seconds.
+    Policies that offer elements of one storage share its `gate`. Without one, `report` gets an event for what
+    is left out or only claimed. `now` is UTC seconds.
     """
 
     def __init__(
         self,
         settings: SenderSettings | None = None,
         *,
+        gate: OfferGate | None = None,
         report: EventListener = ignore_events,
         now: Callable[[], float] = time.time,
         max_group: int = MAX_GROUP,
         max_group_seconds: float = MAX_GROUP_SECONDS,
     ) -> None:
         self.settings = settings or SenderSettings()
-        self._report = report
         self._now = now
         self._max_group = max_group
         self._max_group_seconds = max_group_seconds
-        self._gate = OfferGate(report)
+        self._gate = gate or OfferGate(report)
         self._lock = threading.Lock()  # guards the groups
         self._groups: dict[int, _DeletionGroup] = {}
 
@@ -76,6 +77,10 @@ class SenderMoveDataTransferPolicy(SenderTransferPolicy):
         self, context: TransferContext, query_data: QueryData
     ) -> Iterator[StorageBackupDataElementInterface]:
         return self._offer(context, parse_query_data(query_data))
+
+    def select(self, context: TransferContext, query_data: QueryData) -> Iterator[str]:
+        """The ids of what would be offered, in order, whoever is being offered it just now."""
+        return self._list(context, parse_query_data(query_data)).take()
 
     def apply_policy(
         self, context: TransferContext, element: StorageBackupDataElementInterface, outcome: TransferOutcome
@@ -90,7 +95,7 @@ class SenderMoveDataTransferPolicy(SenderTransferPolicy):
             if is_evidence:
                 add_mark(element, TRANSFERRED, context.agent_id, self._now())
             elif outcome in (TransferOutcome.SUCCESSFUL, TransferOutcome.CLAIMED):
-                self._note_claim(context, element)
+                self._gate.note_claim(element, context.agent_id, self._now())
         except ElementNotFoundError:
             log.info("element %s is gone before it could be settled", element_id)
         except StorageError as error:
@@ -122,16 +127,6 @@ class SenderMoveDataTransferPolicy(SenderTransferPolicy):
         finally:
             for element_id in ids:
                 self._gate.release(element_id)
-
-    def _note_claim(self, context: TransferContext, element: StorageBackupDataElementInterface) -> None:
-        if add_mark(element, CLAIMED, context.agent_id, self._now()):
-            element_id = element.get_element_id()
-            log.warning(
-                "element %s: %s says that it holds it, without evidence: it stays until that is confirmed",
-                element_id,
-                context.agent_id,
-            )
-            self._report(ElementClaimed(context.agent_id, element_id))
 
     def _offer(
         self, context: TransferContext, query: SenderQuery

@@ -70,6 +70,8 @@ class SenderSettings:
                 values[field] = parse(value)
             except ValueError as error:
                 problems.append(f"{SETTINGS_KEY} has {name} {value!r}, not {error}")
+        if init_args and init_args[0] is True and values["mark_as_done_only"] is not True:
+            problems.append(f"{INIT_ARGS_KEY} says to mark only, and MarkAsDoneOnly in {SETTINGS_KEY} not to")
         if problems:
             raise ConfigError(*problems)
         return cls(**values)

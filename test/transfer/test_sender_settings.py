@@ -79,6 +79,12 @@ def test_wrong_arguments_are_named(init_args):
         SenderSettings.from_configuration(init_args)
 
 
+def test_settings_may_mark_where_the_arguments_say_nothing_but_do_not_contradict_them():
+    assert SenderSettings.from_configuration([False], {"MarkAsDoneOnly": True}).mark_as_done_only
+    with pytest.raises(ConfigError, match="says to mark only"):
+        SenderSettings.from_configuration([True], {"MarkAsDoneOnly": False})
+
+
 def test_all_problems_are_told_at_once():
     with pytest.raises(ConfigError) as caught:
         SenderSettings.from_configuration([3], {"MinAge": -1, "MaxAge": -1})
