@@ -39,14 +39,13 @@ class HeldElements:
     ) -> StorageBackupDataElementInterface | None:
         """The element that is the same one, what its metadata signs included; the latest of several."""
         self._list_once(source_url)
-        signed = metainfo.signed_bytes(), metainfo.metadata_signature
         found = None
         for element in self._candidates(source_url, metainfo):
             try:
                 there = element.get_metadata()
             except (ElementNotFoundError, MetainfoError):
                 continue
-            if there.is_same_element(metainfo) and signed == (there.signed_bytes(), there.metadata_signature):
+            if there.is_same_element(metainfo) and _signs_the_same(there, metainfo):
                 found = element
         return found
 
@@ -126,3 +125,8 @@ class HeldElements:
             raise
         finally:
             listing.release()
+
+
+def _signs_the_same(one: BackupElementMetainfo, other: BackupElementMetainfo) -> bool:
+    """Whether they differ in nothing but what transfers set."""
+    return one.metadata_signature == other.metadata_signature and one.signed_bytes() == other.signed_bytes()

@@ -141,7 +141,7 @@ def parse_receiver_settings(values: Sequence[Any] | Mapping[str, Any] | None) ->
     if values is None:
         return DEFAULT_SETTINGS
     if not isinstance(values, Mapping):
-        if len(values) > 1:
+        if not isinstance(values, list | tuple) or len(values) > 1:
             raise ConfigError("ReceiverStoreDataTransferPolicy takes one argument, a dict of settings")
         return parse_receiver_settings(values[0]) if len(values) == 1 else DEFAULT_SETTINGS
     problems = []
