@@ -1,18 +1,8 @@
-"""Does one operation on a storage when it is told to, so that a tracer sees that operation and nothing else.
+"""The operations on a storage that a tracer looks at, for test_faults.py; see traced_child.py."""
 
-usage: fault_child.py      reads lines of OPERATION, DIRECTORY and RESULT, with tabs between them
-
-Python and the storage are loaded once; every operation has a forked child, which prints its process id and
-waits for SIGUSR1. The end of the operation shows in its trace as a call of getppid. Its outcome goes into the
-file RESULT: "done", or the error's classes and message.
-"""
-
-import ctypes
-import gc
 import hashlib
-import os
-import signal
-import sys
+
+from traced_child import serve
 
 from guerillabackup.element import BackupElementMetainfo, ElementId, SourceUrl
 from guerillabackup.storage.default_file import DefaultFileStorage
@@ -20,7 +10,6 @@ from guerillabackup.storage.default_file import DefaultFileStorage
 TIME = 1_700_000_000
 TAKEN = ElementId.parse("/host/20231114221320-etc-full")
 PREPARED = ElementId.parse("/host/20231114221321-etc-full")
-PR_SET_PTRACER = 0x59616D61
 
 
 def metainfo(data, timestamp=TIME):
@@ -99,33 +88,9 @@ def raise_first(errors):
             raise error
 
 
-def run(name, directory, result):
-    storage = DefaultFileStorage(directory, unnamed_files="without" not in name)
-    action = operation(name, storage)
-    os.write(1, b"%d\n" % os.getpid())
-    signal.sigwait({signal.SIGUSR1})
-    try:
-        action()
-        outcome = "done"
-    except Exception as error:
-        names = " ".join(kind.__name__ for kind in type(error).__mro__)
-        outcome = f"{names}\n{error}"
-    os.getppid()
-    with open(result, "w", encoding="utf-8") as file:
-        file.write(outcome)
-    os._exit(0)
-
-
-def main():
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(PR_SET_PTRACER, ctypes.c_ulong(-1), 0, 0, 0)
-    gc.disable()
-    for line in sys.stdin:
-        if os.fork() == 0:
-            ctypes.CDLL(None).prctl(PR_SET_PTRACER, ctypes.c_ulong(-1), 0, 0, 0)
-            run(*line.rstrip("\n").split("\t"))
+def make_operation(name, directory):
+    return operation(name, DefaultFileStorage(directory, unnamed_files="without" not in name))
 
 
 if __name__ == "__main__":
-    main()
+    serve(make_operation)

@@ -1,7 +1,6 @@
 """Storing while the disk is full, while system calls fail, and killed at each of them.
 
-strace attaches to a process that has loaded everything and waits, so that one run costs little. Each run is
-seen in its log to have been hit.
+Each run is seen in its log to have been hit.
 """
 
 import concurrent.futures
@@ -10,15 +9,13 @@ import hashlib
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tracer import DEADLINE, SEARCH_PATH, Traced, Tracer, ordinals
 
 from guerillabackup.element import BackupElementMetainfo, ElementId, SourceUrl
 from guerillabackup.errors import ElementLockedError, StorageError
@@ -28,7 +25,6 @@ from guerillabackup.storage.default_file import DefaultFileStorage
 CHILD = Path(__file__).with_name("fault_child.py")
 TAKEN = ElementId.parse("/host/20231114221320-etc-full")
 PREPARED = ElementId.parse("/host/20231114221321-etc-full")
-DEADLINE = 60.0
 # fmt: off
 OPERATIONS = [
     "store", "store in a new folder", "store without unnamed files", "prepare and close", "batch",
@@ -44,81 +40,9 @@ CHANGING = frozenset((
 NEEDING_SPACE = frozenset(("openat", "linkat", "mkdirat", "write", "fsync", "syncfs", "renameat", "rename"))
 FALLIBLE = {"EIO": CHANGING | {"openat", "dup", "fstat", "newfstatat", "close"}, "ENOSPC": NEEDING_SPACE}
 # fmt: on
-CALL = re.compile(r"^(?:\d+ +)?(\w+)\((.*)$")
-
-
-@dataclass(frozen=True)
-class Traced:
-    """How an operation ended: its outcome (None when killed) and its system calls with arguments."""
-
-    outcome: str | None
-    calls: list[tuple[str, str]]
-    was_hit: bool
-
-
-class Tracer:
-    """Runs operations in children of one loaded process, under strace; from several threads at once."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._lock = threading.Lock()  # guards the process's pipes and the number
-        self._number = 0
-        self._process = subprocess.Popen(
-            [sys.executable, str(CHILD)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(CHILD.parent.parent.parent)},
-        )
-
-    def close(self) -> None:
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait(DEADLINE)
-
-    def run(self, operation: str, storage: Path, inject: str | None = None) -> Traced:
-        with self._lock:
-            self._number += 1
-            base = self._directory / str(self._number)
-            self._process.stdin.write(f"{operation}\t{storage}\t{base}.result\n")
-            self._process.stdin.flush()
-            child = int(self._process.stdout.readline())
-        argv = ["strace", "-f", "-y", "-s", "200", "-o", f"{base}.log", "-p", str(child)]
-        if inject is not None:
-            argv += ["-e", f"inject={inject}"]
-        with subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "LC_ALL": "C"},
-        ) as strace:
-            messages = strace.stderr.readline()
-            assert "attached" in messages, messages + strace.stderr.read()
-            os.kill(child, signal.SIGUSR1)
-            strace.communicate(timeout=DEADLINE)
-        result = Path(f"{base}.result")
-        outcome = result.read_text() if result.exists() else None
-        log = Path(f"{base}.log").read_text()
-        return Traced(outcome, _calls(log), "(INJECTED)" in log or "killed by SIGKILL" in log)
-
-
-def _calls(log: str) -> list[tuple[str, str]]:
-    """Name and arguments of each call from the signal to the end of the operation."""
-    calls = []
-    for line in log.splitlines():
-        match = CALL.match(line)
-        if match is None or match[1] == "rt_sigtimedwait":
-            continue
-        if match[1] == "getppid":
-            break
-        calls.append((match[1], match[2]))
-    return calls
-
-
 @pytest.fixture(scope="module")
 def tracer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracer]:
-    one = Tracer(tmp_path_factory.mktemp("traces"))
+    one = Tracer(tmp_path_factory.mktemp("traces"), CHILD)
     yield one
     one.close()
 
@@ -163,17 +87,6 @@ def run_each(
     for injection, run in zip(injections, runs, strict=True):
         assert run.was_hit, f"{injection} hit nothing"
     return list(zip(paths, runs, strict=True))
-
-
-def ordinals(calls: Sequence[tuple[str, str]], names: frozenset[str]) -> list[str]:
-    """Each call of those names as strace counts them: `fsync:when=2`."""
-    counts: dict[str, int] = {}
-    found = []
-    for name, _ in calls:
-        counts[name] = counts.get(name, 0) + 1
-        if name in names:
-            found.append(f"{name}:when={counts[name]}")
-    return found
 
 
 def contents(storage: DefaultFileStorage) -> dict[str, bytes]:
@@ -409,7 +322,7 @@ def run_on_tmpfs(directory: Path, options: str, code: str) -> str:
         capture_output=True,
         text=True,
         timeout=DEADLINE,
-        env={**os.environ, "PYTHONPATH": str(CHILD.parent.parent.parent)},
+        env={**os.environ, "PYTHONPATH": SEARCH_PATH},
     )
     assert result.returncode == 0, result.stderr
     return result.stdout
@@ -480,7 +393,7 @@ def test_a_folder_of_a_storage_may_be_another_file_system(tmp_path):
 
 def test_locks_of_a_killed_process_are_gone(tmp_path, template):
     code = (
-        "import os, sys; sys.path.insert(0, sys.argv[2])\nfrom fault_child import *\n"
+        "import signal, sys; sys.path.insert(0, sys.argv[2])\nfrom fault_child import *\n"
         "element = DefaultFileStorage(sys.argv[1]).get_backup_data_element(TAKEN)\n"
         "element.lock()\nprint('locked', flush=True)\nsignal.pause()\n"
     )
@@ -489,7 +402,7 @@ def test_locks_of_a_killed_process_are_gone(tmp_path, template):
             [sys.executable, "-c", code, str(template), str(CHILD.parent)],
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(CHILD.parent.parent.parent)},
+            env={**os.environ, "PYTHONPATH": SEARCH_PATH},
         ) as process,
         DefaultFileStorage(str(template)) as storage,
     ):
