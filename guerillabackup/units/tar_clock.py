@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from guerillabackup.generator.timing import CLOCK_TOLERANCE, ClockAnchor
 
+FINE_TIMES, COARSE_TIMES = 0.01, 2
+"""Seconds by which the time of a change may be before it: a tick of the kernel, or even seconds (FAT)."""
 JITTER = 0.05
 """Seconds by which two readings of the same clock may differ."""
 

@@ -25,10 +25,11 @@ from guerillabackup.units.making import describe_part, sign_parts
 from guerillabackup.units.source_book import SourceBook
 from guerillabackup.units.source_report import SourceReport
 from guerillabackup.units.tar_book import make_details
-from guerillabackup.units.tar_clock import ClockReading, RunClock, small_fall
+from guerillabackup.units.tar_clock import COARSE_TIMES, FINE_TIMES, ClockReading, RunClock, small_fall
 from guerillabackup.units.tar_links import check_links
 from guerillabackup.units.tar_memory import SourceMemory, advanced
 from guerillabackup.units.tar_messages import Unread, find_unread, split_sockets
+from guerillabackup.units.tar_place import has_coarse_times
 from guerillabackup.units.tar_run import Archive, FindDownstream, make_archive, surrounded
 from guerillabackup.units.tar_selection import digest_selection
 from guerillabackup.units.tar_snapshot import find_whole_directories, forget_moved_directories, forget_names
@@ -144,12 +145,14 @@ class TarElementRun:
             )
             if index_path is not None and since is not None:
                 check_links(source.root, partial(find_whole_directories, index_path), since)
+            behind = COARSE_TIMES if has_coarse_times(source) else FINE_TIMES
             self._unread = find_unread(archive.complaints)
             if index_path is not None:
                 self._forget_unread(index_path)
         clock = RunClock(before, started, self._read_clock())
-        if index_path is not None and source.pre_command is not None:
-            tar_index.set_time_back(index_path, clock.lead)
+        if index_path is not None:
+            lead = clock.lead if source.pre_command is not None else 0
+            tar_index.set_time_back(index_path, lead + behind)
         return archive, clock
 
     def _forget_unread(self, index_path: str) -> None:

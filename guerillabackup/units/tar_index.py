@@ -17,7 +17,7 @@ from guerillabackup.generator.state import StateDirectory
 
 COPY_BLOCK = 1 << 20
 _HEAD_SIZE = 256
-_TIME = re.compile(rb"GNU tar-[^\n]*-2\n([0-9]+)\0")
+_TIME = re.compile(rb"GNU tar-[^\n]*-2\n([0-9]+)\0([0-9]+)\0")
 """An index of tar 1.20 and later begins with the time from which on files count as changed."""
 
 
@@ -50,20 +50,22 @@ def begin_index(state: StateDirectory, prefix: str, *, from_current: bool) -> st
     return state.file_path(name)
 
 
-def set_time_back(path: str, seconds: int) -> None:
+def set_time_back(path: str, seconds: float) -> None:
     """Let what was changed in so many seconds before the index's time count as changed after it.
 
-    An empty index, or one of another format, is left as it is. Not for the current index: a crash may leave
-    any of the digits.
+    Up to a second more where the digits that are there have no place for the exact time. An empty index, or
+    one of another format, is left as it is. Not for the current index: a crash may leave any of the digits.
     """
     if seconds <= 0:
         return
     with osfile.storage_errors(f"cannot set back the time of index {path}"), open(path, "r+b") as file:
         head = _TIME.match(file.read(_HEAD_SIZE))
         if head is not None:
-            digits = head[1]
+            whole, rest = head.groups()
+            time = max(0, int(whole) * 10**9 + int(rest) - round(seconds * 10**9))
+            nanoseconds = min(time % 10**9, 10 ** len(rest) - 1)
             file.seek(head.start(1))
-            file.write(b"%0*d" % (len(digits), max(0, int(digits) - seconds)))
+            file.write(b"%0*d\0%0*d" % (len(whole), time // 10**9, len(rest), nanoseconds))
 
 
 def sync_index(state: StateDirectory, prefix: str) -> None:

@@ -1,11 +1,15 @@
 """Where a source is, as its machine has it just now. Touches: os."""
 
 import os
+import re
 import stat
 from dataclasses import replace
 
 from guerillabackup.errors import ConfigError, StorageError
 from guerillabackup.units.tar_source import TarSource
+
+_OCTAL = re.compile(rb"\\([0-7]{3})")
+"""What stands for a blank in the kernel's list of mounts."""
 
 
 def without_storage(source: TarSource, spool: str) -> TarSource:
@@ -48,6 +52,32 @@ def check_place(source: TarSource) -> None:
             ) from error
         if stat.S_ISDIR(mode) or stat.S_ISREG(mode):
             _check_readable(path, os.R_OK | (os.X_OK if stat.S_ISDIR(mode) else 0))
+
+
+def has_coarse_times(source: TarSource) -> bool:
+    """Whether a file system of the source keeps whole seconds of the times of changes, or less.
+
+    Each tells by its uppermost directory; so does what is to be included.
+    """
+    places = [os.path.realpath(os.path.join(source.root, member)) for member in source.include]
+    below = tuple(place.rstrip(os.sep) + os.sep for place in places)
+    return any(map(_is_coarse, (*places, *(point for point in _mount_points() if point.startswith(below)))))
+
+
+def _is_coarse(path: str) -> bool:
+    try:
+        return os.lstat(path).st_ctime_ns % 10**9 == 0
+    except OSError:
+        return False
+
+
+def _mount_points() -> list[str]:
+    try:
+        with open("/proc/self/mountinfo", "rb") as file:
+            fields = [line.split()[4] for line in file]
+    except OSError:
+        return []
+    return [os.fsdecode(_OCTAL.sub(lambda match: bytes([int(match[1], 8)]), field)) for field in fields]
 
 
 def _check_readable(path: str, mode: int) -> None:

@@ -4,6 +4,7 @@ import bz2
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from unit_bench import ALWAYS, UnitBench, follow_chain, read_elements
 from guerillabackup.generator.interface import SourceOutcome
 from guerillabackup.storage.interface import StorageInterface
 from guerillabackup.units.tar import TarBackupUnit
+from guerillabackup.units.tar_clock import FINE_TIMES
 from guerillabackup.units.tar_source import CONFIG_KEY
 
 URL = "/host/tree"
@@ -44,7 +46,8 @@ class TarBench(UnitBench):
         return self.open_unit({URL: self.settings()} if sources is None else sources)
 
     def run_all(self, sources: Mapping[str, Any] | None = None, *, wait: float = 10) -> list[SourceOutcome]:
-        """One run of all sources, some time after the last."""
+        """One run of all sources, some time after the last, and a tick or two after what was changed."""
+        time.sleep(2 * FINE_TIMES)
         return self.run_unit({URL: self.settings()} if sources is None else sources, wait)
 
     def run(self, wait: float = 10, **settings: Any) -> SourceOutcome:

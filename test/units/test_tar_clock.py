@@ -1,6 +1,7 @@
 """A clock that is set back during a backup, or before the machine is started again, hides no change."""
 
 import math
+import os
 import time
 
 import pytest
@@ -146,3 +147,39 @@ def test_the_time_of_an_index_is_set_back_in_its_place(tmp_path, before, after):
     (tmp_path / "index").write_bytes(before)
     set_time_back(str(tmp_path / "index"), 10)
     assert (tmp_path / "index").read_bytes() == after
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"1700000000\x00123456789\x00", b"1700000000\x00113456789\x00"),
+        (b"1700000000\x0010000000\x00", b"1700000000\x0000000000\x00"),
+        (b"1700000000\x009999999\x00", b"1699999999\x009999999\x00"),
+        (b"1700000000\x005\x00", b"1699999999\x009\x00"),
+    ],
+)
+def test_the_time_of_an_index_is_set_back_by_parts_of_a_second_or_a_little_more(tmp_path, before, after):
+    header = b"GNU tar-1.34-2\n"
+    (tmp_path / "index").write_bytes(header + before)
+    set_time_back(str(tmp_path / "index"), 0.01)
+    assert (tmp_path / "index").read_bytes() == header + after
+
+
+@pytest.mark.parametrize(("is_coarse", "seconds"), [(False, 0.01), (True, 2)])
+def test_what_is_changed_right_after_it_was_archived_counts_as_changed(
+    bench, monkeypatch, is_coarse, seconds
+):
+    """The time of a change is that of the last tick, or of less where a file system keeps less."""
+    monkeypatch.setattr("guerillabackup.units.tar_element.has_coarse_times", lambda source: is_coarse)
+    (bench.tree / "file").write_text("first")
+    log = bench.base / "log"
+    programs = bench.base / "programs"
+    programs.mkdir()
+    (programs / "tar").write_text(
+        f'#!/bin/sh\nPATH="{os.environ["PATH"]}"\ndate +%s.%N >{log}\nexec tar "$@"\n'
+    )
+    (programs / "tar").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    bench.run()
+    started = float(log.read_text())
+    assert started - seconds <= read_time(bench.state / "host-tree.index") < time.time() - seconds

@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from guerillabackup.element import SourceUrl
+from guerillabackup.generator.timing import Timing
+from guerillabackup.units.tar_place import has_coarse_times
+from guerillabackup.units.tar_source import TarSource
+
 TOOLS = Path(__file__).parent.parent / "tools"
 DEADLINE = 240
 
@@ -138,3 +143,14 @@ def test_what_may_not_be_read_fails_the_backup_or_is_reported(tmp_path, ordinary
     assert "Cannot open: Permission denied" in told
     assert folder.endswith("/tree/folder may not be read: run this as its owner or as root")
     assert root.endswith("/tree may not be read: run this as its owner or as root")
+
+
+def test_of_a_source_and_what_is_mounted_below_it_each_tells_of_coarse_times(tmp_path, monkeypatch):
+    def source(**settings):
+        return TarSource(SourceUrl("/host/x"), Timing(0, 1, None, 0), **settings)
+
+    assert not has_coarse_times(source(root=str(tmp_path)))
+    monkeypatch.setattr("guerillabackup.units.tar_place._is_coarse", lambda path: path == "/proc")
+    assert has_coarse_times(source(root="/"))
+    assert has_coarse_times(source(root="/", include=("./etc", "./proc")))
+    assert not has_coarse_times(source(root="/", include=("./etc", "./pro")))
