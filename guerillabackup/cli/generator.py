@@ -86,6 +86,7 @@ def run(
         if unit_names or source_urls or full or quiet:
             raise click.UsageError("--unit, --source, --full and --quiet go with --once")
         return serve(invocation)
+    from guerillabackup.cli.own_output import kept_for_us
     from guerillabackup.generator.keys import KeyringAhead
     from guerillabackup.generator.outcome import describe_source
 
@@ -95,6 +96,7 @@ def run(
     with (
         hold_standing_warnings(quiet),
         KeyringAhead(configuration.keys_directory) as keys,
+        kept_for_us(),
         invocation.progress() as show,
     ):
         from guerillabackup.generator.selection import NothingToRunError
@@ -151,11 +153,13 @@ def serve(invocation: Invocation, presets: Mapping[str, Any] | None = None) -> E
     """Run as a service; `presets` are values where the configuration sets none."""
     import logging
 
+    from guerillabackup.cli.own_output import move_standard_error
     from guerillabackup.generator.service import run_service
 
     logger = logging.getLogger("guerillabackup")
     if not invocation.debug:
         logger.setLevel(logging.INFO)
+    move_standard_error()
     run_service(invocation.config_directory, presets=presets)
     return ExitStatus.OK
 
