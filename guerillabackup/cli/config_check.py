@@ -22,6 +22,7 @@ from guerillabackup.cli.config_check_sources import (
 from guerillabackup.config import Configuration, load_configuration
 from guerillabackup.config_keys import elements_move_on
 from guerillabackup.errors import ConfigError, KeyUnusableError
+from guerillabackup.generator.handed_back import check_sources, describe_error
 from guerillabackup.generator.interface import SchedulableGeneratorUnitInterface
 from guerillabackup.generator.loader import list_units
 from guerillabackup.generator.storage_place import find_storage_problem
@@ -150,11 +151,11 @@ def _unlisted_sources(
     """Why the unit could not be made, as where it has no overlay that lists its sources."""
     try:
         if unit_class is not None:
-            unit_class.list_sources(overlay)
+            check_sources(unit_class.list_sources(overlay))
     except ConfigError as error:
         return [f"unit {name}: {problem}" for problem in error.problems]
     except (Exception, SystemExit) as error:  # a unit's own code may raise anything
-        return [f"unit {name}: {type(error).__name__}: {error}"]
+        return [f"unit {name}: {describe_error(error)}"]
     return []
 
 

@@ -10,6 +10,7 @@ from guerillabackup.cli.config_check import overlay_of
 from guerillabackup.config import Configuration
 from guerillabackup.errors import ConfigError, GuerillaBackupError
 from guerillabackup.generator.activation import UnitDefinition, definition_of, find_definitions
+from guerillabackup.generator.handed_back import check_sources, describe_error
 from guerillabackup.generator.loader import UnitFile, list_units
 from guerillabackup.original.loading import load_any_unit_class
 from guerillabackup.original.stand_in import find_name
@@ -65,14 +66,14 @@ def _view_unit(configuration: Configuration, unit: UnitFile) -> UnitView:
     try:
         effective = overlay_of(configuration, unit.name)
         if unit_class is not None:
-            listed = unit_class.list_sources(effective)
+            listed = check_sources(unit_class.list_sources(effective))
             sources = None if listed is None else tuple(str(source) for source in listed)
             if sources == ():
                 problems.append("it has no source")
     except GuerillaBackupError as error:
         problems += error.problems if isinstance(error, ConfigError) else [str(error)]
-    except Exception as error:  # a unit's own code may raise anything
-        problems.append(f"{type(error).__name__}: {error}")
+    except (Exception, SystemExit) as error:  # a unit's own code may raise anything
+        problems.append(describe_error(error))
     return UnitView(
         unit.name,
         definition_of(unit),

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from guerillabackup.errors import ConfigError, GuerillaBackupError, StorageError
+from guerillabackup.generator.handed_back import describe_error
 from guerillabackup.generator.interface import UnitRunConditionInterface
 
 UPTIME_PATH = "/proc/uptime"
@@ -43,9 +44,7 @@ def find_obstacle(condition: Any) -> str | None:
     except GuerillaBackupError as error:
         raise ConfigError(f"run condition {name} cannot be evaluated: {error}") from error
     except Exception as error:  # a condition's own code may raise anything
-        raise ConfigError(
-            f"run condition {name} cannot be evaluated: {type(error).__name__}: {error}"
-        ) from error
+        raise ConfigError(f"run condition {name} cannot be evaluated: {describe_error(error)}") from error
 
 
 class LogicalAndCondition(UnitRunConditionInterface):

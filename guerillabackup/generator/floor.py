@@ -13,6 +13,7 @@ from guerillabackup.errors import GuerillaBackupError
 from guerillabackup.events import ElementStored, Event
 from guerillabackup.generator.activity import Activity
 from guerillabackup.generator.crew import Crew
+from guerillabackup.generator.handed_back import describe_error
 from guerillabackup.generator.interface import SourceRequest
 from guerillabackup.generator.outcome import UnitOutcome
 from guerillabackup.generator.runner import GetRequest, Surroundings, UnitRunner
@@ -136,15 +137,14 @@ class Floor:
             is_asked = asked is not None
             return runner.look(_request_of(asked), is_asked=is_asked, heeds_condition=not is_asked)
         except BaseException as error:  # nothing that a unit does may end its thread without a word
-            log.error(
-                "unit %s: unexpected %s: %s", runner.unit.name, type(error).__name__, error, exc_info=True
-            )
-            return UnitOutcome(
-                runner.unit.name, error=GuerillaBackupError(f"unexpected {type(error).__name__}: {error}")
-            )
+            text = f"unexpected {describe_error(error)}"
+            log.error("unit %s: %s", runner.unit.name, text, exc_info=True)
+            return UnitOutcome(runner.unit.name, error=GuerillaBackupError(text))
 
     def _listen(self, name: str, event: Event) -> None:
         """From the thread of a unit, and those it starts."""
+        if not isinstance(event, Event):
+            raise TypeError(f"a {type(event).__name__} is no event")  # it is the unit's own error
         activity = self.activities.get(name)
         if activity is not None:
             activity.note(event, self._uptime())

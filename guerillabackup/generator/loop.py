@@ -4,6 +4,7 @@ Whatever may take long happens in the threads of the units, so this always comes
 it as often as it wants to. It joins the schedule, the threads, the control socket and the signals.
 """
 
+import json
 import logging
 import os
 import random
@@ -30,6 +31,9 @@ STOP_SECONDS = 60.0
 """For the runs to give up when the service ends; systemd waits for 90."""
 HUNG_STOP_SECONDS = 10.0
 """The same where only hung ones are left."""
+
+MAX_WAITING = 48
+"""Clients that wait for the end of a backup: the others find room to ask, whatever hangs."""
 
 Load = Callable[[], Plant]
 """Reads the configuration; raises ConfigError."""
@@ -75,6 +79,7 @@ class GeneratorLoop:
 
     def run(self, signals: SignalPipe) -> None:
         """Until SIGTERM or SIGINT, and the end of what ran then."""
+        signals.renew()
         self._manager.ready()
         while not self._has_ended():
             self._go_on(self._wait(signals), signals)
@@ -105,7 +110,7 @@ class GeneratorLoop:
             self._schedule.clock_was_set(now)
         received = signals.take()
         if received & RELOAD and not self._is_stopping:
-            self._reload()
+            self._reload(signals)
         if received & STOP and not self._is_stopping:
             self._stop()
         self._take_results()
@@ -129,7 +134,12 @@ class GeneratorLoop:
                 self._end_run(name, outcome)
 
     def _pass_on(self, name: str, event: Event) -> None:
-        message = {"event": describe_event(event), "unit": name}
+        try:
+            message = {"event": describe_event(event), "unit": name}
+            json.dumps(message)
+        except Exception:  # a unit's own code may have made an event of anything
+            log.debug("unit %s told something that cannot be passed on", name, exc_info=True)
+            return
         for client in self._waiting.clients(self._tickets.get(name, 0)):
             self._server.tell(client, message, droppable=isinstance(event, PipelineProgress))
 
@@ -179,7 +189,7 @@ class GeneratorLoop:
                 self._floor.plant.plans()[name].stall_timeout if name in self._floor.plant.units else 0,
             )
 
-    def _reload(self) -> None:
+    def _reload(self, signals: SignalPipe) -> None:
         self._manager.reloading()
         try:
             plant = self._load()
@@ -195,6 +205,7 @@ class GeneratorLoop:
                 self._tell_unrun(asked, GuerillaBackupError("the unit was changed before it was run"))
             self._reporter.keep_only(plant.units, before.units)
             log.info("the configuration was read anew: %d units", len(plant.units))
+        signals.renew()  # before anybody hears that the next one may come
         self._manager.ready()
 
     def _stop(self) -> None:
@@ -239,6 +250,8 @@ class GeneratorLoop:
     def _trigger(self, client: int, request: Request) -> None:
         if not request.units and not request.sources:
             raise ConfigError("no unit and no source is named")
+        if request.wait and len(self._waiting.all_clients) >= MAX_WAITING:
+            raise ConfigError(f"{MAX_WAITING} clients wait for backups, which is the limit: use --no-wait")
         plant = self._floor.plant
         units = [self._reporter.with_known_sources(unit) for unit in plant.units.values()]
         chosen = choose_units(units, request.units, request.sources)

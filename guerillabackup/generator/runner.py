@@ -4,7 +4,6 @@ It joins the unit's code with the storage and the keys of each run.
 """
 
 import logging
-import math
 import os
 import re
 import threading
@@ -17,6 +16,13 @@ from guerillabackup.element import BackupElementMetainfo, SourceUrl
 from guerillabackup.errors import ConfigError, GuerillaBackupError
 from guerillabackup.events import EventListener, UnitFailed, UnitSkipped
 from guerillabackup.generator.conditions import find_obstacle
+from guerillabackup.generator.handed_back import (
+    bounded,
+    check_outcomes,
+    check_seconds,
+    check_states,
+    describe_error,
+)
 from guerillabackup.generator.interface import (
     MetainfoSigner,
     SchedulableGeneratorUnitInterface,
@@ -100,6 +106,7 @@ class UnitRunner:
         self._storage = RunStorage()
         self._get_request: GetRequest = _when_due
         self._obstacle_kind: str | None = None
+        self._state: tuple[int, int] | None = None
         self._stack = ExitStack()
         self._keys: KeyringAhead | None = None
         self._keys_lock = threading.Lock()  # guards the opening: elements are signed by several threads
@@ -126,7 +133,7 @@ class UnitRunner:
             outcome = self._failed(error)
         except (Exception, SystemExit) as error:  # a unit's own code may raise anything, and the others go on
             log.debug("unit %s", self.unit.name, exc_info=True)
-            outcome = self._failed(GuerillaBackupError(f"{type(error).__name__}: {error}"))
+            outcome = self._failed(GuerillaBackupError(describe_error(error)))
         finally:
             self._get_request = _when_due
             self._storage.current = self._keys = None
@@ -161,7 +168,7 @@ class UnitRunner:
             self._tell_obstacle(None)
         if not instance.prepares_signing:
             self._prepare_signing()
-        sources = tuple(instance.invoke_unit())
+        sources = check_outcomes(instance.invoke_unit())
         self._get_request = _when_due
         try:
             seconds = _ask_time(instance)
@@ -175,13 +182,18 @@ class UnitRunner:
         self, instance: SchedulableGeneratorUnitInterface
     ) -> dict[SourceUrl, SourceState] | None:
         try:
-            states = instance.describe_sources()
-            return None if states is None else dict(states)
+            return check_states(instance.describe_sources())
         except (Exception, SystemExit):  # what it made is worth more than what it says of it
             log.warning("unit %s does not say how its sources are", self.unit.name, exc_info=True)
             return None
 
     def _get_instance(self) -> SchedulableGeneratorUnitInterface:
+        if self._instance is not None and self._state not in (None, self._find_state()):
+            # It would write to where nobody looks any more, and the next start would not know of it.
+            log.warning(
+                "unit %s: its state directory was removed or exchanged: it starts anew", self.unit.name
+            )
+            self.close()
         if self._instance is None:
             predecessor, self._predecessor = self._predecessor, None
             if predecessor is not None:
@@ -189,7 +201,21 @@ class UnitRunner:
             if self.unit.unit_class is None:
                 raise ConfigError("it was not loaded")
             self._instance = self.unit.unit_class(self.unit.name, self._make_context())
+        self._state = self._find_state()
         return self._instance
+
+    def _find_state(self) -> tuple[int, int] | None:
+        """Which directory the unit's state is in. It holds that open: no other one gets its number."""
+        try:
+            status = os.stat(self._state_directory)
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    @property
+    def _state_directory(self) -> str:
+        base: str = self.unit.configuration["GeneralPersistencyBaseDir"]
+        return os.path.join(base, "generators", self.unit.name)
 
     def _find_obstacle(self, condition: Any) -> str | None:
         lock = self._around.condition_locks.get(condition)
@@ -212,6 +238,7 @@ class UnitRunner:
             log.info("unit %s: its condition holds now", self.unit.name)
 
     def _failed(self, error: GuerillaBackupError) -> UnitOutcome:
+        error = bounded(error)
         log.error("unit %s: %s", self.unit.name, error)
         self._around.listen(UnitFailed(self.unit.name, str(error)))
         return UnitOutcome(self.unit.name, error=error)
@@ -225,7 +252,7 @@ class UnitRunner:
             unit_name=name,
             configuration=configuration,
             config_directory=around.config_directory,
-            state_directory=os.path.join(configuration["GeneralPersistencyBaseDir"], "generators", name),
+            state_directory=self._state_directory,
             storage=self._storage,
             clock=around.clock,
             sign=None if signing_key is None else self._make_signer(signing_key),
@@ -271,7 +298,4 @@ def _when_due(url: SourceUrl) -> SourceRequest:
 
 def _ask_time(instance: SchedulableGeneratorUnitInterface) -> float:
     """When a unit is to be invoked next; raises ConfigError for what is no number of seconds."""
-    seconds: object = instance.get_next_invocation_time()
-    if not isinstance(seconds, int | float) or math.isnan(seconds):
-        raise ConfigError(f"its next invocation is in {seconds!r}, which is no number of seconds")
-    return max(0.0, float(seconds))
+    return check_seconds(instance.get_next_invocation_time())

@@ -16,6 +16,7 @@ from guerillabackup.element import SourceUrl
 from guerillabackup.errors import ConfigError, GuerillaBackupError
 from guerillabackup.events import EventListener, ignore_events
 from guerillabackup.generator.clock import read_anchor
+from guerillabackup.generator.handed_back import bounded, check_sources, describe_error
 from guerillabackup.generator.interface import STANDING
 from guerillabackup.generator.keys import KeyringAhead
 from guerillabackup.generator.loader import UnitFile, list_units
@@ -201,13 +202,12 @@ def _load(configuration: Configuration, unit: UnitFile) -> LoadedUnit:
     try:
         own = configuration if unit.overlay is None else configuration.overlay(unit.overlay)
         unit_class = load_any_unit_class(unit)
-        listed = unit_class.list_sources(own)
+        sources = check_sources(unit_class.list_sources(own))
     except GuerillaBackupError as error:
-        return LoadedUnit(unit.name, error=error)
+        return LoadedUnit(unit.name, error=bounded(error))
     except (Exception, SystemExit) as error:  # a unit's own code may raise anything, and the others go on
         log.debug("unit %s", unit.name, exc_info=True)
-        return LoadedUnit(unit.name, error=GuerillaBackupError(f"{type(error).__name__}: {error}"))
-    sources = None if listed is None else tuple(listed)
+        return LoadedUnit(unit.name, error=GuerillaBackupError(describe_error(error)))
     return LoadedUnit(unit.name, unit_class, adapt_elements(own), sources)
 
 

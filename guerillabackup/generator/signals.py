@@ -24,6 +24,13 @@ class SignalPipe:
             self._before[number] = signal.signal(number, _note)
         return self
 
+    def renew(self) -> None:
+        """Take the signals once more: a unit's file, executed in this thread, may have changed that."""
+        signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
+        for number in STOP | RELOAD:
+            signal.signal(number, _note)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP | RELOAD)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

@@ -16,6 +16,7 @@ from guerillabackup.config_keys import KEYS
 from guerillabackup.element import BackupElementMetainfo, SourceUrl
 from guerillabackup.errors import CancelledError, ConfigError, GuerillaBackupError
 from guerillabackup.events import ElementStored, SourceFailed, SourceStarted
+from guerillabackup.generator.handed_back import describe_error
 from guerillabackup.generator.interface import (
     GIVEN_UP,
     SchedulableGeneratorUnitInterface,
@@ -218,6 +219,6 @@ def _is_seconds(value: object) -> bool:
 
 
 def _describe(error: Exception) -> GuerillaBackupError:
-    described = GuerillaBackupError(f"{type(error).__name__}: {error}")
+    described = GuerillaBackupError(describe_error(error))
     described.__cause__ = error
     return described

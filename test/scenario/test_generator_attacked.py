@@ -1,0 +1,170 @@
+"""Goal: whatever a unit's code does to the process it runs in, the service and the other units go on."""
+
+import json
+import shutil
+import signal
+
+import pytest
+from service_host import ServiceHost
+
+from guerillabackup.errors import ConfigError
+from guerillabackup.generator.control_messages import GENERATOR, Request
+from guerillabackup.generator.loop import MAX_WAITING
+from guerillabackup.observe.control_client import ServiceClient
+from guerillabackup.storage.default_file import DefaultFileStorage
+
+ONE = {"/host/a": {}}
+SECRETLY_WRONG = "type('Wrong', (Exception,), {'__str__': lambda self: 1 // 0})"
+
+
+@pytest.fixture
+def host(short_directory):
+    made = ServiceHost(short_directory)
+    yield made
+    made.close()
+
+
+def assert_goes_on(host):
+    """Another unit is run, clients are answered, and the end is in order."""
+    outcome = host.run("generator", "trigger", "--source", "/host/a")
+    assert outcome.returncode == 0, outcome.stderr + host.log()
+    for words in (["list"], ["status"], ["list", "--json"], ["status", "--json"]):
+        assert host.run("generator", *words).returncode in (0, 3)
+    assert host.end() == 0, host.log()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return [None, 5]",
+        "return [SourceOutcome('/host/x', None, 'text', None, 5)]",
+        "return [SourceOutcome({}, 5, 6)]",
+        f"raise {SECRETLY_WRONG}()",
+        "raise RuntimeError('x' * (20 << 20))",
+        "raise KeyboardInterrupt",
+        "raise GeneratorExit",
+        "Unit.get_next_invocation_time = lambda self: float('inf')",
+        "Unit.get_next_invocation_time = lambda self: 10 ** 400",
+        "Unit.describe_sources = lambda self: {'x': None, 5: {}}",
+        "Unit.describe_sources = lambda self: 5",
+        "[self.context.listen(event) for event in (None, 5, object(), {})]",
+        "sys.stderr.write('x' * (5 << 20)); print('y' * (5 << 20))",
+        "os.umask(0o777)",
+        "os.chdir('/proc/self')",
+        "__import__('locale').setlocale(__import__('locale').LC_ALL, '')",
+        "os.environ.clear()",
+        "[threading.Thread(target=time.sleep, args=(9,)).start() for _ in range(50)]",
+        "sys.stdout = sys.stderr = None",
+        "__import__('socket').setdefaulttimeout(0.001)",
+        "__import__('logging').disable()",
+        "__import__('logging').shutdown()",
+    ],
+)
+def test_a_unit_that_is_wrong_in_itself_leaves_the_others_alone(host, body):
+    host.add_unit("Bad", body)
+    host.start(wait=True)
+    host.wait_for(lambda: host.ask("list")["units"][0]["last_run"])
+    host.add_tar("Tar", ONE)
+    host.send(signal.SIGHUP)
+    host.wait_for(lambda: host.ask("status")["units"] == 2)
+    done = host.run("generator", "trigger", "--unit", "Bad")
+    assert done.returncode in (0, 3), done.stderr
+    assert_goes_on(host)
+    with DefaultFileStorage(str(host.data)) as storage:
+        assert all(element.get_metadata() for element in storage.query_backup_data_elements())
+    assert {oct(path.stat().st_mode & 0o777) for path in host.data.rglob("*.data")} == {"0o600"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.set_wakeup_fd(-1)",
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)",
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})",
+    ],
+)
+def test_a_unit_file_that_changes_signals_keeps_the_service_from_nothing(host, line):
+    host.add_unit("Bad", "pass")
+    path = host.conf / "units" / "Bad"
+    text = path.read_text()
+    path.write_text(f"import signal\n{line}\n{text}")
+    host.start()
+    host.add_tar("Tar", ONE)
+    for _ in range(2):
+        host.send(signal.SIGHUP)
+        host.hear("RELOADING=1", "READY=1")
+    host.wait_for(host.stored)
+    assert host.end() == 0
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "Unit.list_sources = classmethod(lambda cls, configuration: [None, 5, {}])",
+        "Unit.list_sources = classmethod(lambda cls, configuration: 5)",
+        f"def fail(cls, configuration): raise {SECRETLY_WRONG}()\nUnit.list_sources = classmethod(fail)",
+        f"raise {SECRETLY_WRONG}()",
+    ],
+)
+def test_a_unit_that_names_no_sources_but_something_else_is_told_of_alone(host, lines):
+    host.add_unit("Bad", "pass")
+    path = host.conf / "units" / "Bad"
+    path.write_text(path.read_text() + lines + "\n")
+    host.add_tar("Tar", ONE)
+    host.start()
+    host.wait_for(host.stored)
+    assert host.ask("status")["failed"]
+    assert host.run("generator", "trigger", "--source", "/host/none").returncode == 1
+    assert host.run("config", "check").returncode == 1
+    assert host.run("unit", "list").returncode == 0
+    assert_goes_on(host)
+
+
+def test_a_unit_that_closes_standard_descriptors_gets_no_message_into_an_element(host):
+    host.add_tar("Tar", ONE)
+    host.start()
+    host.wait_for(host.stored)
+    host.add_unit("Bad", "os.closerange(0, 3)")
+    host.send(signal.SIGHUP)
+    host.wait_for(lambda: host.ask("list")["units"][0]["last_run"])
+    for _ in range(3):
+        assert host.run("generator", "trigger", "--source", "/host/a", "--full").returncode == 0
+    verified = host.run("element", "verify", "--all")
+    assert verified.returncode == 0, verified.stderr
+    assert_goes_on(host)
+
+
+def test_clients_that_wait_for_a_hung_unit_leave_room_for_others(host):
+    host.write_config("PipelineStallTimeout = 1")
+    host.add_unit("Hung", "threading.Event().wait()")
+    host.start()
+    host.wait_for(lambda: host.ask("status")["hung"])
+    clients = [ServiceClient(str(host.runtime), GENERATOR) for _ in range(MAX_WAITING + 1)]
+    for client in clients[:-1]:
+        client.ask(Request("trigger", ("Hung",), wait=True).describe())
+    with pytest.raises(ConfigError, match="use --no-wait"):
+        clients[-1].ask(Request("trigger", ("Hung",), wait=True).describe())
+    assert host.ask("status")["hung"] == ["Hung"]
+    for client in clients:
+        client.__exit__(None, None, None)
+
+
+def test_what_a_unit_prints_is_no_part_of_the_document_of_a_single_run(host):
+    host.add_unit("Bad", "print('of its own'); subprocess.run(['echo', 'of a child'])")
+    outcome = host.run("generator", "run", "--once", "--json")
+    assert json.loads(outcome.stdout)["failed_units"] == []
+    assert "of its own" in outcome.stderr
+    assert "of a child" in outcome.stderr
+
+
+@pytest.mark.parametrize("what", ["state", "generators", "unit"])
+def test_a_directory_that_vanishes_while_the_service_runs_is_made_again(host, what):
+    host.add_tar("Tar", ONE)
+    host.start(GENERATOR_RETRY="0.2")
+    host.wait_for(host.stored)
+    host.wait_for(lambda: host.ask("list")["units"][0]["next"])
+    generators = host.state / "generators"
+    shutil.rmtree({"state": host.state, "generators": generators, "unit": generators / "Tar"}[what])
+    outcome = host.run("generator", "trigger", "--source", "/host/a")
+    assert outcome.returncode == 0, outcome.stderr
+    assert host.end() == 0
