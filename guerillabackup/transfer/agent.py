@@ -50,6 +50,9 @@ class SimpleTransferAgent(TransferAgent):
     def shutdown(self, force_shutdown_time: float = NO_LIMIT) -> None:
         self._running.stop(force_shutdown_time)
 
+    def note_failure(self, agent_id: str, text: str) -> None:
+        self._running.note_failure(agent_id, text)
+
     def status(self) -> list[PeerStatus]:
         """Every peer that ever connected, as it is now."""
         return self._running.status()
@@ -116,9 +119,8 @@ class DefaultTransferAgent(TransferAgent):
         """Every peer that ever connected, as it is now."""
         return self._running.status()
 
-    def note_failure(self, context: TransferContext, text: str) -> None:
-        """A connection to a peer could not be made, for this reason."""
-        self._running.note_failure(context, text)
+    def note_failure(self, agent_id: str, text: str) -> None:
+        self._running.note_failure(agent_id, text)
 
     def _has_room(self, context: TransferContext) -> bool:
         of_peer = self._running.count(context.agent_id)

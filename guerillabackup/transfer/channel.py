@@ -10,9 +10,9 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from guerillabackup.errors import ConnectionLostError, StorageError
+from guerillabackup.errors import ConnectionLostError
 
 SEND_BUFFER = 1 << 20
 """Bytes that a socket should hold for a peer that is busy, where the system allows."""
@@ -31,7 +31,8 @@ class Channel:
     Raises ConnectionLostError when the stream broke, and from all that moves bytes once it was forced.
     """
 
-    def __init__(self, input_fd: int, output_fd: int) -> None:
+    def __init__(self, input_fd: int, output_fd: int, explain: Callable[[], str] | None = None) -> None:
+        self._explain = explain
         self._input = input_fd
         self._output = output_fd
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -53,6 +54,10 @@ class Channel:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         descriptor = connection.detach()
         return cls(descriptor, descriptor)
+
+    def explain(self) -> str:
+        """What whoever is in between says of a connection that was lost; "" when nothing."""
+        return "" if self._explain is None else self._explain()
 
     def wait(self, *, for_input: bool, for_output: bool, timeout: float) -> tuple[bool, bool, float]:
         """Until bytes can be received or sent, or the time is up: whether each can, and the seconds waited.
@@ -89,10 +94,7 @@ class Channel:
             raise _explain(error) from error
 
     def send_file(self, descriptor: int, offset: int, count: int) -> int | None:
-        """Send what goes of so many bytes of a file: the bytes, 0 when none go now, None at the file's end.
-
-        Raises StorageError when the file cannot be read.
-        """
+        """Send what goes of a file's bytes: how many, 0 when none go now, None at the file's end."""
         self._check()
         try:
             if self._can_sendfile:
@@ -106,7 +108,7 @@ class Channel:
         try:
             data = os.pread(descriptor, min(count, COPY_SIZE), offset)
         except OSError as error:
-            raise StorageError(f"cannot read the data to send: {error.strerror}") from error
+            raise ConnectionLostError(f"cannot read the data to send: {error.strerror}") from error
         return self.send([data]) if data else None
 
     def force(self, reason: str) -> None:
@@ -147,7 +149,7 @@ class Channel:
         self._events = wanted
 
 
-def _explain(error: OSError) -> ConnectionLostError | StorageError:
+def _explain(error: OSError) -> ConnectionLostError:
     if error.errno in _GONE:
         return ConnectionLostError(f"the connection broke: {error.strerror}")
-    return StorageError(f"moving bytes over the connection failed: {error.strerror}")
+    return ConnectionLostError(f"moving bytes over the connection failed: {error.strerror}")

@@ -8,9 +8,9 @@ import contextlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeVar
 
-from guerillabackup.errors import RemoteProtocolError, StorageError
+from guerillabackup.errors import ConnectionLostError, GuerillaBackupError, RemoteProtocolError, StorageError
 from guerillabackup.transfer.channel import Channel
 from guerillabackup.transfer.frames import HEADER_SIZE, MAX_FRAME_SIZE
 from guerillabackup.transfer.multiplexer import (
@@ -33,7 +33,13 @@ LEGACY_PART_SIZE = 1 << 16
 """Of a part for a peer that has not announced itself: the original adds up the bytes of a part anew each time
 some come, and its own parts have this size."""
 
+MAX_QUOTED = 200
+"""Bytes that are told of what is no protocol."""
+
 _ASKING_STREAM = (Asking.AWAITING_STREAM, Asking.STREAMING, Asking.STREAMED_NOTHING)
+
+
+Error = TypeVar("Error", bound=Exception)
 
 
 class RequestHandler(Protocol):
@@ -97,6 +103,8 @@ class PeerConnection:
         self._parts: deque[memoryview] = deque()
         self._is_stream_over = True
         self._was_offered = False
+        self._has_understood = False
+        self._began_with = b""
         self._error: Exception | None = None
 
     def ask(self, *requests: bytes) -> list[bytes]:
@@ -173,10 +181,28 @@ class PeerConnection:
             raise self._error.with_traceback(None)
         try:
             yield
+        except RemoteProtocolError as error:
+            explanation = self._explain(error)
+            if not explanation:
+                self._note(error)
+                raise
+            raise self._note(type(error)(f"{error}; {explanation}")) from error
+        except GuerillaBackupError as error:
+            raise self._note(ConnectionLostError(f"the peer could not be served: {error}")) from error
         except Exception as error:
-            self._error = error
-            self._drop_stream()
+            self._note(error)
             raise
+
+    def _explain(self, error: RemoteProtocolError) -> str:
+        """What else is known of it: by whoever is in between, or that this is no such peer."""
+        if isinstance(error, ConnectionLostError):
+            return self._channel.explain()
+        return "" if self._has_understood or not self._began_with else f"it began with {self._began_with!r}"
+
+    def _note(self, error: Error) -> Error:
+        self._error = error
+        self._drop_stream()
+        return error
 
     def _run(self, is_enough: Callable[[], bool]) -> None:
         self._send()
@@ -222,8 +248,14 @@ class PeerConnection:
             if count == 0:
                 self._multiplexer.end_of_input()
             self._pace.moved(Awaited.MESSAGE_IN, count)
-            self._handle(self._multiplexer.feed(memoryview(self._buffer)[:count]))
+            self._handle(self._feed(count))
         return 0
+
+    def _feed(self, count: int) -> list[Event]:
+        """What so many bytes in the buffer mean."""
+        if not self._has_understood:
+            self._began_with = (self._began_with + self._buffer[: min(count, MAX_QUOTED)])[:MAX_QUOTED]
+        return self._multiplexer.feed(memoryview(self._buffer)[:count])
 
     def _receive_payload(self, buffer: memoryview, due: int) -> int:
         """Receive into the caller's buffer, and the next frame's header with it."""
@@ -245,6 +277,7 @@ class PeerConnection:
 
     def _handle(self, events: Iterable[Event]) -> None:
         for event in events:
+            self._has_understood = True
             # What came is whole: the next message has all its time.
             self._pace.set_awaited({Awaited.MESSAGE_IN: False})
             match event:
@@ -276,6 +309,15 @@ class PeerConnection:
 
     def _send(self) -> None:
         """Send what goes, at most one part of a stream."""
+        try:
+            self._send_some()
+        except ConnectionLostError:
+            # The peer's last words say more than that it has gone: a login shell's refusal, say.
+            with contextlib.suppress(ConnectionLostError):
+                self._feed(self._channel.receive([self._buffer]) or 0)
+            raise
+
+    def _send_some(self) -> None:
         while True:
             if not self._output:
                 self._output = memoryview(self._multiplexer.take())

@@ -103,8 +103,8 @@ class ClientProtocolInterface(ABC):
     """Asks the peer's sender policy. Used by the one thread of its connection; blocks, with deadlines.
 
     While it waits for an answer the peer's own requests are served. Any method raises RemoteProtocolError
-    when the peer breaks the protocol or the connection ends, or what a storage of ours raised while the peer
-    was served; then every later call raises the same error.
+    when the peer breaks the protocol, the connection ends, or the peer could not be served; then every later
+    call raises the same error.
     """
 
     @abstractmethod
@@ -315,6 +315,9 @@ class TransferAgent(ABC):
         The agent closes it. `on_end` is called once when it is over, from any thread: with what it ended by,
         or None when both sides had agreed to. It never raises and does not wait.
         """
+
+    def note_failure(self, agent_id: str, text: str) -> None:  # noqa: B027 (an agent may keep no status)
+        """A connection to a peer could not be made, for this reason."""
 
     @abstractmethod
     def shutdown(self, force_shutdown_time: float = -1) -> None:

@@ -43,26 +43,26 @@ class PeerBook:
 
     def began(self, context: TransferContext) -> None:
         """A connection runs."""
-        self._peer(context).running.append((self._clock(), context))
+        self._peer(context.agent_id).running.append((self._clock(), context))
 
     def ended(self, context: TransferContext, error: Exception | None) -> None:
         """A connection that ran does no more; `error` is what ended it, if both sides had not agreed to."""
-        peer = self._peer(context)
+        peer = self._peer(context.agent_id)
         peer.running = [entry for entry in peer.running if entry[1] is not context]
         peer.ended = _sum([peer.ended, context.counters])
         if error is None:
             peer.last_success = self._clock()
         else:
-            self.failed(context, str(error))
+            self.failed(context.agent_id, str(error))
 
-    def failed(self, context: TransferContext, text: str) -> None:
+    def failed(self, agent_id: str, text: str) -> None:
         """Something of the peer's failed."""
-        peer = self._peer(context)
+        peer = self._peer(agent_id)
         peer.last_error, peer.last_error_time = text, self._clock()
 
     def waits(self, context: TransferContext, change: int) -> None:
         """One connection more, or less, waits."""
-        self._peer(context).waiting += change
+        self._peer(context.agent_id).waiting += change
 
     def connections(self, agent_id: str) -> int:
         """How many connections of a peer run."""
@@ -72,8 +72,8 @@ class PeerBook:
         """Every peer, sorted by name."""
         return [_describe(agent_id, peer) for agent_id, peer in sorted(self._peers.items())]
 
-    def _peer(self, context: TransferContext) -> _Peer:
-        return self._peers.setdefault(context.agent_id, _Peer())
+    def _peer(self, agent_id: str) -> _Peer:
+        return self._peers.setdefault(agent_id, _Peer())
 
 
 def describe_counters(counters: TransferCounters) -> str:

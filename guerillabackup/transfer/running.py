@@ -75,14 +75,14 @@ class RunningConnections:
         """End a connection that did not begin."""
         log.warning("peer %s: connection refused: %s", context.agent_id, why)
         with self.lock:
-            self._book.failed(context, f"refused: {why}")
+            self._book.failed(context.agent_id, f"refused: {why}")
         end_session(context)
         return ConnectionLostError(f"refused: {why}")
 
-    def note_failure(self, context: TransferContext, text: str) -> None:
+    def note_failure(self, agent_id: str, text: str) -> None:
         """Something of a peer's failed before there was a connection."""
         with self.lock:
-            self._book.failed(context, text)
+            self._book.failed(agent_id, text)
 
     def note_waiting(self, context: TransferContext, change: int) -> None:
         """One connection more, or less, waits for others to end."""

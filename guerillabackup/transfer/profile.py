@@ -1,0 +1,48 @@
+"""Who a peer is and what stands for it here, and the context each of its connections gets. Joins them."""
+
+from dataclasses import dataclass, field
+
+from guerillabackup.storage.interface import StorageInterface
+from guerillabackup.transfer.channel import Channel
+from guerillabackup.transfer.interface import (
+    PeerRules,
+    ReceiverTransferPolicy,
+    SenderTransferPolicy,
+    TransferAgent,
+    TransferContext,
+)
+from guerillabackup.transfer.pace import PaceLimits
+from guerillabackup.transfer.session import ServerMaker, connect
+
+
+@dataclass(frozen=True, slots=True)
+class PeerProfile:
+    """What a connector makes connections with: one peer, or all that come through one socket."""
+
+    rules: PeerRules
+    storage: StorageInterface
+    sender_policy: SenderTransferPolicy | None
+    receiver_policy: ReceiverTransferPolicy | None
+    agent: TransferAgent
+    """Runs its connections."""
+    make_server: ServerMaker
+    limits: PaceLimits = field(default_factory=PaceLimits)
+
+    @property
+    def agent_id(self) -> str:
+        """Who the peer is."""
+        return self.rules.agent_id
+
+    def make_context(self) -> TransferContext:
+        """A context that is not connected."""
+        return TransferContext(self.rules, self.storage, self.sender_policy, self.receiver_policy)
+
+    def connect(self, channel: Channel) -> TransferContext:
+        """A context that is connected over a channel, for the agent to run."""
+        context = self.make_context()
+        try:
+            connect(context, channel, self.make_server, self.limits)
+        except BaseException:
+            channel.close()
+            raise
+        return context

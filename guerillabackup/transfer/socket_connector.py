@@ -1,0 +1,60 @@
+"""Peers that come through a listening UNIX socket. Joins sockets with profile and agent."""
+
+import logging
+import socket
+import threading
+
+from guerillabackup.errors import StorageError
+from guerillabackup.osfile_socket import ListeningSocket, peer_credentials
+from guerillabackup.transfer.channel import Channel
+from guerillabackup.transfer.interface import ConnectorService
+from guerillabackup.transfer.profile import PeerProfile
+
+PAUSE_SECONDS = 1.0
+"""After a failure to accept: whoever connects goes on waiting, and the loop must not spin."""
+
+log = logging.getLogger(__name__)
+
+
+class SocketConnectorService(ConnectorService):
+    """Hands every connection to the profile's agent. Owns the socket, whose file says who may connect."""
+
+    def __init__(self, listener: ListeningSocket, profile: PeerProfile) -> None:
+        self._listener = listener
+        self._profile = profile
+        self._is_ending = threading.Event()
+
+    def run(self) -> None:
+        """Accept until `shutdown`; then the socket is gone."""
+        try:
+            while not self._is_ending.is_set():
+                try:
+                    connection = self._listener.accept()
+                except StorageError as error:
+                    log.error("%s; trying again in %g s", error, PAUSE_SECONDS)
+                    self._is_ending.wait(PAUSE_SECONDS)
+                    continue
+                if connection is not None:
+                    self._add(connection)
+        finally:
+            self._listener.close()
+
+    def shutdown(self, force_shutdown_time: float = -1) -> None:
+        if not self._is_ending.is_set():
+            self._is_ending.set()
+            self._listener.interrupt()
+        self._profile.agent.shutdown(force_shutdown_time)
+
+    def _add(self, connection: socket.socket) -> None:
+        agent_id, path = self._profile.agent_id, self._listener.path
+        try:
+            who = peer_credentials(connection)
+            channel = Channel.of_socket(connection)
+        except OSError as error:
+            connection.close()
+            log.error("peer %s: a connection at %s cannot be used: %s", agent_id, path, error.strerror)
+            return
+        log.info(
+            "peer %s: connected at %s by user %d, process %d", agent_id, path, who.user_id, who.process_id
+        )
+        self._profile.agent.add_connection(self._profile.connect(channel))
