@@ -1,12 +1,15 @@
 """Goal: whatever a unit's code does to the process it runs in, the service and the other units go on."""
 
+import contextlib
 import json
+import os
 import shutil
 import signal
 
 import pytest
 from service_host import ServiceHost
 
+from guerillabackup.element import SourceUrl
 from guerillabackup.errors import ConfigError
 from guerillabackup.generator.control_messages import GENERATOR, Request
 from guerillabackup.generator.loop import MAX_WAITING
@@ -168,3 +171,50 @@ def test_a_directory_that_vanishes_while_the_service_runs_is_made_again(host, wh
     outcome = host.run("generator", "trigger", "--source", "/host/a")
     assert outcome.returncode == 0, outcome.stderr
     assert host.end() == 0
+
+
+MOUNTED = """
+import os, subprocess, sys
+os.makedirs(sys.argv[1], exist_ok=True)
+subprocess.run(["mount", "-t", "tmpfs", "-o", sys.argv[2], "tmpfs", sys.argv[1]], check=True)
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
+
+
+def start_with_state_on(host, options, **how):
+    """The service, with a file system of its own for the state; where that is to be seen from outside."""
+    program = host.base / "mounted.py"
+    program.write_text(MOUNTED)
+    namespace = ("unshare", "-m") if os.geteuid() == 0 else ("unshare", "-rm")
+    host.start(prefix=(*namespace, "python3", str(program), str(host.state), options), **how)
+    return host.base.joinpath(f"/proc/{host.process.pid}/root{host.state}")
+
+
+def test_a_full_disk_of_the_state_fails_backups_until_there_is_room_and_no_chain_forks(host):
+    host.add_tar("Tar", {"/host/a": {"IncBackupTiming": [1, 10**8, None, 0]}})
+    state = start_with_state_on(host, "size=256k", GENERATOR_RETRY="600")
+    host.wait_for(lambda: host.ask("list")["units"][0]["next"])
+    with open(state / "filler", "wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+    for _ in range(3):
+        outcome = host.run("generator", "trigger", "--source", "/host/a")
+        assert outcome.returncode == 3
+        assert "No space left on device" in outcome.stderr
+    assert host.ask("status")["failed"]
+    (state / "filler").unlink()
+    for _ in range(2):
+        assert host.run("generator", "trigger", "--source", "/host/a").returncode == 0
+    with DefaultFileStorage(str(host.data)) as storage:
+        elements = list(storage.query_backup_data_elements(source_url=SourceUrl("/host/a")))
+        predecessors = [element.get_metadata().predecessor for element in elements]
+    assert len(elements) == 3
+    assert len(set(predecessors)) == 3
+    assert host.end() == 0
+
+
+def test_a_state_that_cannot_be_written_keeps_the_service_from_starting_and_it_says_so(host):
+    host.add_tar("Tar", ONE)
+    start_with_state_on(host, "ro", wait=False)
+    assert host.process.wait(60) == 1
+    assert f"cannot lock the state in {host.state}: Read-only file system" in host.log()
