@@ -98,13 +98,14 @@ def _is_selected(
     source_url: SourceUrl, metainfo: BackupElementMetainfo, settings: ReceiverSettings, now: float
 ) -> bool:
     age = now - metainfo.timestamp
-    policies = settings.handling_policies
+    policies = metainfo.handling_policy
     return (
-        matches(source_url, settings.accepted_sources)
-        and metainfo.backup_type in settings.backup_types
+        matches(source_url, settings.sources)
+        and settings.backup_type in (None, metainfo.backup_type)
         and (settings.max_age is None or age <= settings.max_age)
         and (settings.min_age is None or age >= settings.min_age)
-        and (not policies or not set(policies).isdisjoint(metainfo.handling_policy))
+        and (not settings.handling_has or not settings.handling_has.isdisjoint(policies))
+        and settings.handling_lacks.isdisjoint(policies)
     )
 
 

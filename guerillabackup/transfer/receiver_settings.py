@@ -1,9 +1,9 @@
-"""What an operator may say about receiving: the keys of the policy's settings, and their values. No I/O.
+"""What a receiver policy is told: which elements it takes, and how much of what it refuses is kept.
 
-`SETTINGS` is their one table. They stand as a dict in TransferReceiverPolicyInitArgs; without it, as with a
-configuration written for the original, everything an accepted peer offers is taken.
+`SETTINGS` is the one table of the names in TransferReceiverSettings. No I/O.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -12,66 +12,78 @@ from typing import Any
 from guerillabackup.element import BackupType
 from guerillabackup.errors import ConfigError
 
-MAX_SECONDS = 100 * 366 * 86400
+SETTINGS_KEY = "TransferReceiverSettings"
+INIT_ARGS_KEY = "TransferReceiverPolicyInitArgs"
 
 
 @dataclass(frozen=True, slots=True)
 class ReceiverSettings:
-    """What is taken, and how much of what is not is kept."""
+    """Ages are seconds since the Timestamp; None: any."""
 
-    accepted_sources: tuple[str, ...] = ("*",)
-    backup_types: frozenset[BackupType] = frozenset(BackupType)
-    max_age: int | None = None
-    min_age: int | None = None
-    handling_policies: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ("*",)
+    """Patterns of whole source URLs, as fnmatch has them; what a peer may send limits them as well."""
+    backup_type: BackupType | None = None
+    min_age: float | None = None
+    max_age: float | None = None
+    handling_has: frozenset[str] = frozenset()
+    """At least one of these is in the element's HandlingPolicy; empty: no condition."""
+    handling_lacks: frozenset[str] = frozenset()
+    """None of these is."""
     max_element_size: int | None = None
+    """Bytes. A larger element ends its connection, for a stream cannot be stopped, and is then left alone."""
     allow_without_checksum: bool = False
+    """Take elements whose metadata has no checksum of their data too."""
     query_sources: tuple[str, ...] = ()
-    query_since: int | None = None
+    """Ask a peer that is known to be ours for these sources only."""
+    query_since: float | None = None
+    """Ask such a peer only for what is no older."""
     max_quarantine_size: int = 1 << 30
+    """Bytes of refused elements that are kept as evidence, for each agent."""
     max_quarantine_entries: int = 1000
-    bytes_per_second: int | None = None
+    """Refused elements of which something is kept, for each agent."""
+
+    @classmethod
+    def from_configuration(
+        cls, init_args: Sequence[Any] | None = None, settings: Mapping[str, Any] | None = None
+    ) -> "ReceiverSettings":
+        """From TransferReceiverPolicyInitArgs, which has none, and TransferReceiverSettings.
+
+        ConfigError tells all problems at once.
+        """
+        if init_args:
+            raise ConfigError(
+                f"{INIT_ARGS_KEY} has {len(init_args)} arguments: ReceiverStoreDataTransferPolicy takes "
+                f"none; its settings are in {SETTINGS_KEY}"
+            )
+        if settings is not None and not isinstance(settings, Mapping):
+            raise ConfigError(f"{SETTINGS_KEY} is a {type(settings).__name__}, not a dict of settings")
+        problems: list[str] = []
+        values: dict[str, Any] = {}
+        for name, value in (settings or {}).items():
+            if name not in SETTINGS:
+                problems.append(f"{SETTINGS_KEY} has {name!r}, which is none of {', '.join(SETTINGS)}")
+                continue
+            field, parse = SETTINGS[name]
+            try:
+                values[field] = parse(value)
+            except ValueError as error:
+                problems.append(f"{SETTINGS_KEY} has {name} {value!r}, not {error}")
+        if problems:
+            raise ConfigError(*problems)
+        return cls(**values)
 
 
-DEFAULT_SETTINGS = ReceiverSettings()
+def _texts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, list | tuple) and value and all(isinstance(item, str) and item for item in value):
+        return tuple(value)
+    raise ValueError("a list of texts with at least one")
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One key: the attribute it sets, its meaning, and how it is read; ValueError says what it must be."""
-
-    attribute: str
-    meaning: str
-    read: Callable[[Any], Any]
-
-
-def _patterns(value: Any) -> tuple[str, ...]:
-    if (
-        not isinstance(value, list | tuple)
-        or not value
-        or not all(isinstance(one, str) and one for one in value)
-    ):
-        raise ValueError("a list of at least one text")
-    return tuple(value)
-
-
-def _types(value: Any) -> frozenset[BackupType]:
-    if not isinstance(value, list | tuple) or not value or not set(value) <= {"full", "inc"}:
-        raise ValueError("a list of 'full', 'inc' or both")
-    return frozenset(BackupType(one) for one in value)
-
-
-def _number(low: int, high: int, what: str) -> Callable[[Any], int]:
-    def read(value: Any) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise ValueError(what)
-        return value
-
-    return read
-
-
-def _optional(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda value: None if value is None else read(value)
+def _backup_type(value: Any) -> BackupType | None:
+    try:
+        return None if value is None else BackupType(value)
+    except ValueError:
+        raise ValueError("'full', 'inc' or None") from None
 
 
 def _flag(value: Any) -> bool:
@@ -80,81 +92,41 @@ def _flag(value: Any) -> bool:
     return value
 
 
-_seconds = _optional(_number(0, MAX_SECONDS, f"None or whole seconds from 0 to {MAX_SECONDS}"))
-_bytes = _optional(_number(1, 1 << 60, "None or a whole number of at least 1"))
-_amount = _number(0, 1 << 60, "a whole number of at least 0")
+def _seconds(value: Any) -> float | None:
+    if value is None:
+        return None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or value < 0:
+        raise ValueError("seconds from 0 on, or None")
+    return float(value)
 
-SETTINGS: Mapping[str, Setting] = MappingProxyType(
+
+def _amount(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError("a whole number from 0 on")
+    return value
+
+
+def _size(value: Any) -> int | None:
+    return None if value is None else _amount(value)
+
+
+SETTINGS: Mapping[str, tuple[str, Callable[[Any], Any]]] = MappingProxyType(
     {
-        "AcceptedSources": Setting(
-            "accepted_sources",
-            "Patterns of whole source URLs to take, `*` going over slashes too; what the connector accepts "
-            "of a peer limits it as well.",
-            _patterns,
-        ),
-        "BackupTypes": Setting("backup_types", "Types to take, 'full' and 'inc'.", _types),
-        "MaxAge": Setting("max_age", "Seconds since the Timestamp from which on it is too old.", _seconds),
-        "MinAge": Setting("min_age", "Seconds since the Timestamp until which it is too young.", _seconds),
-        "HandlingPolicies": Setting(
-            "handling_policies",
-            "Take only elements with one of these in their HandlingPolicy.",
-            _patterns,
-        ),
-        "MaxElementSize": Setting(
-            "max_element_size",
-            "Bytes of the largest element to take. A larger one ends its connection, for a stream cannot be "
-            "stopped, and is left alone for a while.",
-            _bytes,
-        ),
-        "AllowWithoutChecksum": Setting(
-            "allow_without_checksum", "Take elements whose metadata has no checksum of their data.", _flag
-        ),
-        "QuerySources": Setting(
-            "query_sources",
-            "Patterns of sources to ask a peer of this version for, so that it offers no others.",
-            _patterns,
-        ),
-        "QuerySince": Setting(
-            "query_since",
-            "Ask a peer of this version only for what is no older than these seconds.",
-            _seconds,
-        ),
-        "MaxQuarantineSize": Setting(
-            "max_quarantine_size", "Bytes of refused elements kept as evidence, for each agent.", _amount
-        ),
-        "MaxQuarantineEntries": Setting(
-            "max_quarantine_entries", "Refused elements of which something is kept, for each agent.", _amount
-        ),
-        "BytesPerSecond": Setting(
-            "bytes_per_second", "Bytes a second that all connections of an agent take together.", _bytes
-        ),
+        "Sources": ("sources", _texts),
+        "BackupType": ("backup_type", _backup_type),
+        "MinAge": ("min_age", _seconds),
+        "MaxAge": ("max_age", _seconds),
+        "HandlingPolicyHas": ("handling_has", lambda value: frozenset(_texts(value))),
+        "HandlingPolicyLacks": ("handling_lacks", lambda value: frozenset(_texts(value))),
+        "MaxElementSize": ("max_element_size", _size),
+        "AllowWithoutChecksum": ("allow_without_checksum", _flag),
+        "QuerySources": ("query_sources", _texts),
+        "QuerySince": ("query_since", _seconds),
+        "MaxQuarantineSize": ("max_quarantine_size", _amount),
+        "MaxQuarantineEntries": ("max_quarantine_entries", _amount),
     }
 )
-"""Key in the configuration -> what it is."""
+"""Name in the configuration -> the field it is, and what makes its value (ValueError: what it should be)."""
 
-
-def parse_receiver_settings(values: Sequence[Any] | Mapping[str, Any] | None) -> ReceiverSettings:
-    """The settings that TransferReceiverPolicyInitArgs holds; ConfigError names all problems.
-
-    None, and a list without anything, as the original has them, mean no settings.
-    """
-    if values is None:
-        return DEFAULT_SETTINGS
-    if not isinstance(values, Mapping):
-        if not isinstance(values, list | tuple) or len(values) > 1:
-            raise ConfigError("ReceiverStoreDataTransferPolicy takes one argument, a dict of settings")
-        return parse_receiver_settings(values[0]) if len(values) == 1 else DEFAULT_SETTINGS
-    problems = []
-    read: dict[str, Any] = {}
-    for key, value in values.items():
-        setting = SETTINGS.get(key)
-        if setting is None:
-            problems.append(f"receiver setting {key!r} is not known; there are {', '.join(SETTINGS)}")
-            continue
-        try:
-            read[setting.attribute] = setting.read(value)
-        except (ValueError, TypeError) as error:
-            problems.append(f"receiver setting {key} is {value!r}, not {error}")
-    if problems:
-        raise ConfigError(*problems)
-    return ReceiverSettings(**read)
+DEFAULT_SETTINGS = ReceiverSettings()

@@ -52,7 +52,7 @@ class ReceiverStoreDataTransferPolicy(ReceiverTransferPolicy):
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
-        self.bandwidth = bandwidth or BandwidthLimit(settings.bytes_per_second)
+        self.bandwidth = bandwidth or BandwidthLimit()
         self._state_directory = state_directory
         self._signatures = signatures
         self._tell = listen
@@ -75,6 +75,10 @@ class ReceiverStoreDataTransferPolicy(ReceiverTransferPolicy):
             context, context.client, shared, self._quarantine(context.agent_id), self._query_data(context)
         )
         fetcher.run()
+
+    def held_in(self, storage: StorageInterface) -> HeldElements:
+        """Finds what a storage holds already, for policies that store by themselves."""
+        return self._receiving(storage).held
 
     def status(self) -> dict[str, Any]:
         """What an administrator may want to know, as JSON values."""
@@ -102,7 +106,7 @@ class ReceiverStoreDataTransferPolicy(ReceiverTransferPolicy):
             return None
         if not settings.query_sources and settings.query_since is None:
             return None
-        since = None if settings.query_since is None else max(0, int(self._now()) - settings.query_since)
+        since = None if settings.query_since is None else max(0, int(self._now() - settings.query_since))
         return make_source_query(settings.query_sources, since)
 
     def _receiving(self, storage: StorageInterface) -> Receiving:

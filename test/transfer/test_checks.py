@@ -45,7 +45,7 @@ def judge(settings=ReceiverSettings(), accepted=("*",), **values):  # noqa: B008
 
 
 def test_what_a_peer_may_not_send_is_refused_even_if_it_is_not_wanted_either():
-    assert judge(ReceiverSettings(accepted_sources=("/x",)), ("/x",)) is Verdict.REFUSE
+    assert judge(ReceiverSettings(sources=("/x",)), ("/x",)) is Verdict.REFUSE
 
 
 def test_the_ends_of_an_age_belong_to_it():

@@ -179,12 +179,13 @@ def test_a_peer_that_announces_it_is_asked_for_empty_streams(storage, receiver):
 @pytest.mark.parametrize(
     ("settings", "taken"),
     [
-        (ReceiverSettings(accepted_sources=("/host/*",)), {"log", "inc", "old", "policy"}),
-        (ReceiverSettings(accepted_sources=("/other",)), {"other"}),
-        (ReceiverSettings(backup_types=frozenset((BackupType.FULL,))), {"log", "other", "old", "policy"}),
+        (ReceiverSettings(sources=("/host/*",)), {"log", "inc", "old", "policy"}),
+        (ReceiverSettings(sources=("/other",)), {"other"}),
+        (ReceiverSettings(backup_type=BackupType.FULL), {"log", "other", "old", "policy"}),
         (ReceiverSettings(max_age=2000), {"log", "other", "inc", "policy"}),
         (ReceiverSettings(min_age=2000), {"old"}),
-        (ReceiverSettings(handling_policies=("offsite", "x")), {"policy"}),
+        (ReceiverSettings(handling_lacks=frozenset(("offsite",))), {"log", "other", "inc", "old"}),
+        (ReceiverSettings(handling_has=frozenset(("offsite", "x"))), {"policy"}),
     ],
 )
 def test_what_is_not_selected_is_left_without_a_word(storage, make, settings, taken):
