@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import total_ordering
+from functools import lru_cache, total_ordering
 from types import MappingProxyType
 from typing import Any
 
@@ -136,7 +136,7 @@ class ElementId:
             raise ElementIdError(f"element id {text!r} does not end with YYYYmmddHHMMSS[N]-name-full|inc")
         digits, serial, source_name, backup_type = match.groups()
         try:
-            source_url = SourceUrl(f"{directory}/{source_name}")
+            source_url = _known_source_url(f"{directory}/{source_name}")
         except SourceUrlError as error:
             raise ElementIdError(f"element id {text!r}: {error}") from error
         return cls(source_url, digits, None if serial is None else int(serial), BackupType(backup_type))
@@ -329,6 +329,12 @@ class BackupElementMetainfo:
     def _bytes(self, key: str) -> bytes | None:
         value: bytes | None = self._values.get(key)
         return value
+
+
+@lru_cache(maxsize=4096)
+def _known_source_url(text: str) -> SourceUrl:
+    """The source URL; ids by the thousand are of a few sources."""
+    return SourceUrl(text)
 
 
 def make_data_uuid(predecessor: bytes | None, digest: bytes, timestamp: int, source_url: SourceUrl) -> bytes:

@@ -129,6 +129,11 @@ class DefaultFileStorage(StorageInterface):
         element.check_present()
         return element
 
+    def hold_backup_data_element(self, element_id: ElementId) -> StorageBackupDataElementInterface:
+        element = self._open_element(element_id)
+        element.hold()
+        return element
+
     def get_backup_data_element_for_metadata(
         self, source_url: SourceUrl, metainfo: BackupElementMetainfo
     ) -> StorageBackupDataElementInterface | None:

@@ -30,7 +30,7 @@ from guerillabackup.errors import (
 from guerillabackup.osfile import Ownership, storage_errors
 from guerillabackup.storage.folder import RootDirectory
 from guerillabackup.storage.interface import MAX_ATTRIBUTE_SIZE, StorageBackupDataElementInterface
-from guerillabackup.storage.naming import DATA, INFO, LOCK, file_name, parse_file_name
+from guerillabackup.storage.naming import DATA, INFO, LOCK, parse_file_name
 
 NAMES_PER_DELETION = 32
 """Names that may be listed for each deletion."""
@@ -91,14 +91,18 @@ class FileElement(StorageBackupDataElementInterface):
     ) -> None:
         self._root = root
         self._id = element_id
+        self._stem = element_id.file_stem
         self._ownership = ownership
         self._suffixes = suffixes
         self._metainfo: BackupElementMetainfo | None = None
         self._lock_fd: int | None = None
         self._lock_owner = 0
+        self._held_fd: int | None = None
+        """Its data, open for the next who asks for it."""
 
     def __del__(self) -> None:
         self.unlock()
+        self._let_go()
 
     def get_element_id(self) -> ElementId:
         return self._id
@@ -110,16 +114,24 @@ class FileElement(StorageBackupDataElementInterface):
         if self._metainfo is None:
             with self._directory() as directory_fd:
                 size = self._check_present_in(directory_fd)[INFO].st_size
-                if size > MAX_METAINFO_SIZE:
-                    raise MetainfoError(
-                        f"element {self._id}: metadata of {size} bytes, limit {MAX_METAINFO_SIZE}"
-                    )
-                data = osfile.read_file(directory_fd, self._name(INFO), MAX_METAINFO_SIZE)
-            try:
-                self._metainfo = BackupElementMetainfo.unserialize(data)
-            except MetainfoError as error:
-                raise MetainfoError(f"element {self._id}: {error}") from error
+                self._metainfo = self._read_metadata(directory_fd, size)
         return self._metainfo
+
+    def hold(self) -> None:
+        """Read its metadata and open its data, in one go; see StorageInterface.hold_backup_data_element."""
+        with self._directory() as directory_fd:
+            descriptor = self._flock(directory_fd, fcntl.LOCK_EX)
+            try:
+                # Alone for a moment shows that nobody else has it; other readers may come from now on.
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+                size = os.stat(self._name(INFO), dir_fd=directory_fd, follow_symlinks=False).st_size
+                self._metainfo = self._read_metadata(directory_fd, size)
+                os.set_blocking(descriptor, True)
+                self._let_go()
+                self._held_fd = descriptor
+            except BaseException:
+                os.close(descriptor)
+                raise
 
     def get_data_size(self) -> int:
         with self._directory() as directory_fd:
@@ -130,6 +142,9 @@ class FileElement(StorageBackupDataElementInterface):
             return self._check_present_in(directory_fd)[INFO].st_ctime
 
     def get_data_stream(self) -> BinaryIO:
+        if self._held_fd is not None:
+            descriptor, self._held_fd = self._held_fd, None
+            return os.fdopen(descriptor, "rb", buffering=0)
         with self._directory() as directory_fd:
             descriptor = osfile.open_file(directory_fd, self._name(DATA))
             try:
@@ -166,7 +181,7 @@ class FileElement(StorageBackupDataElementInterface):
     def list_extra_data(self) -> list[str]:
         with self._directory() as directory_fd:
             self._check_present_in(directory_fd)
-            prefix = f"{self._id.file_stem}."
+            prefix = f"{self._stem}."
             suffixes = [
                 name.removeprefix(prefix)
                 for name in osfile.list_names(directory_fd)
@@ -199,6 +214,7 @@ class FileElement(StorageBackupDataElementInterface):
             self._lock_in(directory_fd)
 
     def _lock_in(self, directory_fd: int) -> None:
+        self._let_go()  # its own reading would keep it out
         self._check_present_in(directory_fd)
         self._lock_fd = self._flock(directory_fd, fcntl.LOCK_EX)
         self._lock_owner = os.getpid()
@@ -230,8 +246,23 @@ class FileElement(StorageBackupDataElementInterface):
         with self._directory() as directory_fd:
             self._check_present_in(directory_fd)
 
+    def _let_go(self) -> None:
+        if self._held_fd is not None:
+            descriptor, self._held_fd = self._held_fd, None
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+    def _read_metadata(self, directory_fd: int, size: int) -> BackupElementMetainfo:
+        if size > MAX_METAINFO_SIZE:
+            raise MetainfoError(f"element {self._id}: metadata of {size} bytes, limit {MAX_METAINFO_SIZE}")
+        data = osfile.read_file(directory_fd, self._name(INFO), MAX_METAINFO_SIZE)
+        try:
+            return BackupElementMetainfo.unserialize(data)
+        except MetainfoError as error:
+            raise MetainfoError(f"element {self._id}: {error}") from error
+
     def _name(self, suffix: str) -> str:
-        return file_name(self._id, suffix)
+        return f"{self._stem}.{suffix}"
 
     @contextmanager
     def _directory(self) -> Iterator[int]:

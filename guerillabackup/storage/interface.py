@@ -13,6 +13,7 @@ from typing import BinaryIO, Self
 
 from guerillabackup.element import BackupElementMetainfo, ElementId, SourceUrl
 from guerillabackup.errors import (
+    ElementLockedError,
     ElementNotFoundError,
     GuerillaBackupError,
     MetainfoError,
@@ -180,6 +181,18 @@ class StorageInterface(SinkInterface):
     @abstractmethod
     def get_backup_data_element(self, element_id: ElementId) -> StorageBackupDataElementInterface:
         """One element; ElementNotFoundError when it is not there, complete. (getBackupDataElement)"""
+
+    def hold_backup_data_element(self, element_id: ElementId) -> StorageBackupDataElementInterface:
+        """One element whose metadata and data will be read now: the former is read already.
+
+        ElementLockedError when somebody, anywhere, holds a lock on it or reads its data. Its data may be open
+        already, and is then what `get_data_stream` hands out first; deleting it, or dropping it, closes that.
+        """
+        element = self.get_backup_data_element(element_id)
+        if element.is_locked():
+            raise ElementLockedError(f"element {element_id} is locked")
+        element.get_metadata()
+        return element
 
     @abstractmethod
     def get_backup_data_element_for_metadata(

@@ -16,6 +16,7 @@ from guerillabackup.transfer.sender_marks import CLAIMED, add_mark
 MAX_REMEMBERED = 1 << 17
 """Elements that were left out and are remembered, so that each is told of once."""
 UNPROVED = "says that it holds it, without evidence: it stays until that is confirmed"
+LOCKED = "it is locked"
 EMPTY = "it has 0 bytes, which would end a peer of the original"
 
 log = logging.getLogger(__name__)
@@ -43,13 +44,13 @@ class OfferGate:
             self._taken.add(element_id)
         is_admitted = False
         try:
-            element = storage.get_backup_data_element(ElementId.parse(element_id))
-            if element.is_locked():
-                raise ElementLockedError("it is locked")
-            element.get_metadata()
+            element = storage.hold_backup_data_element(ElementId.parse(element_id))
             is_admitted = True
             return element
         except ElementNotFoundError:
+            return None
+        except ElementLockedError:
+            self.leave_out(element_id, agent_id, LOCKED)
             return None
         except (StorageError, IntegrityError) as error:
             self.leave_out(element_id, agent_id, str(error))

@@ -1,5 +1,6 @@
 """Elements as files: names, modes and owners to the letter, what others left, and many writers at once."""
 
+import gc
 import hashlib
 import json
 import os
@@ -681,3 +682,14 @@ def test_a_digest_of_stored_data_is_that_of_what_was_written(storage):
         element = handle.close(metainfo(StorageFileChecksumSha512=hashlib.sha512(data).digest()))
     with element.get_data_stream() as stream:
         assert hashlib.sha512(stream.read()).digest() == element.get_metadata().checksum
+
+
+@pytest.mark.parametrize("suffix", ["lock", "info"])
+def test_what_is_locked_by_a_file_or_unreadable_is_not_held_and_leaves_nothing_open(storage, base, suffix):
+    element = store(storage)
+    (base / f"{str(element.get_element_id())[1:]}.{suffix}").write_bytes(b"{")
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(ElementLockedError if suffix == "lock" else MetainfoError):
+        storage.hold_backup_data_element(element.get_element_id())
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -456,6 +456,47 @@ def test_an_element_stored_after_a_deletion_inherits_no_attribute(storage):
 # Locks
 
 
+def test_an_element_that_is_held_is_read_without_a_further_look_and_may_be_deleted(storage):
+    element_id = store(storage, b"some data").get_element_id()
+    element = storage.hold_backup_data_element(element_id)
+    assert element.get_metadata() == described(b"some data")
+    assert content(element) == content(element) == b"some data"
+    element = storage.hold_backup_data_element(element_id)
+    element.lock()
+    element.unlock()
+    assert content(element) == b"some data"
+    storage.hold_backup_data_element(element_id).set_extra_data("mark", b"x")
+    element = storage.hold_backup_data_element(element_id)
+    element.delete()
+    assert ids(storage) == []
+    assert list(storage.find_leftovers()) == []
+
+
+def test_what_is_gone_locked_or_being_read_is_not_held(storage):
+    element = store(storage)
+    element_id = element.get_element_id()
+    with element.get_data_stream(), pytest.raises(ElementLockedError):
+        storage.hold_backup_data_element(element_id)
+    element.lock()
+    with pytest.raises(ElementLockedError):
+        storage.hold_backup_data_element(element_id)
+    element.unlock()
+    storage.hold_backup_data_element(element_id)
+    element.delete()
+    with pytest.raises(ElementNotFoundError):
+        storage.hold_backup_data_element(element_id)
+
+
+def test_the_data_of_a_held_element_is_kept_while_it_is_read(storage):
+    held = storage.hold_backup_data_element(store(storage).get_element_id())
+    other = storage.get_backup_data_element(held.get_element_id())
+    with held.get_data_stream() as stream:
+        with pytest.raises(ElementLockedError):
+            other.delete()
+        assert stream.read() == b"data"
+    other.delete()
+
+
 def test_elements_deleted_together_are_gone_and_nothing_else_is(storage):
     elements = [store(storage, source=SourceUrl(f"/{folder}/etc")) for folder in "aab"]
     elements[0].set_extra_data("mark", b"x")
