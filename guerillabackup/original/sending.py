@@ -92,7 +92,7 @@ class AdoptedSenderPolicy(interface.SenderTransferPolicy):
     ) -> Iterator[StorageBackupDataElementInterface]:
         try:
             # The original's have lists, as JSON makes them.
-            query = None if query_data is None else list(query_data)
+            query = _as_lists(query_data)
             result = self.theirs.queryBackupDataElements(TransferContext(context), query)
         except GuerillaBackupError:
             raise
@@ -168,6 +168,15 @@ def make_sender_policy(
 
 
 _METHODS = ("getPolicyInfo", "queryBackupDataElements", "applyPolicy")
+
+
+def _as_lists(value: Any) -> Any:
+    """JSON as Python reads it, where it has been made immutable."""
+    if isinstance(value, list | tuple):
+        return [_as_lists(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _as_lists(item) for key, item in value.items()}
+    return value
 
 
 def _find(storage: StorageInterface, ids: Iterator[str]) -> Iterator[StorageBackupDataElementInterface]:

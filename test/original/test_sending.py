@@ -29,7 +29,7 @@ class Own(SenderTransferPolicy):
     def queryBackupDataElements(self, transferContext, queryData):
         if queryData is not None and queryData[0] != "Mine":
             raise Exception("Unsupported query type")
-        assert queryData is None or isinstance(queryData, list)
+        assert queryData in (None, ["Mine"], ["Mine", ["a", {"b": [1]}]])
         return transferContext.localStorage.queryBackupDataElements(
             lambda element: element.getExtraData("mine") == self.word.encode()
         )
@@ -58,7 +58,8 @@ def test_a_policy_of_a_sites_own_offers_and_is_told():
         assert adapter.get_policy_info() == "SenderMoveDataTransferPolicy"
         assert list(pull(adapter)) == ["/host/etc 0", "/host/etc 2"]
         assert list(pull(adapter)) == []
-        assert list(pull(adapter, ["Mine"])) == []
+        assert list(pull(adapter, ("Mine",))) == []
+        assert list(pull(adapter, ("Mine", ("a", {"b": (1,)})))) == []
     assert len(ids(storage)) == 4
     assert [(agent, was_stored) for agent, _, was_stored in policy.theirs.told] == [("peer", True)] * 2
 
