@@ -18,6 +18,7 @@ from guerillabackup.events_json import describe_event
 from guerillabackup.generator.control_messages import Request
 from guerillabackup.generator.crew import Crew
 from guerillabackup.generator.floor import Floor, Plant, UnitCrew, judge
+from guerillabackup.generator.handed_back import describe_error
 from guerillabackup.generator.outcome import UnitOutcome, describe_outcome
 from guerillabackup.generator.report import Reporter
 from guerillabackup.generator.schedule import Asked, Schedule, Start
@@ -193,9 +194,11 @@ class GeneratorLoop:
         self._manager.reloading()
         try:
             plant = self._load()
-        except GuerillaBackupError as error:
-            log.error("the configuration cannot be used, and that of before stays in effect: %s", error)
-            self._refused = {"at": self._clock(), "error": str(error)}
+        except Exception as error:  # files that are wrong in a way nobody thought of: nothing ends for that
+            log.debug("reload", exc_info=True)
+            text = str(error) if isinstance(error, GuerillaBackupError) else describe_error(error)
+            log.error("the configuration cannot be used, and that of before stays in effect: %s", text)
+            self._refused = {"at": self._clock(), "error": text}
         else:
             self._read_at, self._refused = self._clock(), None
             before = self._floor.plant

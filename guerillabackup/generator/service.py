@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from guerillabackup.config import Configuration, load_configuration
+from guerillabackup.config import UNITS_DIRECTORY, Configuration, load_configuration
 from guerillabackup.config_keys import elements_move_on
 from guerillabackup.element import SourceUrl
 from guerillabackup.errors import ConfigError, GuerillaBackupError
@@ -140,6 +140,9 @@ def run_service(
 
         def load_again() -> "Plant":
             again = load_plant(config_directory, clock, presets)
+            units_directory = os.path.join(config_directory, UNITS_DIRECTORY)
+            if plant.units and not again.units and not os.path.isdir(units_directory):
+                raise ConfigError(f"{units_directory} is not there: is the configuration mounted?")
             for before, now in (
                 (plant.state_directory, again.state_directory),
                 (plant.runtime_directory, again.runtime_directory),
@@ -203,12 +206,12 @@ def _load(configuration: Configuration, unit: UnitFile) -> LoadedUnit:
         own = configuration if unit.overlay is None else configuration.overlay(unit.overlay)
         unit_class = load_any_unit_class(unit)
         sources = check_sources(unit_class.list_sources(own))
+        return LoadedUnit(unit.name, unit_class, adapt_elements(own), sources)
     except GuerillaBackupError as error:
         return LoadedUnit(unit.name, error=bounded(error))
     except (Exception, SystemExit) as error:  # a unit's own code may raise anything, and the others go on
         log.debug("unit %s", unit.name, exc_info=True)
         return LoadedUnit(unit.name, error=GuerillaBackupError(describe_error(error)))
-    return LoadedUnit(unit.name, unit_class, adapt_elements(own), sources)
 
 
 def _warn(configuration: Configuration) -> None:

@@ -173,6 +173,22 @@ def test_a_directory_that_vanishes_while_the_service_runs_is_made_again(host, wh
     assert host.end() == 0
 
 
+@pytest.mark.parametrize("what", ["units", "conf"])
+def test_a_configuration_that_vanishes_takes_no_unit_out(host, what):
+    host.add_tar("Tar", ONE)
+    host.start()
+    host.wait_for(host.stored)
+    path = host.conf / "units" if what == "units" else host.conf
+    path.rename(host.base / "away")
+    host.send(signal.SIGHUP)
+    host.hear("STATUS=1 unit; the last reload was refused")
+    assert "is not there" in host.ask("status")["refused"]["error"]
+    (host.base / "away").rename(path)
+    host.send(signal.SIGHUP)
+    host.hear("STATUS=1 unit")
+    assert_goes_on(host)
+
+
 MOUNTED = """
 import os, subprocess, sys
 os.makedirs(sys.argv[1], exist_ok=True)
