@@ -110,7 +110,7 @@ class DialConnectorService(ConnectorService):
                 next_time = self._timer.next_time
                 left = None if next_time is None else next_time - self._clock()
                 if left is not None and left <= 0:
-                    self._timer.began(self._clock())
+                    self._timer.began()
                     return True
                 self._changed.wait(left)
             return False

@@ -12,7 +12,7 @@ class DialSchedule:
     """How often a peer is dialled; seconds."""
 
     interval: float | None = None
-    """From the beginning of one connection to that of the next; None: only on demand."""
+    """From the end of one connection to the beginning of the next; None: only on demand."""
     at_start: bool = True
     first_retry: float = 10.0
     """After the first failure in a row; each further one doubles it."""
@@ -26,7 +26,6 @@ class DialTimer:
         self._schedule = schedule
         self._jitter = jitter
         self._failures = 0
-        self._began = now
         self.next_time: float | None = None
         """None: not before it is asked for."""
         if schedule.at_start:
@@ -43,9 +42,8 @@ class DialTimer:
         """Dial as soon as can be."""
         self.next_time = now
 
-    def began(self, now: float) -> None:
+    def began(self) -> None:
         """It is dialled now."""
-        self._began = now
         self.next_time = None
 
     def ended(self, now: float, *, is_failure: bool) -> None:
@@ -57,7 +55,7 @@ class DialTimer:
             # A shorter interval does not cut the pauses, which spare the peer.
             self.next_time = now + self._pause()
         elif self._schedule.interval is not None:
-            self.next_time = max(now, self._began + self._schedule.interval)
+            self.next_time = now + self._schedule.interval
 
     def _pause(self) -> float:
         schedule = self._schedule
