@@ -37,6 +37,7 @@ from guerillabackup.units.tar_last import why_not_to_go_on
 from guerillabackup.units.tar_links import SplitLinksError
 from guerillabackup.units.tar_place import without_storage
 from guerillabackup.units.tar_records import BadIndexError
+from guerillabackup.units.tar_run import RecordedMoveError
 from guerillabackup.units.tar_selection import why_selection_differs
 from guerillabackup.units.tar_source import CONFIG_KEY, TarSource, find_idle_excludes, split_sources
 
@@ -129,7 +130,7 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
         )
         try:
             return run.run(backup_type, stall_timeout(self._context)), run.remarks
-        except SplitLinksError as error:
+        except (SplitLinksError, RecordedMoveError) as error:
             self._report.warn(
                 source.source_url, f"a full backup is made in place of an incremental one: {error}"
             )

@@ -27,6 +27,7 @@ _GONE = "No such file or directory"
 _SHORTENED = re.compile(r" \([0-9]+ bytes left out\) ")
 _ESCAPE = re.compile(rb'\\([0-7]{3}|[abfnrtv\\"])')
 _ESCAPED = dict(zip(b'abfnrtv\\"', b'\a\b\f\n\r\t\v\\"', strict=True))
+_MOVED = re.compile(rf"tar: {_QUOTED}: Directory has been renamed from .*")
 _SOCKET = re.compile(rf"tar: {_QUOTED}: socket ignored")
 _CLOSING_REMARK = "tar: Exiting with failure status due to previous errors"
 _LEFT_OUT = re.compile(r"\([0-9]+ lines left out\)")
@@ -111,6 +112,11 @@ def _unquote(quoted: str) -> bytes:
 
     name = _ESCAPE.sub(replace, quoted[1:-1].encode("utf-8", "surrogateescape"))
     return name.rstrip(b"/") or name
+
+
+def find_move(messages: Sequence[str]) -> str | None:
+    """A line by which tar took a directory for moved, and will have it moved at a restore."""
+    return next((line for line in messages if _MOVED.fullmatch(line)), None)
 
 
 def is_bad_index(messages: Sequence[str]) -> bool:

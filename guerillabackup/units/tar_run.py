@@ -27,6 +27,7 @@ from guerillabackup.units.making import StoredStream, stored_stream
 from guerillabackup.units.tar_messages import (
     ERROR_STATUS,
     RACE_STATUS,
+    find_move,
     is_bad_index,
     only_races,
     summarize,
@@ -45,6 +46,10 @@ FindDownstream = Callable[[], list[TransformationPipelineElementInterface]]
 """What the archive and the list of members go through, made for each run; raises KeyUnusableError."""
 
 log = logging.getLogger(__name__)
+
+
+class RecordedMoveError(GuerillaBackupError):
+    """tar recorded the move of a directory in an incremental archive, which may move another at a restore."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,7 @@ def make_archive(
         stack.callback(os.close, write_end)
         producer = OSProcessPipelineElement(
             "tar",
-            source.tar_command(index_path, write_end),
+            source.tar_command(index_path, write_end, tells_moves=backup_type is BackupType.INC),
             (0, RACE_STATUS, ERROR_STATUS),  # judged by what it said
             environment=PLAIN_TAR,
             pass_fds=(write_end,),
@@ -118,7 +123,7 @@ def make_archive(
                 with suppress(GuerillaBackupError):
                     output.close()
             raise
-    _judge_tar(source, processes[0])
+    _judge_tar(source, backup_type, processes[0])
     if backup_type is BackupType.FULL and lister[0].get_counts().bytes_written == 0:
         raise PipelineError(
             "tar archived nothing: Exclude matches all that is included, or nothing of it can be archived"
@@ -170,10 +175,14 @@ def _allowed_statuses(source: TarSource) -> tuple[int, ...]:
     return (0, RACE_STATUS) if source.ignores_races else (0,)
 
 
-def _judge_tar(source: TarSource, process: TransformationProcessInterface) -> None:
+def _judge_tar(source: TarSource, backup_type: BackupType, process: TransformationProcessInterface) -> None:
     """Raise the error for an exit status that may not pass."""
     assert isinstance(process, OSProcess)
     messages, status = process.get_messages(), process.exit_status
+    if backup_type is BackupType.INC and (move := find_move(messages)) is not None:
+        raise RecordedMoveError(
+            f"{move.removeprefix('tar: ')}: it moved while tar ran, or a bind mount shows it under two names"
+        )
     if status == 0 or status is None or (source.ignores_races and only_races(status, messages)):
         return
     text = f"tar ended with exit status {status}: {summarize(messages)}"

@@ -64,10 +64,13 @@ class TarSource:
         """The command that replaces tar for this type."""
         return self.full_override if backup_type is BackupType.FULL else self.inc_override
 
-    def tar_command(self, index_path: str | None, members_descriptor: int) -> list[str]:
+    def tar_command(
+        self, index_path: str | None, members_descriptor: int, *, tells_moves: bool = False
+    ) -> list[str]:
         """GNU tar's argv: the archive to standard output, the members' list to a descriptor.
 
         `index_path` is the listed-incremental index to use and to change, None without one.
+        `tells_moves`: it says which directories it takes for moved.
         """
         command = [
             "tar",
@@ -84,9 +87,10 @@ class TarSource:
             "--utc",
             "--quoting-style=c",
             "--warning=no-new-directory",
-            "--warning=no-rename-directory",
             f"--index-file=/dev/fd/{members_descriptor}",
         ]
+        if not tells_moves:
+            command.append("--warning=no-rename-directory")
         if self.ignores_races:
             command.append("--ignore-failed-read")
         if index_path is not None:

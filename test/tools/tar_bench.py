@@ -82,8 +82,9 @@ def unpack(chain: Iterable[dict[str, Any]], target: Path) -> None:
             "--xattrs-include=*",
             "--acls",
             "--numeric-owner",
-            "--listed-incremental=/dev/null",
         ]
+        if element is not needed[0]:
+            options.append("--listed-incremental=/dev/null")
         subprocess.run(
             ["tar", "--extract", "--file=-", f"--directory={target}", *options],
             input=element["data"],

@@ -126,6 +126,25 @@ def test_what_is_excluded_or_new_or_has_a_time_to_come_is_no_reason_for_a_full_b
     assert os.path.samefile(restored / "b/file", restored / "a/back/later")
 
 
+def test_a_directory_that_moves_just_before_tar_comes_is_no_recorded_move(bench, tree, monkeypatch):
+    """A restore would do what is recorded, rightly or not; likewise where a bind mount shows it again."""
+    bench.run()
+    programs = bench.base / "programs"
+    programs.mkdir()
+    (programs / "tar").write_text(
+        f'#!/bin/sh\nPATH="{os.environ["PATH"]}"\nmv {tree}/a {tree}/moved 2>/dev/null\nexec tar "$@"\n'
+    )
+    (programs / "tar").chmod(0o755)
+    with monkeypatch.context() as patched:
+        patched.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+        assert bench.run().error is None
+    bench.run()
+    assert bench.types() == ["full", "full", "inc"]
+    (warning,) = bench.warnings()
+    assert '"./moved": Directory has been renamed from' in warning
+    assert describe_tree(bench.restore()) == describe_tree(tree)
+
+
 def whole(*names, entries=None):
     """What was archived whole, as it is handed out: again each time."""
     return lambda: [WholeDirectory(name, entries) for name in names]
