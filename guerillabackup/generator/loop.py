@@ -10,7 +10,7 @@ import os
 import random
 import select
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from guerillabackup.errors import CancelledError, ConfigError, GuerillaBackupError
 from guerillabackup.events import Event, PipelineProgress
@@ -23,10 +23,9 @@ from guerillabackup.generator.outcome import UnitOutcome, describe_outcome
 from guerillabackup.generator.report import Reporter
 from guerillabackup.generator.schedule import Asked, Schedule, Start
 from guerillabackup.generator.selection import choose_units
-from guerillabackup.generator.signals import RELOAD, STOP, SignalPipe
 from guerillabackup.generator.timer import WakeTimer, uptime
 from guerillabackup.generator.waiting_list import WaitingList
-from guerillabackup.observe.interface import Clients
+from guerillabackup.observe.interface import Clients, Manager, Signals, Wish
 
 STOP_SECONDS = 60.0
 """For the runs to give up when the service ends; systemd waits for 90."""
@@ -40,18 +39,6 @@ Load = Callable[[], Plant]
 """Reads the configuration; raises ConfigError."""
 
 log = logging.getLogger(__name__)
-
-
-class Manager(Protocol):
-    """Who wants to hear how the service does; nothing of it waits."""
-
-    watchdog_interval: float | None
-
-    def ready(self) -> None: ...
-    def reloading(self) -> None: ...
-    def alive(self) -> None: ...
-    def stopping(self) -> None: ...
-    def status(self, text: str) -> None: ...
 
 
 class GeneratorLoop:
@@ -78,7 +65,7 @@ class GeneratorLoop:
         self._is_stopping = False
         self._give_up_at = 0.0
 
-    def run(self, signals: SignalPipe) -> None:
+    def run(self, signals: Signals) -> None:
         """Until SIGTERM or SIGINT, and the end of what ran then."""
         signals.renew()
         self._manager.ready()
@@ -88,7 +75,7 @@ class GeneratorLoop:
         self._server.close()
         self._timer.close()
 
-    def _wait(self, signals: SignalPipe) -> Mapping[int, int]:
+    def _wait(self, signals: Signals) -> Mapping[int, int]:
         """The descriptors for which there is something to do."""
         poll = select.poll()
         for descriptor in (signals.descriptor, self._crew.descriptor, self._timer.descriptor):
@@ -104,15 +91,15 @@ class GeneratorLoop:
         self._timer.set(min((time for time in times if time is not None), default=None))
         return dict(poll.poll(self._timer.timeout()))
 
-    def _go_on(self, ready: Mapping[int, int], signals: SignalPipe) -> None:
+    def _go_on(self, ready: Mapping[int, int], signals: Signals) -> None:
         now = uptime()
         if self._timer.was_clock_set():
             log.info("the clock was set, or the machine slept: all units are asked for their time again")
             self._schedule.clock_was_set(now)
         received = signals.take()
-        if received & RELOAD and not self._is_stopping:
+        if Wish.RELOAD in received and not self._is_stopping:
             self._reload(signals)
-        if received & STOP and not self._is_stopping:
+        if Wish.END in received and not self._is_stopping:
             self._stop()
         self._take_results()
         for client, request in self._server.handle(ready):
@@ -190,7 +177,7 @@ class GeneratorLoop:
                 self._floor.plant.plans()[name].stall_timeout if name in self._floor.plant.units else 0,
             )
 
-    def _reload(self, signals: SignalPipe) -> None:
+    def _reload(self, signals: Signals) -> None:
         self._manager.reloading()
         try:
             plant = self._load()

@@ -120,10 +120,10 @@ def run_service(
     from guerillabackup.generator import forked
     from guerillabackup.generator.control_messages import GENERATOR, Request
     from guerillabackup.generator.loop import GeneratorLoop
-    from guerillabackup.generator.signals import SignalPipe
     from guerillabackup.generator.timer import uptime
     from guerillabackup.observe.control_server import ControlServer
     from guerillabackup.observe.control_socket import ServiceSocket
+    from guerillabackup.observe.signals import SignalPipe
     from guerillabackup.observe.systemd import ServiceManager
 
     with ExitStack() as stack:

@@ -1,5 +1,6 @@
-"""What the loop of a service has to do with clients, and who it is to them. No I/O."""
+"""What the loop of a service has to do with signals, with systemd and with clients. No I/O."""
 
+import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -16,6 +17,39 @@ class ServiceKind:
     socket_name: str
     advice: str
     """What to do where none runs."""
+
+
+class Wish(enum.Enum):
+    """What a signal asks of a service."""
+
+    END = "end"
+    """SIGTERM, or SIGINT."""
+    RELOAD = "reload"
+    """SIGHUP."""
+
+
+class Signals(Protocol):
+    """The signals of the process, as something to poll for."""
+
+    descriptor: int
+
+    def take(self) -> frozenset[Wish]:
+        """What was asked since the last time. Never blocks."""
+
+    def renew(self) -> None:
+        """Take the signals once more: code that was executed meanwhile may have changed that."""
+
+
+class Manager(Protocol):
+    """Who wants to hear how the service does; nothing of it waits."""
+
+    watchdog_interval: float | None
+
+    def ready(self) -> None: ...
+    def reloading(self) -> None: ...
+    def alive(self) -> None: ...
+    def stopping(self) -> None: ...
+    def status(self, text: str) -> None: ...
 
 
 class Clients(Protocol[Request]):

@@ -6,30 +6,31 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-STOP = frozenset((signal.SIGTERM, signal.SIGINT))
-RELOAD = frozenset((signal.SIGHUP,))
+from guerillabackup.observe.interface import Signals, Wish
+
+_WISHES: dict[int, Wish] = {signal.SIGTERM: Wish.END, signal.SIGINT: Wish.END, signal.SIGHUP: Wish.RELOAD}
 
 
-class SignalPipe:
+class SignalPipe(Signals):
     """A context in which SIGTERM, SIGINT and SIGHUP are read from `descriptor`; the main thread's alone."""
 
     def __init__(self) -> None:
         self.descriptor, self._write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._before: dict[signal.Signals, Any] = {}
+        self._before: dict[int, Any] = {}
         self._wakeup_before = -1
 
     def __enter__(self) -> Self:
         self._wakeup_before = signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
-        for number in STOP | RELOAD:
+        for number in _WISHES:
             self._before[number] = signal.signal(number, _note)
         return self
 
     def renew(self) -> None:
         """Take the signals once more: a unit's file, executed in this thread, may have changed that."""
         signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
-        for number in STOP | RELOAD:
+        for number in _WISHES:
             signal.signal(number, _note)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP | RELOAD)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _WISHES)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -40,10 +41,11 @@ class SignalPipe:
         os.close(self.descriptor)
         os.close(self._write_end)
 
-    def take(self) -> frozenset[int]:
-        """The signals that came since the last time. Never blocks."""
+    def take(self) -> frozenset[Wish]:
         with contextlib.suppress(BlockingIOError):
-            return frozenset(os.read(self.descriptor, 4096))
+            received = os.read(self.descriptor, 4096)
+            # Code of a site's own may have handlers for others.
+            return frozenset(_WISHES[number] for number in received if number in _WISHES)
         return frozenset()
 
 
