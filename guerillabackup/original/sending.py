@@ -17,7 +17,7 @@ from guerillabackup.storage.interface import StorageBackupDataElementInterface, 
 from guerillabackup.transfer import interface, sender_policy
 from guerillabackup.transfer.interface import SENDER_MOVE_POLICY, QueryData, TransferOutcome
 from guerillabackup.transfer.offer_gate import EMPTY, OfferGate
-from guerillabackup.transfer.sender_marks import TRANSFERRED, add_mark
+from guerillabackup.transfer.sender_marks import note_transfer
 from guerillabackup.transfer.sender_selection import matches_any
 from guerillabackup.transfer.sender_settings import SETTINGS_KEY, SenderSettings
 
@@ -67,7 +67,7 @@ class SenderMoveDataTransferPolicy(SenderTransferPolicy):
             return
         if self.markAsDoneOnlyFlag:
             element = _our_element(transferContext.ours.local_storage, backupDataElement)
-            add_mark(element, TRANSFERRED, transferContext.agentId, time.time())
+            note_transfer(element, transferContext.agentId, time.time())
         else:
             backupDataElement.delete()
 

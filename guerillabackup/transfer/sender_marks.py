@@ -90,7 +90,26 @@ def confirm_element(
     if not mark_only:
         element.delete()
         return
+    note_transfer(element, agent_id, now)
+
+
+def withdraw_claim(storage: StorageInterface, element_id: ElementId, agent_id: str) -> None:
+    """Take an agent's claim for wrong: it is offered the element again. StorageError without such a claim."""
+    if not _drop_claim(storage.get_backup_data_element(element_id), agent_id):
+        raise StorageError(f"element {element_id} is not claimed by agent {agent_id!r}")
+
+
+def note_transfer(element: StorageBackupDataElementInterface, agent_id: str, now: float) -> None:
+    """Note durably that an agent has an element, which claims no more that it has; raises StorageError."""
     add_mark(element, TRANSFERRED, agent_id, now)
-    del claims[agent_id]
+    _drop_claim(element, agent_id)
+
+
+def _drop_claim(element: StorageBackupDataElementInterface, agent_id: str) -> bool:
+    """Whether there was one."""
+    claims = read_marks(element, CLAIMED)
+    if claims.pop(agent_id, None) is None:
+        return False
     left = json.dumps(claims, sort_keys=True).encode("ascii") if claims else None
     element.set_extra_data(CLAIMED, left)
+    return True

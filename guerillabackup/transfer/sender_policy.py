@@ -25,7 +25,7 @@ from guerillabackup.transfer.sender_marks import (
     CLAIMED,
     PRIORITY,
     TRANSFERRED,
-    add_mark,
+    note_transfer,
     read_marks,
     read_priority,
 )
@@ -93,7 +93,7 @@ class SenderMoveDataTransferPolicy(SenderTransferPolicy):
             return
         try:
             if is_evidence:
-                add_mark(element, TRANSFERRED, context.agent_id, self._now())
+                note_transfer(element, context.agent_id, self._now())
             elif outcome in (TransferOutcome.SUCCESSFUL, TransferOutcome.CLAIMED):
                 self._gate.note_claim(element, context.agent_id, self._now())
         except ElementNotFoundError:

@@ -12,8 +12,10 @@ from guerillabackup.transfer.sender_marks import (
     add_mark,
     confirm_element,
     list_claimed,
+    note_transfer,
     read_marks,
     read_priority,
+    withdraw_claim,
 )
 
 
@@ -56,6 +58,26 @@ def test_a_confirmed_claim_marks_the_element_where_that_is_wanted():
     assert read_marks(element, TRANSFERRED) == {"one": TIME + 1}
     assert read_marks(element, CLAIMED) == {"two": TIME}
     confirm_element(storage, element.get_element_id(), "two", TIME + 2, mark_only=True)
+    assert element.list_extra_data() == [TRANSFERRED]
+
+
+def test_a_claim_that_is_withdrawn_leaves_the_element_as_if_it_had_not_been_made():
+    storage = MemoryStorage()
+    element = put(storage)
+    for agent in ("one", "two"):
+        add_mark(element, CLAIMED, agent, TIME)
+    withdraw_claim(storage, element.get_element_id(), "one")
+    assert read_marks(element, CLAIMED) == {"two": TIME}
+    withdraw_claim(storage, element.get_element_id(), "two")
+    assert element.list_extra_data() == []
+    with pytest.raises(StorageError, match="not claimed by agent 'two'"):
+        withdraw_claim(storage, element.get_element_id(), "two")
+
+
+def test_who_has_an_element_claims_it_no_more():
+    element = put(MemoryStorage())
+    add_mark(element, CLAIMED, "one", TIME)
+    note_transfer(element, "one", TIME)
     assert element.list_extra_data() == [TRANSFERRED]
 
 
