@@ -1,7 +1,7 @@
 """Receiver policies in the original's spelling: those a site wrote itself run here, and ours has both names.
 
 What such code stores is checked against its checksum and durable before it may acknowledge it, and sources
-that the peer may not send are not there for it. It joins our receiver policy with code of the original's kind.
+that the peer may not send are not there for it. It joins our receiver policy with the original's code.
 """
 
 import logging
