@@ -1,4 +1,4 @@
-"""GNU tar's listed-incremental index files of a source, in its unit's state directory. Touches: os.
+"""GNU tar's listed-incremental index files of a source, in its unit's state directory. Touches: os, shutil.
 
 A run changes `PREFIX.index.next` and never `PREFIX.index`, whose place it takes only once the run's element
 is stored. So a run that failed, or died, has changed nothing: what it left is overwritten by the next one.
@@ -8,6 +8,7 @@ Older ones are kept as `PREFIX.index.bz2.TIME`, TIME being their last change.
 import bz2
 import os
 import re
+import shutil
 import stat
 from datetime import UTC, datetime
 
@@ -53,19 +54,29 @@ def begin_index(state: StateDirectory, prefix: str, *, from_current: bool) -> st
 def set_time_back(path: str, seconds: float) -> None:
     """Let what was changed in so many seconds before the index's time count as changed after it.
 
-    Up to a second more where the digits that are there have no place for the exact time. An empty index, or
-    one of another format, is left as it is. Not for the current index: a crash may leave any of the digits.
+    An empty index, or one of another format, is left as it is. Not for the current index: a crash may leave
+    any of the digits, or `PATH.tmp`.
     """
     if seconds <= 0:
         return
     with osfile.storage_errors(f"cannot set back the time of index {path}"), open(path, "r+b") as file:
         head = _TIME.match(file.read(_HEAD_SIZE))
-        if head is not None:
-            whole, rest = head.groups()
-            time = max(0, int(whole) * 10**9 + int(rest) - round(seconds * 10**9))
-            nanoseconds = min(time % 10**9, 10 ** len(rest) - 1)
-            file.seek(head.start(1))
-            file.write(b"%0*d\0%0*d" % (len(whole), time // 10**9, len(rest), nanoseconds))
+        if head is None:
+            return
+        whole, rest = head.groups()
+        time = max(0, int(whole) * 10**9 + int(rest) - round(seconds * 10**9))
+        text = b"%0*d\0%0*d\0" % (len(whole), time // 10**9, len(rest), time % 10**9)
+        file.seek(head.start(1))
+        if head.start(1) + len(text) == head.end():
+            file.write(text)
+            return
+        # The digits that are there have no place for the time.
+        file.seek(head.end())
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(f"{path}.tmp", flags, 0o600), "wb") as target:
+            target.write(head[0][: head.start(1)] + text)
+            shutil.copyfileobj(file, target, COPY_BLOCK)
+        os.rename(f"{path}.tmp", path)
 
 
 def sync_index(state: StateDirectory, prefix: str) -> None:
