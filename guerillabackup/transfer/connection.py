@@ -33,6 +33,9 @@ LEGACY_PART_SIZE = 1 << 16
 """Of a part for a peer that has not announced itself: the original adds up the bytes of a part anew each time
 some come, and its own parts have this size."""
 
+MAX_UNSENT = 4 << 20
+"""Bytes of answers that wait to be sent. A peer may await two of them, of a frame each: only one that asks on
+without reading gets there."""
 MAX_QUOTED = 200
 """Bytes that are told of what is no protocol."""
 
@@ -102,6 +105,7 @@ class PeerConnection:
         self._answers: deque[bytes] = deque()
         self._parts: deque[memoryview] = deque()
         self._is_stream_over = True
+        self._unsent = 0
         self._was_offered = False
         self._has_understood = False
         self._began_with = b""
@@ -299,6 +303,11 @@ class PeerConnection:
         answer = self._handler.handle_request(request)
         if isinstance(answer, bytes):
             self._multiplexer.send_response(answer)
+            self._unsent += len(answer)
+            if self._unsent > MAX_UNSENT:
+                raise RemoteProtocolError(
+                    f"the peer leaves {self._unsent} bytes of answers, limit {MAX_UNSENT}"
+                )
             return
         stream = self._stream = _OutgoingStream(answer)
         if stream.size <= SMALL_SIZE:
@@ -321,6 +330,8 @@ class PeerConnection:
         while True:
             if not self._output:
                 self._output = memoryview(self._multiplexer.take())
+                if not self._output:
+                    self._unsent = 0
             if self._output:
                 count = self._channel.send([self._output])
                 self._pace.moved(Awaited.MESSAGE_OUT, count)

@@ -4,7 +4,7 @@ import os
 import threading
 
 import pytest
-from transfer_ends import TakingPolicy, make_context, pipe_channels, socket_channels
+from transfer_ends import TakingPolicy, content_file, make_context, pipe_channels, socket_channels
 
 from guerillabackup.transfer.session import end_session, run_session
 
@@ -75,3 +75,14 @@ def test_nothing_is_fetched_from_a_policy_that_ours_does_not_know(caplog):
     assert run_both(sender, receiver) == [None, None]
     assert policy.taken == {}
     assert "peer strange: nothing is fetched: its sender policy SenderOfAnotherKind" in caplog.text
+
+
+def test_both_sides_stream_64_mib_to_each_other_at_once():
+    size = 64 << 20
+    policies = [TakingPolicy(keeps_content=False), TakingPolicy(keeps_content=False)]
+    contexts = [
+        make_context(channel, {"big": lambda: content_file(b"x" * (1 << 20), size)}, policy)
+        for channel, policy in zip(socket_channels(), policies, strict=True)
+    ]
+    assert run_both(*contexts) == [None, None]
+    assert [policy.taken for policy in policies] == [{"big": size}] * 2
