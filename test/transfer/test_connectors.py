@@ -28,6 +28,7 @@ from guerillabackup.transfer.stdio_relay import relay_stdio
 
 WAIT = 60.0
 ON_DEMAND = DialSchedule(interval=None, at_start=False, first_retry=0.01, max_retry=0.02)
+NEVER_AGAIN = DialSchedule(interval=None, at_start=False)
 
 
 class Side:
@@ -290,3 +291,40 @@ def test_a_relay_trusts_no_stranger_with_its_descriptors(tmp_path):
     os.chmod(tmp_path, 0o777)
     with pytest.raises(ConfigError, match="others can write it"):
         listen(str(tmp_path / "stdio.socket"))
+
+
+def open_descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_no_connection_leaves_a_descriptor_open(make_side, path):
+    server, client = make_side(), make_side()
+    server.start(SocketConnectorService(listen(path), server.profile("x", {"a": os.urandom(100_000)})))
+    ways = [
+        SocketDialler(path),
+        SocketDialler(path + ".none"),
+        CommandDialler(["socat", "-", f"UNIX-CONNECT:{path}"], dict(os.environ)),
+        CommandDialler(["bash", "-c", "echo nonsense; exit 1"], dict(os.environ)),
+        CommandDialler(["/no/such/program"], {}),
+    ]
+    services = [
+        client.start(
+            DialConnectorService(
+                way, client.profile(str(index), {}, TakingPolicy()), NEVER_AGAIN, lambda: 0.0
+            )
+        )
+        for index, way in enumerate(ways)
+    ]
+
+    def dial_all():
+        for service in services:
+            assert service.wait_for_attempt(service.demand(), WAIT)
+        wait_until(lambda: server.agent.count == 0 and client.agent.count == 0)
+
+    connect(path).close()
+    dial_all()
+    before = open_descriptors()
+    for _ in range(5):
+        connect(path).close()
+        dial_all()
+    wait_until(lambda: open_descriptors() <= before)
