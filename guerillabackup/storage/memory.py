@@ -116,6 +116,8 @@ class MemoryStorage(StorageInterface):
             record = self._records.get(element_id)
             if record is None:
                 return None
+            if record.holder is not None:
+                raise ElementLockedError(f"the data of {element_id} is locked")
             if record.metainfo is None:
                 if metainfo.checksum not in (None, hashlib.sha512(record.data).digest()):
                     raise IntegrityError(f"data of {element_id} is not what its checksum says")
@@ -145,6 +147,13 @@ class MemoryStorage(StorageInterface):
                         self._last_serials[key] = serial
                     return element_id
         raise StorageError(f"no free name for an element of {source_url}")
+
+    def read_prepared(self, element_id: ElementId) -> _Record:
+        """The record of data that was added just now, with one more reader; for this module's handles."""
+        with self._lock:
+            record = self._records[element_id]
+            record.readers += 1
+        return record
 
     def visible_record(self, element_id: ElementId) -> _Record:
         """The record of a complete element; for this module's elements."""
@@ -179,6 +188,8 @@ class _MemorySinkHandle(SinkHandleInterface):
         self._stream: int | None = os.memfd_create("element", os.MFD_CLOEXEC)
         self._prepared: tuple[ElementId, BackupElementMetainfo] | None = None
         self._element_id: ElementId | None = None
+        self._reading: _Record | None = None
+        """What was prepared, which nobody else deletes until this is closed, whoever completes it."""
 
     def get_sink_stream(self) -> int:
         if self._stream is None:
@@ -218,6 +229,7 @@ class _MemorySinkHandle(SinkHandleInterface):
 
     def abort(self) -> None:
         self._end_stream()
+        self._end_reading()
         if self._prepared is not None:
             self._storage.forget(self._prepared[0], only_prepared=True)
             self._prepared = self._element_id = None
@@ -225,6 +237,7 @@ class _MemorySinkHandle(SinkHandleInterface):
     def publish(self, element_id: ElementId, metainfo: BackupElementMetainfo) -> "_MemoryElement":
         """Make what was added visible."""
         self._prepared = self._element_id = None
+        self._end_reading()
         stored = self._storage.complete(element_id, metainfo)
         if stored is None:
             raise StorageError(f"the prepared data of {element_id} was removed")
@@ -240,9 +253,15 @@ class _MemorySinkHandle(SinkHandleInterface):
     def _prepare(self, metainfo: BackupElementMetainfo) -> ElementId:
         element_id = self._storage.add(self._source_url, _content(self.get_sink_stream()), metainfo)
         self._end_stream()
+        self._reading = self._storage.read_prepared(element_id)
         self._prepared = (element_id, metainfo)
         self._element_id = element_id
         return element_id
+
+    def _end_reading(self) -> None:
+        if self._reading is not None:
+            self._reading.readers -= 1
+            self._reading = None
 
     def _end_stream(self) -> None:
         if self._stream is not None:
