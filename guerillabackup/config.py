@@ -40,8 +40,10 @@ class Configuration(Mapping[str, Any]):
         namespace: dict[str, Any],
         origins: Mapping[str, str],
         extra_keys: Mapping[str, Key],
+        main_file: str = MAIN_FILE,
     ) -> None:
         self._directory = directory
+        self._main_file = main_file
         self._namespace = namespace
         self._origins = origins
         self._keys = MappingProxyType({**KEYS, **extra_keys})
@@ -58,7 +60,7 @@ class Configuration(Mapping[str, Any]):
     @property
     def path(self) -> str:
         """The main file."""
-        return os.path.join(self._directory, MAIN_FILE)
+        return os.path.join(self._directory, self._main_file)
 
     @property
     def keys_directory(self) -> str:
@@ -102,7 +104,7 @@ class Configuration(Mapping[str, Any]):
             namespace = _copy_namespace(self._namespace)
         except RecursionError as error:
             raise ConfigError(f"{self.path}: holds lists or dicts nested too deeply to copy") from error
-        return _execute(self._directory, path, namespace, self._origins, known)
+        return _execute(self._directory, path, namespace, self._origins, known, self._main_file)
 
     def __getitem__(self, key: str) -> Any:
         return self._values[key]
@@ -114,7 +116,9 @@ class Configuration(Mapping[str, Any]):
         return len(self._values)
 
 
-def load_configuration(config_directory: str, presets: Mapping[str, Any] | None = None) -> Configuration:
+def load_configuration(
+    config_directory: str, presets: Mapping[str, Any] | None = None, *, main_file: str = MAIN_FILE
+) -> Configuration:
     """Execute the main file of a configuration directory; raises ConfigError with every problem.
 
     Its `lib-enabled` goes to the end of the import path, once, where it exists. `presets` are values that
@@ -122,7 +126,7 @@ def load_configuration(config_directory: str, presets: Mapping[str, Any] | None 
     """
     directory = os.path.abspath(config_directory)
     problems = _enable_library(os.path.join(directory, LIBRARY_DIRECTORY))
-    path = os.path.join(directory, MAIN_FILE)
+    path = os.path.join(directory, main_file)
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -137,7 +141,7 @@ def load_configuration(config_directory: str, presets: Mapping[str, Any] | None 
         ) from error
     namespace = {**(presets or {}), **_bind_package()}
     try:
-        configuration = _execute(directory, path, namespace, {}, KEYS)
+        configuration = _execute(directory, path, namespace, {}, KEYS, main_file)
     except ConfigError as error:
         raise ConfigError(*dict.fromkeys((*problems, *error.problems))) from error
     if problems:
@@ -190,7 +194,12 @@ def _bind_package() -> dict[str, Any]:
 
 
 def _execute(
-    directory: str, path: str, namespace: dict[str, Any], origins: Mapping[str, str], known: Mapping[str, Key]
+    directory: str,
+    path: str,
+    namespace: dict[str, Any],
+    origins: Mapping[str, str],
+    known: Mapping[str, Key],
+    main_file: str,
 ) -> Configuration:
     before = dict(namespace)
     namespace.update({"__file__": path, "__name__": _PACKAGE_NAME + "_config"})
@@ -210,7 +219,7 @@ def _execute(
     ]
     if problems:
         raise ConfigError(*problems)
-    return Configuration(directory, namespace, new_origins, known)
+    return Configuration(directory, namespace, new_origins, known, main_file)
 
 
 def _check_values(

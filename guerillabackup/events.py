@@ -152,6 +152,26 @@ class ElementClaimed(Event):
     element_id: ElementId
 
 
+@dataclass(frozen=True, slots=True)
+class TransferProgress(Event):
+    """How far a connection with a peer is; `current` is the element that moves just now, or ""."""
+
+    agent_id: str
+    elements_received: int
+    bytes_received: int
+    elements_sent: int
+    bytes_sent: int
+    current: str
+
+
+@dataclass(frozen=True, slots=True)
+class TransferEnded(Event):
+    """A connection with a peer is over, by `error` if both sides had not agreed to that."""
+
+    agent_id: str
+    error: str | None
+
+
 EventListener = Callable[[Event], None]
 
 

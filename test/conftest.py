@@ -1,8 +1,13 @@
 """For all tests: none is slow or fast by the clock, and none touches the machine it runs on."""
 
 import os
+import shutil
 import signal
+import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -52,3 +57,29 @@ def _look(path):
     except OSError:
         return path, None
     return path, status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode
+
+
+@pytest.fixture
+def short_directory() -> Iterator[Path]:
+    """A directory with a path short enough for sockets; its gpg-agent, if there is one, is ended."""
+    directory = Path(tempfile.mkdtemp(prefix="gb-", dir="/tmp"))
+    yield directory
+    for homedir in {path.parent for path in directory.rglob("S.gpg-agent")}:
+        subprocess.run(["gpgconf", "--homedir", str(homedir), "--kill", "all"], check=False, timeout=30)
+    shutil.rmtree(directory, ignore_errors=True)  # the agent removes its sockets meanwhile
+
+
+@pytest.fixture
+def make_host(short_directory):
+    """Makes hosts with a transfer service, by name and lines of configuration; ends them."""
+    from transfer_service_host import TransferHost
+
+    hosts: list[TransferHost] = []
+
+    def make(name: str, *lines: str) -> TransferHost:
+        hosts.append(TransferHost(short_directory / name, *lines))
+        return hosts[-1]
+
+    yield make
+    for host in hosts:
+        host.close()

@@ -54,6 +54,9 @@ COMMANDS = {
     "restore": LazyCommand(
         "guerillabackup.cli.restore:restore", "Restore SOURCE into a directory, or list what is in it."
     ),
+    "transfer": LazyCommand(
+        "guerillabackup.cli.transfer:transfer", "Send elements to other hosts, and fetch theirs."
+    ),
     "unit": LazyCommand("guerillabackup.cli.unit:unit", "List, enable and disable generator units."),
 }
 

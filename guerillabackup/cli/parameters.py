@@ -176,6 +176,13 @@ def list_configuration_keys(context: click.Context, incomplete: str) -> list[str
     return sorted(KEYS)
 
 
+def list_peer_names(context: click.Context, incomplete: str) -> list[str]:
+    """The peers that the configuration names."""
+    from guerillabackup.config import load_configuration
+
+    return sorted(load_configuration(_config_directory(context)).get("TransferPeers") or {})
+
+
 def _element_ids(context: click.Context) -> Iterator[ElementId]:
     from guerillabackup.config import load_configuration
     from guerillabackup.storage.registry import open_storage
@@ -203,6 +210,7 @@ SOURCE_OR_ELEMENT = SourceOrElementType(list_sources_and_element_ids)
 UNIT = NameType(list_unit_names)
 DEFINITION = NameType(list_definition_names)
 KEY = NameType(list_key_names)
+PEER = NameType(list_peer_names)
 CONFIGURATION_KEY = NameType(list_configuration_keys)
 TIME = TimeType(lambda context, incomplete: ())
 

@@ -18,6 +18,8 @@ from guerillabackup.events import (
     PipelineProgress,
     RestoreProgress,
     SourceFailed,
+    TransferEnded,
+    TransferProgress,
     VerifyProgress,
     ignore_events,
 )
@@ -78,6 +80,13 @@ class ProgressReporter:
                 self._end(subject)
             else:
                 self._show(subject, "", self._clock(), event.bytes_read, event.size)
+        elif isinstance(event, TransferProgress):
+            moved = event.bytes_received + event.bytes_sent
+            self._show(f"peer {event.agent_id}", "", self._clock(), moved, None)
+            if event.current:
+                self._show(f"peer {event.agent_id}", f"1 {event.current}", self._clock(), moved, None)
+        elif isinstance(event, TransferEnded):
+            self._end(f"peer {event.agent_id}")
         elif isinstance(event, SourceFailed):
             self._end(str(event.source_url))
         elif isinstance(event, ElementStored):

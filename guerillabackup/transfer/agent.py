@@ -115,6 +115,12 @@ class DefaultTransferAgent(TransferAgent):
         """Connections that run."""
         return self._running.count()
 
+    def set_limits(self, limits: AgentLimits) -> None:
+        """How many there may be from now on; those that run go on."""
+        with self._running.lock:
+            self._limits = limits
+            self._start_waiting()
+
     def status(self) -> list[PeerStatus]:
         """Every peer that ever connected, as it is now."""
         return self._running.status()

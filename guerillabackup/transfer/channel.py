@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from guerillabackup.errors import ConnectionLostError
+from guerillabackup.transfer.bandwidth import BandwidthLimit
 
 SEND_BUFFER = 1 << 20
 """Bytes that a socket should hold for a peer that is busy, where the system allows."""
@@ -32,6 +33,8 @@ class Channel:
     """
 
     def __init__(self, input_fd: int, output_fd: int, explain: Callable[[], str] | None = None) -> None:
+        self.send_limit: BandwidthLimit | None = None
+        """Bytes a second of files that are sent."""
         self._explain = explain
         self._input = input_fd
         self._output = output_fd
@@ -94,8 +97,18 @@ class Channel:
             raise _explain(error) from error
 
     def send_file(self, descriptor: int, offset: int, count: int) -> int | None:
-        """Send what goes of a file's bytes: how many, 0 when none go now, None at the file's end."""
+        """Send what goes of a file's bytes: how many, 0 when none go now, None at the file's end.
+
+        Waits as the limit says that it has.
+        """
         self._check()
+        if self.send_limit is None:
+            return self._send_file(descriptor, offset, count)
+        sent = self._send_file(descriptor, offset, self.send_limit.portion(count))
+        self.send_limit.spend(sent or 0)
+        return sent
+
+    def _send_file(self, descriptor: int, offset: int, count: int) -> int | None:
         try:
             if self._can_sendfile:
                 return os.sendfile(self._output, descriptor, offset, count) or None

@@ -59,6 +59,8 @@ class DialConnectorService(ConnectorService):
         self._timer = DialTimer(schedule, clock(), jitter)
         self._is_ending = False
         self._attempts = 0
+        self._is_connected = False
+        """Whether an attempt is under way."""
         self._last_error: Exception | None = None
 
     def run(self) -> None:
@@ -68,6 +70,7 @@ class DialConnectorService(ConnectorService):
             with self._changed:
                 self._timer.ended(self._clock(), is_failure=error is not None)
                 self._attempts += 1
+                self._is_connected = False
                 self._last_error = error
                 self._changed.notify_all()
                 pause = None if self._timer.next_time is None else self._timer.next_time - self._clock()
@@ -79,7 +82,7 @@ class DialConnectorService(ConnectorService):
         with self._changed:
             self._timer.demand(self._clock())
             self._changed.notify_all()
-            return self._attempts + 1
+            return self._attempts + (2 if self._is_connected else 1)
 
     def wait_for_attempt(self, number: int, timeout: float | None = None) -> bool:
         """Wait until so many attempts are over since the start; whether they are."""

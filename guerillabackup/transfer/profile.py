@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from guerillabackup.storage.interface import StorageInterface
+from guerillabackup.transfer.bandwidth import BandwidthLimit
 from guerillabackup.transfer.channel import Channel
 from guerillabackup.transfer.interface import (
     PeerRules,
@@ -27,6 +28,8 @@ class PeerProfile:
     """Runs its connections."""
     make_server: ServerMaker
     limits: PaceLimits = field(default_factory=PaceLimits)
+    send_limit: BandwidthLimit | None = None
+    """Which all data that is sent goes by; shared with others."""
 
     @property
     def agent_id(self) -> str:
@@ -40,6 +43,7 @@ class PeerProfile:
     def connect(self, channel: Channel) -> TransferContext:
         """A context that is connected over a channel, for the agent to run."""
         context = self.make_context()
+        channel.send_limit = self.send_limit
         try:
             connect(context, channel, self.make_server, self.limits)
         except BaseException:

@@ -1,10 +1,6 @@
-"""What the scenarios share: the original as a peer, and short directories for sockets."""
+"""What the scenarios share: the original as a peer, fetched once."""
 
 import os
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,13 +27,3 @@ def original() -> Original:
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
-
-
-@pytest.fixture
-def short_directory() -> Iterator[Path]:
-    """A directory with a path short enough for sockets; its gpg-agent, if there is one, is ended."""
-    directory = Path(tempfile.mkdtemp(prefix="gb-", dir="/tmp"))
-    yield directory
-    for homedir in {path.parent for path in directory.rglob("S.gpg-agent")}:
-        subprocess.run(["gpgconf", "--homedir", str(homedir), "--kill", "all"], check=False, timeout=30)
-    shutil.rmtree(directory, ignore_errors=True)  # the agent removes its sockets meanwhile

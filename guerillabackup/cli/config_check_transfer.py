@@ -1,0 +1,54 @@
+"""Looks at what a configuration says of the transfer service. It joins plan and policies, opens nothing."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from guerillabackup.config import Configuration
+from guerillabackup.errors import ConfigError
+from guerillabackup.generator.storage_place import find_storage_problem
+from guerillabackup.original.receiving import make_receiver_policy
+from guerillabackup.original.sending import make_sender_policy
+from guerillabackup.transfer.offer_gate import OfferGate
+from guerillabackup.transfer.plan import PeerPlan, find_warnings
+from guerillabackup.transfer.receiver_settings import SETTINGS_KEY as RECEIVER_SETTINGS
+from guerillabackup.transfer.receiving import ReceiverStoreDataTransferPolicy
+from guerillabackup.transfer.sender_settings import SETTINGS_KEY as SENDER_SETTINGS
+from guerillabackup.transfer.service import find_socket_access, plan_of
+
+
+def check_transfer(configuration: Configuration) -> tuple[list[str], list[str]]:
+    """What is wrong with a configuration for the transfer service, and what is odd; changes nothing."""
+    try:
+        plan = plan_of(configuration)
+    except ConfigError as error:
+        return list(error.problems), []
+    problems: list[str] = []
+    for peer in plan.peers:
+        try:
+            find_socket_access(peer.access)
+        except ConfigError as error:
+            problems += [f"peer {peer.agent_id}: {problem}" for problem in error.problems]
+        problems += _policy_problems(configuration, peer)
+    for directory in plan.storages:
+        problem = find_storage_problem(directory, plan.state_directory, elements_move_on=True)
+        problems += [] if problem is None else [problem]
+    return list(dict.fromkeys(problems)), find_warnings(plan)
+
+
+def _policy_problems(configuration: Configuration, peer: PeerPlan) -> Iterator[str]:
+    sender, receiver = peer.sender, peer.receiver
+    makers: list[Callable[[], object]] = []
+    if sender.policy_class is not None:
+        values = {**configuration, SENDER_SETTINGS: sender.settings}
+        makers.append(partial(make_sender_policy, sender.policy_class, values, sender.init_args, OfferGate()))
+    if receiver.policy_class is not None:
+        values = {**configuration, RECEIVER_SETTINGS: receiver.settings}
+        make_ours = ReceiverStoreDataTransferPolicy
+        makers.append(
+            partial(make_receiver_policy, receiver.policy_class, values, receiver.init_args, make_ours)
+        )
+    for make in makers:
+        try:
+            make()
+        except ConfigError as error:
+            yield from error.problems

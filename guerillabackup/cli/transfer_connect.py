@@ -1,0 +1,160 @@
+"""`transfer connect`: dial peers now, by the running service or without one, and follow what comes of it.
+
+Arguments, output and exit status; it joins the transfer service and its control socket to the terminal.
+"""
+
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from guerillabackup.cli.common import ExitStatus, Invocation, shared
+from guerillabackup.cli.parameters import PEER
+from guerillabackup.cli.paths import FILE
+from guerillabackup.cli.transfer_control import connect_to_service
+from guerillabackup.errors import GuerillaBackupError
+from guerillabackup.events import EventListener, TransferEnded, TransferProgress
+
+if TYPE_CHECKING:
+    from guerillabackup.observe.control_client import ServiceClient
+    from guerillabackup.transfer.interface import TransferCounters
+
+UNNAMED = "dialled"
+"""The name of a peer that is only on the command line."""
+ENDED = "the service ended before the connections did"
+
+
+@click.command()
+@click.argument("peers", metavar="[PEER]...", nargs=-1, type=PEER)
+@click.option("--command", metavar="COMMAND", help="Dial by this command: its stdin and stdout are the peer.")
+@click.option("--socket", "path", metavar="PATH", type=FILE, help="Dial this UNIX socket.")
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the end, showing progress.")
+@shared(
+    example="""guerillabackup transfer connect
+guerillabackup transfer connect alpha --json
+guerillabackup transfer connect --command 'ssh -T backup@alpha'"""
+)
+def connect(
+    invocation: Invocation, peers: tuple[str, ...], command: str | None, path: str | None, wait: bool
+) -> ExitStatus:
+    """Send to and fetch from PEER now, or all peers with a Connect in TransferPeers.
+
+    Where the service runs it does that, right after the connection that it may have with the peer; else it is
+    done here, once. With --command or --socket, for which no service may run, a peer is dialled that need not
+    be in the configuration; PEER then is the name it gets.
+
+    Ends with 0 when all went well, with 3 when a peer failed or elements were refused, and with 1 when it
+    could not be begun. With --no-wait: with 0 when the service has taken note.
+    """
+    if command is not None or path is not None:
+        if command is not None and path is not None:
+            raise click.UsageError("--command and --socket exclude each other")
+        if len(peers) > 1 or not wait:
+            raise click.UsageError("--command and --socket go with one PEER, and without --no-wait")
+        return _dial(invocation, peers or (UNNAMED,), path or _split(command or ""))
+    from guerillabackup.observe.control_socket import NoServiceError
+    from guerillabackup.transfer.control_messages import Request
+
+    try:
+        client = connect_to_service(invocation)
+    except NoServiceError:
+        if not wait:
+            raise
+        return _dial(invocation, peers, None)
+    with client:
+        answer = client.ask(Request("connect", peers, wait).describe())
+        if not wait:
+            if invocation.as_json:
+                invocation.write_record({"peers": answer["peers"]})
+            for name in answer["peers"]:
+                invocation.say(f"peer {name} will be dialled; see: guerillabackup transfer status")
+            return ExitStatus.OK
+        return _conclude(invocation, _follow(invocation, client, len(answer["peers"])))
+
+
+def _split(command: str) -> tuple[str, ...]:
+    try:
+        argv = tuple(shlex.split(command))
+    except ValueError as error:
+        raise click.UsageError(f"--command {command!r} is no command line: {error}") from error
+    if not argv:
+        raise click.UsageError("--command is empty")
+    return argv
+
+
+def _dial(invocation: Invocation, names: tuple[str, ...], target: str | tuple[str, ...] | None) -> ExitStatus:
+    from guerillabackup.transfer.report import describe_counters
+    from guerillabackup.transfer.service import Source, dial_once
+
+    source = Source(invocation.config_directory)
+    with invocation.progress() as show:
+
+        def tick(name: str, counters: "TransferCounters") -> None:
+            _show_progress(show, name, describe_counters(counters))
+
+        outcomes = dial_once(source, names, target, listen=show, tick=tick)
+    ends = [
+        {"peer": outcome.agent_id, "error": outcome.error, **describe_counters(outcome.counters)}
+        for outcome in outcomes
+    ]
+    return _conclude(invocation, ends)
+
+
+def _follow(invocation: Invocation, client: "ServiceClient", count: int) -> list[dict[str, Any]]:
+    """What came of so many peers; shows how far they are."""
+    from guerillabackup.events_json import parse_event
+
+    ends: list[dict[str, Any]] = []
+    with invocation.progress() as show:
+        for message in client.follow():
+            if "progress" in message:
+                _show_progress(show, message["progress"], message)
+            elif "event" in message and (event := parse_event(message["event"])) is not None:
+                show(event)
+            elif "ended" in message:
+                name = message.pop("ended")
+                show(TransferEnded(name, message["error"]))
+                ends.append({"peer": name, **message})
+            if len(ends) == count:
+                break
+    if len(ends) < count:
+        raise GuerillaBackupError(ENDED)
+    return sorted(ends, key=lambda end: str(end["peer"]))
+
+
+def _show_progress(show: EventListener, name: str, moved: Mapping[str, Any]) -> None:
+    show(
+        TransferProgress(
+            name,
+            moved["elements_received"],
+            moved["bytes_received"],
+            moved["elements_sent"],
+            moved["bytes_sent"],
+            moved["current"] or "",
+        )
+    )
+
+
+def _conclude(invocation: Invocation, ends: list[dict[str, Any]]) -> ExitStatus:
+    for end in ends:
+        end.pop("current", None)
+    if invocation.as_json:
+        invocation.write_record({"peers": ends})
+    for end in ends:
+        invocation.say(f"peer {end['peer']}: {_describe(end)}")
+        if end["error"] is not None:
+            invocation.warn(f"peer {end['peer']}: {end['error']}")
+    has_problem = any(end["error"] is not None or end["elements_refused"] for end in ends)
+    return ExitStatus.SOME_FAILED if has_problem else ExitStatus.OK
+
+
+def _describe(end: Mapping[str, Any]) -> str:
+    from guerillabackup.cli.format import human_size
+
+    text = (
+        f"received {end['elements_received']} elements ({human_size(end['bytes_received'])}), "
+        f"sent {end['elements_sent']} ({human_size(end['bytes_sent'])})"
+    )
+    text += f", {end['elements_refused']} refused" if end["elements_refused"] else ""
+    return text + (f", {end['elements_claimed']} claimed without proof" if end["elements_claimed"] else "")

@@ -1,0 +1,288 @@
+"""The commands about a transfer service: `status`, `peers`, `limit`, `stdio` and `confirm`.
+
+Arguments, output and exit status. It joins the control socket and the storage to the terminal.
+"""
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from guerillabackup.cli.common import ExitStatus, Invocation, shared
+from guerillabackup.cli.parameters import ELEMENT, PEER, storage_option
+from guerillabackup.element import ElementId
+from guerillabackup.errors import ConfigError, GuerillaBackupError
+
+if TYPE_CHECKING:
+    from guerillabackup.observe.control_client import ServiceClient
+
+RUNTIME = "GeneralRuntimeDataDir"
+MAX_SHOWN = 20
+"""Claimed elements that are shown to a reader."""
+
+
+def connect_to_service(invocation: Invocation) -> "ServiceClient":
+    """A client of the service of this configuration; raises NoServiceError."""
+    from guerillabackup.observe.control_client import ServiceClient
+    from guerillabackup.transfer.control_messages import TRANSFER
+
+    return ServiceClient(find_runtime_directory(invocation), TRANSFER)
+
+
+def find_runtime_directory(invocation: Invocation) -> str:
+    """Where the service's sockets are, also where the configuration cannot be used just now."""
+    from guerillabackup.config import MAIN_FILE
+    from guerillabackup.config_line import find_plain_text
+
+    try:
+        configuration = invocation.configuration()
+        configuration.require(RUNTIME)
+    except ConfigError as error:
+        directory = find_plain_text(os.path.join(invocation.config_directory, MAIN_FILE), RUNTIME)
+        if directory is None:
+            raise
+        for problem in error.problems:
+            invocation.warn(f"the configuration cannot be used now: {problem}")
+        return directory
+    return str(configuration[RUNTIME])
+
+
+@click.command()
+@shared(
+    example="""guerillabackup transfer status
+guerillabackup transfer status --json"""
+)
+def status(invocation: Invocation) -> ExitStatus:
+    """Show what the service does: its peers, rates, what waits to be sent, what was refused or only claimed.
+
+    Claimed is an element of which a peer says that it holds it, without having taken it from here: it stays
+    until `transfer confirm`. Ends with 0, with 3 when a peer fails, something was refused or is claimed, or
+    the last reload was refused, and with 1 when no service runs.
+    """
+    from guerillabackup.transfer.control_messages import Request
+
+    with connect_to_service(invocation) as client:
+        answer = client.ask(Request("status").describe())
+    del answer["ok"]
+    answer |= _survey(invocation)
+    if invocation.as_json:
+        invocation.write_record(answer)
+    else:
+        for line in _describe_status(answer, time.time()):
+            invocation.say(line)
+    has_problem = (
+        answer["reload_refused"]
+        or answer["claimed"]
+        or any(_is_failing(peer) or peer["elements_refused"] for peer in answer["peers"])
+        or any(each["quarantine"] for each in answer["receiving"])
+    )
+    return ExitStatus.SOME_FAILED if has_problem else ExitStatus.OK
+
+
+@click.command()
+@shared(
+    example="""guerillabackup transfer peers
+guerillabackup transfer peers --json"""
+)
+def peers(invocation: Invocation) -> ExitStatus:
+    """List the peers of the configuration: how each is reached, and what it may do. Needs no service.
+
+    Ends with 0, and with 1 when the configuration cannot be used.
+    """
+    from guerillabackup.transfer.report import describe_plan
+    from guerillabackup.transfer.service import plan_of
+
+    plan = plan_of(invocation.configuration())
+    records = [describe_plan(peer) for peer in plan.peers]
+    if not invocation.as_json:
+        for record in records:
+            ways = [f"listens at {record['listen']}"] if record["listen"] else []
+            if record["connect"]:
+                target = record["connect"]
+                shown = target if isinstance(target, str) else " ".join(target)
+                ways.append(f"dials {shown} every {record['interval']:g} s")
+            ways += ["takes transfer stdio"] if record["stdio"] else []
+            record["reached"] = ", ".join(ways)
+            record["does"] = " and ".join(word for word in ("sends", "receives") if record[word]) or "nothing"
+    invocation.write_records(records, ("peer", "does", "reached"))
+    return ExitStatus.OK
+
+
+@click.command()
+@click.argument("rate", metavar="BYTES|none")
+@shared(
+    example="""guerillabackup transfer limit 1000000
+guerillabackup transfer limit none"""
+)
+def limit(invocation: Invocation, rate: str) -> ExitStatus:
+    """Let all connections of the running service together receive, and send, so many bytes a second at most.
+
+    It holds until the service is restarted or its configuration read anew, which sets TransferBandwidthLimit.
+    Ends with 0, and with 1 when no service runs.
+    """
+    from guerillabackup.transfer.control_messages import MAX_RATE, Request
+
+    if rate != "none" and not (rate.isascii() and rate.isdigit() and 1 <= int(rate) <= MAX_RATE):
+        raise click.UsageError(f"{rate!r} is no number of 1 to {MAX_RATE} bytes a second, nor none")
+    number = None if rate == "none" else int(rate)
+    with connect_to_service(invocation) as client:
+        client.ask(Request("limit", rate=number).describe())
+    if invocation.as_json:
+        invocation.write_record({"bandwidth_limit": number})
+    else:
+        invocation.say("no limit" if number is None else f"at most {number} bytes a second")
+    return ExitStatus.OK
+
+
+@click.command()
+@click.option(
+    "--agent",
+    "agent_id",
+    metavar="NAME",
+    type=PEER,
+    required=True,
+    help="The peer at the other end, in TransferPeers.",
+)
+@shared(
+    example="""# in ~/.ssh/authorized_keys of the user of the service, on one line:
+# restrict,command="guerillabackup transfer stdio --agent beta" ssh-ed25519 AAAA… beta"""
+)
+def stdio(invocation: Invocation, agent_id: str) -> ExitStatus:
+    """Let the running service talk to the peer at this command's standard input and output.
+
+    For an ssh forced command, which says who the peer is; it needs `'Stdio': True` in TransferPeers. Ends
+    when the connection does: with 0 when both sides had agreed to that, else with 1, as when no service runs.
+    """
+    from guerillabackup.transfer.plan import STDIO_SOCKET_NAME
+    from guerillabackup.transfer.stdio_relay import relay_stdio
+
+    relay_stdio(os.path.join(find_runtime_directory(invocation), STDIO_SOCKET_NAME), agent_id)
+    return ExitStatus.OK
+
+
+@click.command()
+@click.argument("element_id", metavar="ELEMENT", type=ELEMENT)
+@click.option("--agent", "agent_id", metavar="NAME", type=PEER, help="Who holds it, when several say so.")
+@click.option("--mark", is_flag=True, help="Keep it, marked as transferred, in place of deleting it.")
+@storage_option
+@shared(example="guerillabackup transfer confirm /alpha/system/20261120140000-root-full --agent central")
+def confirm(
+    invocation: Invocation, element_id: ElementId, agent_id: str | None, mark: bool, storage: str | None
+) -> ExitStatus:
+    """Confirm what a peer claims: that it holds ELEMENT, which is deleted here, or marked.
+
+    A peer that says so without having taken the element from here has proved nothing: look there first. Ends
+    with 0, and with 1 when there is no such element or nobody claims to hold it.
+    """
+    from contextlib import closing
+
+    from guerillabackup.storage.registry import open_storage
+    from guerillabackup.transfer.sender_marks import CLAIMED, confirm_element, read_marks
+
+    configuration = invocation.configuration_for(storage)
+    directory = storage or _storage_of(invocation)
+    state = configuration.get("GeneralPersistencyBaseDir")
+    with closing(open_storage(directory, state_directory=state)) as opened:
+        claims = sorted(read_marks(opened.get_backup_data_element(element_id), CLAIMED))
+        if agent_id is None and len(claims) != 1:
+            raise GuerillaBackupError(
+                f"element {element_id} is claimed by {', '.join(claims) or 'nobody'}"
+                + ("; say by --agent whom you believe" if claims else "")
+            )
+        agent = agent_id or claims[0]
+        confirm_element(opened, element_id, agent, time.time(), mark_only=mark)
+    if invocation.as_json:
+        invocation.write_record({"element": str(element_id), "agent": agent, "deleted": not mark})
+    else:
+        invocation.say(f"{'marked' if mark else 'deleted'} {element_id}: {agent} holds it")
+    return ExitStatus.OK
+
+
+def _storage_of(invocation: Invocation) -> str:
+    from guerillabackup.transfer.service import plan_of
+
+    storages = plan_of(invocation.configuration()).storages
+    if len(storages) != 1:
+        raise ConfigError(f"there are {len(storages)} storages: name one with --storage")
+    return storages[0]
+
+
+def _survey(invocation: Invocation) -> dict[str, Any]:
+    """What is in the storages, which the service is not kept busy with."""
+    from guerillabackup.cli.transfer_survey import survey_storages
+
+    try:
+        found = survey_storages(invocation.configuration())
+    except GuerillaBackupError as error:
+        invocation.warn(f"what waits to be sent is not known: {error}")
+        return {"queue": None, "claimed": []}
+    return {"queue": found.queue, "claimed": found.claimed}
+
+
+def _is_failing(peer: Mapping[str, Any]) -> bool:
+    at = peer["last_error_at"]
+    return at is not None and (peer["last_success"] is None or at > peer["last_success"])
+
+
+def _describe_status(answer: Mapping[str, Any], now: float) -> Iterable[str]:
+    from guerillabackup.cli.format import human_rate, human_size, human_time
+
+    ending = ", and is ending" if answer["stopping"] else ""
+    yield f"process {answer['process_id']} since {human_time(answer['started_at'])}{ending}"
+    if (refused := answer["reload_refused"]) is not None:
+        yield (
+            f"the reload at {human_time(refused['at'])} was refused, and the service runs with the "
+            f"configuration of {human_time(answer['configuration_read_at'])}: {refused['error']}"
+        )
+    rate = answer["bandwidth_limit"]
+    limited = "" if rate is None else f", at most {human_rate(rate)} each way"
+    yield (
+        f"{answer['connections']} of {answer['max_connections']} connections: receives "
+        f"{human_rate(answer['received_per_second'])}, sends {human_rate(answer['sent_per_second'])}{limited}"
+    )
+    for queue in answer["queue"] or ():
+        text = f"{queue['elements']} elements wait in {queue['storage']} to be sent"
+        if queue["elements"]:
+            text += f", {human_size(queue['bytes'])}, the first since {human_time(queue['oldest'])}"
+        yield text
+    for peer in answer["peers"]:
+        yield from _describe_peer(peer, now)
+    for each in answer["receiving"]:
+        for agent, kept in each["quarantine"].items():
+            if kept["entries"] or kept["dropped"]:
+                dropped = f", and {kept['dropped']} without evidence" if kept["dropped"] else ""
+                size = human_size(kept["bytes"])
+                yield f"refused of {agent}: {kept['entries']} in quarantine, {size}{dropped}"
+        for doubt in each["doubts"]:
+            yield f"doubt: {doubt}"
+    for claimed in answer["claimed"][:MAX_SHOWN]:
+        yield f"claimed, not proved: {claimed['element']} by {', '.join(sorted(claimed['claims']))}"
+    if len(answer["claimed"]) > MAX_SHOWN:
+        yield f"{len(answer['claimed']) - MAX_SHOWN} more are claimed; --json has them"
+
+
+def _describe_peer(peer: Mapping[str, Any], now: float) -> Iterable[str]:
+    from guerillabackup.cli.format import human_size, human_span, human_time
+
+    text = f"peer {peer['peer']}: "
+    if peer["connections"]:
+        text += f"connected since {human_time(peer['connected_since'])}"
+        text += f", {peer['connections']} connections" if peer["connections"] > 1 else ""
+        text += f", moves {peer['current']}" if peer["current"] else ""
+    elif peer["last_success"] is not None:
+        text += f"last success {human_time(peer['last_success'])}"
+    else:
+        text += "no success yet"
+    if peer["elements_received"] or peer["bytes_received"]:
+        text += f"; received {peer['elements_received']} elements, {human_size(peer['bytes_received'])}"
+    if peer["elements_sent"] or peer["bytes_sent"]:
+        text += f"; sent {peer['elements_sent']}, {human_size(peer['bytes_sent'])}"
+    if peer["elements_refused"]:
+        text += f"; {peer['elements_refused']} refused"
+    if peer["next_dial_in"] is not None and not peer["connections"]:
+        text += f"; dialled in {human_span(peer['next_dial_in'])}"
+    yield text
+    if _is_failing(peer):
+        yield f"  failed {human_time(peer['last_error_at'])}: {peer['last_error']}"

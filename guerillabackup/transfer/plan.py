@@ -1,0 +1,220 @@
+"""What a configuration says of the transfer service, as values that can be compared with others. No I/O.
+
+A reload makes a plan anew, and what is equal in both goes on as it is.
+"""
+
+import posixpath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from guerillabackup.errors import ConfigError
+from guerillabackup.transfer.interface import PeerRules
+from guerillabackup.transfer.peer_settings import PEERS_KEY, UNSET, PeerSettings, parse_peers
+
+SENDER = "Sender"
+RECEIVER = "Receiver"
+SOCKET_AGENT = "socket"
+"""Who comes through the socket that is nobody's own, as the original has it."""
+SOCKET_NAME = "transfer.socket"
+STDIO_SOCKET_NAME = "transfer-stdio.socket"
+STORAGE_KEYS = ("TransferServiceStorageBaseDir", "DefaultFileSystemSinkBaseDir")
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChoice:
+    """A policy that a configuration names; a class of None is no policy."""
+
+    policy_class: type | None
+    init_args: Sequence[Any] | None = None
+    settings: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccessChoice:
+    """Who may connect to a socket, by mode and by names or numbers."""
+
+    mode: int = 0o600
+    owner: str | int | None = None
+    group: str | int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PeerPlan:
+    """One peer, or all that come through the socket that is nobody's own."""
+
+    rules: PeerRules
+    storage: str
+    sender: PolicyChoice
+    receiver: PolicyChoice
+    listen: str | None = None
+    access: AccessChoice = AccessChoice()
+    connect: str | tuple[str, ...] | None = None
+    interval: float | None = None
+    """Seconds; None: it is dialled on demand only."""
+    stdio: bool = False
+
+    @property
+    def agent_id(self) -> str:
+        """Its name."""
+        return self.rules.agent_id
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is sent to it nor received from it."""
+        return self.sender.policy_class is None and self.receiver.policy_class is None
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePlan:
+    """All of it."""
+
+    state_directory: str
+    runtime_directory: str
+    peers: tuple[PeerPlan, ...]
+    max_connections: int
+    bandwidth_limit: int | None
+    shutdown_time: float
+
+    @property
+    def storages(self) -> tuple[str, ...]:
+        """The directories of all storages, each once."""
+        return tuple(dict.fromkeys(peer.storage for peer in self.peers))
+
+    def find(self, agent_id: str) -> PeerPlan | None:
+        """The peer of that name."""
+        return next((peer for peer in self.peers if peer.agent_id == agent_id), None)
+
+
+def make_plan(values: Mapping[str, Any]) -> ServicePlan:
+    """The plan of a checked configuration; ConfigError tells all that is wrong with it.
+
+    Only what is missing is not looked for: GeneralPersistencyBaseDir and GeneralRuntimeDataDir must be set.
+    """
+    problems: list[str] = []
+    runtime = str(values["GeneralRuntimeDataDir"])
+    storage = next((values[key] for key in STORAGE_KEYS if values.get(key) is not None), None)
+    try:
+        settings = parse_peers(values.get(PEERS_KEY) or {})
+    except ConfigError as error:
+        problems += error.problems
+        settings = {}
+    peers = []
+    if values.get("TransferSocket", True):
+        peers.append(
+            _plan_peer(values, PeerSettings(SOCKET_AGENT, listen=posixpath.join(runtime, SOCKET_NAME)))
+        )
+        if SOCKET_AGENT in settings:
+            problems.append(
+                f"{PEERS_KEY} has a peer {SOCKET_AGENT!r}, which is who comes through {SOCKET_NAME}: "
+                "give it another name, or set TransferSocket = False"
+            )
+    peers += [_plan_peer(values, peer) for peer in settings.values()]
+    problems += _find_problems(peers, storage, runtime)
+    if problems:
+        raise ConfigError(*problems)
+    return ServicePlan(
+        str(values["GeneralPersistencyBaseDir"]),
+        runtime,
+        tuple(peers),
+        values.get("TransferMaxConnections", 32),
+        values.get("TransferBandwidthLimit"),
+        float(values.get("TransferShutdownTime", 10)),
+    )
+
+
+def plan_dials(plan: ServicePlan, names: Sequence[str]) -> ServicePlan:
+    """The plan with these peers alone, or with all that are dialled; ConfigError where one is not."""
+    dialled = {peer.agent_id: peer for peer in plan.peers if peer.connect is not None}
+    unknown = [name for name in names if name not in dialled]
+    if unknown:
+        raise ConfigError(
+            *(f"peer {name} is not dialled: {PEERS_KEY} has no Connect of it" for name in unknown)
+        )
+    if not dialled:
+        raise ConfigError(f"no peer is dialled: {PEERS_KEY} has none with Connect")
+    return replace(plan, peers=tuple(dialled[name] for name in dict.fromkeys(names or dialled)))
+
+
+def plan_single(
+    values: Mapping[str, Any], plan: ServicePlan, name: str, connect: str | tuple[str, ...]
+) -> ServicePlan:
+    """The plan with one peer alone, dialled there; what is said of it otherwise holds, if anything is."""
+    known = next((peer for peer in plan.peers if peer.agent_id == name and name != SOCKET_AGENT), None)
+    peer = known or _plan_peer(values, parse_peers({name: {"Connect": connect}})[name])
+    return replace(plan, peers=(replace(peer, connect=connect, listen=None, stdio=False),))
+
+
+def general_choice(values: Mapping[str, Any], direction: str) -> PolicyChoice:
+    """The policy of those peers that say nothing of it; `direction` is SENDER or RECEIVER."""
+    return PolicyChoice(
+        values.get(f"Transfer{direction}PolicyClass"),
+        values.get(f"Transfer{direction}PolicyInitArgs"),
+        values.get(f"Transfer{direction}Settings"),
+    )
+
+
+def find_warnings(plan: ServicePlan) -> list[str]:
+    """What is allowed, and cannot be meant."""
+    idle = [peer.agent_id for peer in plan.peers if peer.is_idle]
+    if not plan.peers:
+        return ["the transfer service has nobody to talk to: TransferSocket is False, TransferPeers is empty"]
+    if len(idle) == len(plan.peers):
+        return [
+            "the transfer service neither sends nor receives anything: "
+            "set TransferSenderPolicyClass or TransferReceiverPolicyClass"
+        ]
+    return [f"nothing is sent to nor received from peer {name}" for name in idle]
+
+
+def _find_problems(peers: Sequence[PeerPlan], storage: str | None, runtime: str) -> list[str]:
+    problems = []
+    if any(peer.storage == "" for peer in peers):
+        problems.append(f"no storage is set: {' or '.join(STORAGE_KEYS)} names its directory")
+    own = {
+        posixpath.join(runtime, name) for name in (SOCKET_NAME, STDIO_SOCKET_NAME, "transfer-control.socket")
+    }
+    problems += [
+        f"{PEERS_KEY} has for {peer.agent_id!r} Listen {peer.listen}, which is the service's own socket"
+        for peer in peers
+        if peer.agent_id != SOCKET_AGENT
+        and peer.listen is not None
+        and posixpath.normpath(peer.listen) in own
+    ]
+    return problems
+
+
+def _plan_peer(values: Mapping[str, Any], peer: PeerSettings) -> PeerPlan:
+    def choose(own: Any, key: str) -> Any:
+        return values.get(key) if own is UNSET else own
+
+    storage = peer.storage or next((values[key] for key in STORAGE_KEYS if values.get(key) is not None), "")
+    return PeerPlan(
+        PeerRules(
+            peer.name,
+            peer.accepted_sources,
+            peer.offered_sources,
+            peer.max_element_size,
+            peer.accepts_bare_acknowledgement,
+        ),
+        posixpath.normpath(storage) if storage else "",
+        PolicyChoice(
+            choose(peer.sender_policy, "TransferSenderPolicyClass"),
+            choose(peer.sender_init_args, "TransferSenderPolicyInitArgs"),
+            choose(peer.sender_settings, "TransferSenderSettings"),
+        ),
+        PolicyChoice(
+            choose(peer.receiver_policy, "TransferReceiverPolicyClass"),
+            choose(peer.receiver_init_args, "TransferReceiverPolicyInitArgs"),
+            choose(peer.receiver_settings, "TransferReceiverSettings"),
+        ),
+        peer.listen,
+        AccessChoice(
+            choose(peer.socket_mode, "TransferSocketMode") or 0o600,
+            choose(peer.socket_owner, "TransferSocketOwner"),
+            choose(peer.socket_group, "TransferSocketGroup"),
+        ),
+        peer.connect,
+        peer.interval,
+        peer.stdio,
+    )

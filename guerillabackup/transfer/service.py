@@ -1,0 +1,388 @@
+"""The transfer service: reads the configuration, builds storages, policies and connectors, and runs them.
+
+It joins the parts.
+"""
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import Any
+
+from guerillabackup.config import MAIN_FILE, Configuration, load_configuration
+from guerillabackup.errors import ConfigError, GuerillaBackupError
+from guerillabackup.events import EventListener, ignore_events
+from guerillabackup.generator.storage_place import find_storage_problem
+from guerillabackup.observe.activation import inherited_sockets
+from guerillabackup.observe.control_server import ControlServer
+from guerillabackup.observe.control_socket import ServiceSocket
+from guerillabackup.observe.signals import SignalPipe
+from guerillabackup.observe.systemd import ServiceManager
+from guerillabackup.original.receiving import make_receiver_policy
+from guerillabackup.original.sending import make_sender_policy
+from guerillabackup.osfile import Ownership
+from guerillabackup.osfile_socket import SocketAccess, listen
+from guerillabackup.signature import Keyring
+from guerillabackup.storage.interface import StorageInterface
+from guerillabackup.storage.registry import catalogue_path, make_ownership, open_storage
+from guerillabackup.transfer.agent import AgentLimits
+from guerillabackup.transfer.bandwidth import BandwidthLimit
+from guerillabackup.transfer.checks import NO_SIGNATURES, SignatureRules
+from guerillabackup.transfer.connectors import ConnectorMaker
+from guerillabackup.transfer.control_messages import TRANSFER, Request
+from guerillabackup.transfer.dialling import DialOutcome, follow_dials
+from guerillabackup.transfer.interface import (
+    ReceiverTransferPolicy,
+    SenderTransferPolicy,
+    TransferAgent,
+    TransferCounters,
+)
+from guerillabackup.transfer.lock import TransferLock
+from guerillabackup.transfer.loop import TransferLoop, Wake
+from guerillabackup.transfer.offer_gate import OfferGate
+from guerillabackup.transfer.plan import (
+    RECEIVER,
+    STDIO_SOCKET_NAME,
+    AccessChoice,
+    PeerPlan,
+    PolicyChoice,
+    ServicePlan,
+    find_warnings,
+    general_choice,
+    make_plan,
+    plan_dials,
+    plan_single,
+)
+from guerillabackup.transfer.profile import PeerProfile
+from guerillabackup.transfer.receiver_settings import SETTINGS_KEY as RECEIVER_SETTINGS
+from guerillabackup.transfer.receiver_settings import ReceiverSettings
+from guerillabackup.transfer.receiving import ReceiverStoreDataTransferPolicy
+from guerillabackup.transfer.sender_settings import SETTINGS_KEY as SENDER_SETTINGS
+from guerillabackup.transfer.sending import DefaultTransferAgentServerProtocolAdapter
+from guerillabackup.transfer.signature_rules import make_signature_rules
+from guerillabackup.transfer.stdio_connector import StdioConnectorService
+from guerillabackup.transfer.works import Line, Works
+
+REQUIRED = ("GeneralPersistencyBaseDir", "GeneralRuntimeDataDir")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the configuration comes from."""
+
+    directory: str
+    main_file: str = MAIN_FILE
+    presets: Mapping[str, Any] | None = None
+
+    def load(self) -> Configuration:
+        """As the files say now; raises ConfigError."""
+        return load_configuration(self.directory, self.presets, main_file=self.main_file)
+
+
+def plan_of(configuration: Configuration) -> ServicePlan:
+    """What a configuration says of the transfer service; ConfigError with all that is wrong with it."""
+    problems: list[str] = []
+    try:
+        configuration.require(*REQUIRED)
+    except ConfigError as error:
+        problems += error.problems
+    try:
+        # With the default places, so that all problems are found at once.
+        missing = {key: "/" for key in REQUIRED if configuration.get(key) is None}
+        plan = make_plan({**configuration, **missing})
+    except ConfigError as error:
+        raise ConfigError(*problems, *error.problems) from error
+    if problems:
+        raise ConfigError(*problems)
+    return plan
+
+
+class Stock:
+    """Storages, policies and keys: what outlives a reload where nothing about it has changed."""
+
+    def __init__(self, listen: EventListener = ignore_events) -> None:
+        self._listen = listen
+        self._signed: tuple[tuple[Any, ...], SignatureRules] | None = None
+        self.receive_limit = BandwidthLimit()
+        self.send_limit = BandwidthLimit()
+        self._storages: dict[tuple[str, str, Ownership], StorageInterface] = {}
+        self._gates: dict[int, OfferGate] = {}
+        self._senders: list[tuple[tuple[Any, ...], SenderTransferPolicy]] = []
+        self._receivers: list[tuple[tuple[Any, ...], ReceiverTransferPolicy]] = []
+        self._ours: list[tuple[str, ReceiverStoreDataTransferPolicy]] = []
+        self._stack = ExitStack()
+
+    def make_lines(
+        self, configuration: Configuration, plan: ServicePlan, agent: TransferAgent
+    ) -> dict[str, Line]:
+        """The peers of a plan, with what their connections are made with; ConfigError with all problems."""
+        problems: list[str] = []
+        rules = self._read_keys(configuration, problems)
+        lines: dict[str, Line] = {}
+        for peer in plan.peers:
+            try:
+                lines[peer.agent_id] = Line(peer, self._make_profile(configuration, peer, agent, rules))
+            except ConfigError as error:
+                problems += error.problems
+            except GuerillaBackupError as error:
+                problems.append(f"peer {peer.agent_id}: {error}")
+        if problems:
+            raise ConfigError(*dict.fromkeys(problems))
+        return lines
+
+    def describe(self) -> list[dict[str, Any]]:
+        """What the receiving policies say of themselves."""
+        return [{"policy": name, **policy.status()} for name, policy in self._ours]
+
+    def close(self) -> None:
+        """When no connection runs any more."""
+        for _, policy in self._ours:
+            policy.close()
+        self._stack.close()
+
+    def _read_keys(self, configuration: Configuration, problems: list[str]) -> SignatureRules:
+        """Whose signatures count now; the rules of before where nothing has changed."""
+        directory, trusted = configuration.keys_directory, configuration.get("GeneralTrustedSigningKeys")
+        required = configuration.get("GeneralRequireSignatures")
+        try:
+            if not os.path.isdir(directory):
+                return NO_SIGNATURES
+            keyring = Keyring(directory)
+            facts = (keyring.list_keys(), trusted, required)
+            if self._signed is not None and self._signed[0] == facts:
+                keyring.close()
+            else:
+                # A keyring of before stays open: somebody may be asking it still.
+                self._stack.enter_context(keyring)
+                rules = make_signature_rules(keyring, trusted, requires_signatures=required)
+                self._signed = (facts, rules)
+        except ConfigError as error:
+            problems += error.problems
+            return NO_SIGNATURES
+        return self._signed[1]
+
+    def _make_profile(
+        self, configuration: Configuration, peer: PeerPlan, agent: TransferAgent, rules: SignatureRules
+    ) -> PeerProfile:
+        storage = self._open(configuration, peer.storage)
+        return PeerProfile(
+            peer.rules,
+            storage,
+            self._find_sender(configuration, peer.sender, storage),
+            self._find_receiver(configuration, peer, storage, rules),
+            agent,
+            DefaultTransferAgentServerProtocolAdapter,
+            send_limit=self.send_limit,
+        )
+
+    def _open(self, configuration: Configuration, directory: str) -> StorageInterface:
+        ownership = make_ownership(
+            configuration["StorageDirectoryMode"],
+            configuration["StorageFileMode"],
+            configuration.get("StorageOwner"),
+            configuration.get("StorageGroup"),
+        )
+        state = configuration["GeneralPersistencyBaseDir"]
+        key = (directory, state, ownership)
+        if key not in self._storages:
+            if (problem := find_storage_problem(directory, state, elements_move_on=True)) is not None:
+                raise ConfigError(problem)
+            storage = open_storage(directory, ownership, state_directory=state)
+            self._storages[key] = self._stack.enter_context(closing(storage))
+        return self._storages[key]
+
+    def _find_sender(
+        self, configuration: Configuration, choice: PolicyChoice, storage: StorageInterface
+    ) -> SenderTransferPolicy | None:
+        if choice.policy_class is None:
+            return None
+        key = (choice, id(storage))
+        for known, policy in self._senders:
+            if known == key:
+                return policy
+        gate = self._gates.setdefault(id(storage), OfferGate(self._listen))
+        values = {**configuration, SENDER_SETTINGS: choice.settings}
+        made = make_sender_policy(choice.policy_class, values, choice.init_args, gate)
+        self._senders.append((key, made))
+        return made
+
+    def _find_receiver(
+        self, configuration: Configuration, peer: PeerPlan, storage: StorageInterface, rules: SignatureRules
+    ) -> ReceiverTransferPolicy | None:
+        choice = peer.receiver
+        if choice.policy_class is None:
+            return None
+        key = (choice, id(storage), rules)
+        for known, policy in self._receivers:
+            if known == key:
+                return policy
+        state = configuration["GeneralPersistencyBaseDir"]
+        name = os.path.basename(catalogue_path(state, peer.storage)).removesuffix(".sqlite")
+        if choice != general_choice(configuration, RECEIVER):
+            name += f"-{peer.agent_id}"
+
+        def make_ours(settings: ReceiverSettings) -> ReceiverStoreDataTransferPolicy:
+            ours = ReceiverStoreDataTransferPolicy(
+                settings,
+                state_directory=state,
+                name=name,
+                signatures=rules,
+                bandwidth=self.receive_limit,
+                listen=self._listen,
+            )
+            self._ours.append((name, ours))
+            return ours
+
+        values = {**configuration, RECEIVER_SETTINGS: choice.settings}
+        made = make_receiver_policy(choice.policy_class, values, choice.init_args, make_ours)
+        self._receivers.append((key, made))
+        return made
+
+
+Choose = Callable[[Mapping[str, Any], ServicePlan], ServicePlan]
+"""Leaves in a plan what is wanted of it; raises ConfigError."""
+
+
+class TransferService:
+    """What runs, and what the configuration has a part in; made and used by the main thread."""
+
+    def __init__(
+        self,
+        source: Source,
+        listen: EventListener = ignore_events,
+        on_change: Callable[[], None] = lambda: None,
+        choose: Choose | None = None,
+    ) -> None:
+        self._source = source
+        self._stock = Stock(listen)
+        configuration = source.load()
+        self.plan = plan_of(configuration)
+        if choose is None:
+            _warn(self.plan)
+        else:
+            self.plan = choose(configuration, self.plan)
+        self.works = Works(_limits(self.plan), on_change)
+        self._lines = self._stock.make_lines(configuration, self.plan, self.works.shared_agent)
+        self.set_limit(self.plan.bandwidth_limit)
+        self._connectors = ConnectorMaker(os.environ, find_socket_access)
+
+    @property
+    def shutdown_time(self) -> float:
+        return self.plan.shutdown_time
+
+    @property
+    def bandwidth_limit(self) -> int | None:
+        return self._stock.receive_limit.bytes_per_second
+
+    def set_limit(self, rate: int | None) -> None:
+        """For what is received, and for what is sent."""
+        self._stock.receive_limit.set_limit(rate)
+        self._stock.send_limit.set_limit(rate)
+
+    def start(self, inherited: Mapping[str, socket.socket]) -> None:
+        """Listen and dial; raises ConfigError with all that cannot be."""
+        self._connectors.inherit(inherited, self._lines.values())
+        self.works.use(self._lines, self._connectors.make)
+        path = os.path.join(self.plan.runtime_directory, STDIO_SOCKET_NAME)
+        relays = StdioConnectorService(listen(path), self.works.find_profile, lambda seconds: None)
+        self.works.add(relays, "stdio")
+
+    def start_dialling(self) -> None:
+        """Be ready to dial, and do nothing else: for who has no service."""
+        self.works.use(self._lines, self._connectors.make_once)
+
+    def reload(self) -> None:
+        """Read the configuration anew; raises ConfigError, and then all goes on as before."""
+        configuration = self._source.load()
+        plan = plan_of(configuration)
+        for before, now in (
+            (self.plan.state_directory, plan.state_directory),
+            (self.plan.runtime_directory, plan.runtime_directory),
+        ):
+            if before != now:
+                raise ConfigError(f"{now} is to be used in place of {before}, which takes a restart")
+        lines = self._stock.make_lines(configuration, plan, self.works.shared_agent)
+        _warn(plan)
+        self.plan = plan
+        self.works.set_limits(_limits(plan))
+        self.set_limit(plan.bandwidth_limit)
+        self.works.use(lines, self._connectors.make)
+
+    def describe(self) -> dict[str, Any]:
+        """What receiving policies say, for the status."""
+        return {"max_connections": self.plan.max_connections, "receiving": self._stock.describe()}
+
+    def close(self) -> None:
+        """End what still runs, and let go of everything."""
+        self.works.stop(0)
+        self.works.join()
+        self._stock.close()
+
+
+def run_service(source: Source) -> None:
+    """Run until SIGTERM or SIGINT, in the main thread; SIGHUP has the configuration read anew.
+
+    Raises ConfigError and StateBusyError where it cannot begin.
+    """
+    with ExitStack() as stack:
+        # First, so that a signal is answered in order from here on.
+        signals = stack.enter_context(SignalPipe())
+        wake = stack.enter_context(closing(Wake()))
+        manager = stack.enter_context(closing(ServiceManager(os.environ)))
+        service = TransferService(source, wake.listen, wake)
+        stack.enter_context(closing(service))
+        stack.enter_context(TransferLock(service.plan.state_directory, is_service=True))
+        directory = service.plan.runtime_directory
+        control = stack.enter_context(closing(ServiceSocket(directory, TRANSFER.socket_name)))
+        service.start(inherited_sockets(os.environ))
+        clients = ControlServer(control, time.monotonic, Request.parse)
+        TransferLoop(service.works, service, clients, manager, wake).run(signals)
+
+
+def dial_once(
+    source: Source,
+    names: Sequence[str] = (),
+    target: str | tuple[str, ...] | None = None,
+    *,
+    listen: EventListener = ignore_events,
+    tick: Callable[[str, TransferCounters], None] = lambda name, counters: None,
+) -> list[DialOutcome]:
+    """Dial the named peers, or all, once and at the same time, without a service; what came of each.
+
+    With a `target` the one that is named, configured or not, is dialled there. `tick` hears how far each is.
+    Raises ConfigError, and TransferBusyError where a service runs.
+    """
+
+    def choose(values: Mapping[str, Any], plan: ServicePlan) -> ServicePlan:
+        return plan_dials(plan, names) if target is None else plan_single(values, plan, names[0], target)
+
+    service = TransferService(source, listen, choose=choose)
+    with closing(service), TransferLock(service.plan.state_directory, is_service=False):
+        service.start_dialling()
+        try:
+            return follow_dials(service.works, tick)
+        except BaseException:
+            # Interrupted: what is under way has its time, as when a service ends.
+            service.works.stop(service.shutdown_time)
+            service.works.wait(service.shutdown_time)
+            raise
+
+
+def _limits(plan: ServicePlan) -> AgentLimits:
+    return AgentLimits(plan.max_connections, plan.max_connections)
+
+
+def find_socket_access(choice: AccessChoice) -> SocketAccess:
+    """With the ids of names; raises ConfigError."""
+    ownership = make_ownership(owner=choice.owner, group=choice.group)
+    return SocketAccess(choice.mode, ownership.user_id, ownership.group_id)
+
+
+def _warn(plan: ServicePlan) -> None:
+    for warning in find_warnings(plan):
+        log.warning("%s", warning)

@@ -1,0 +1,293 @@
+"""Whole services: real processes, sockets and storages."""
+
+import json
+import os
+import signal
+import socket
+import sys
+
+import pytest
+from transfer_service_host import MAIN, ORIGINAL_NAME, PATIENCE, RECEIVES, SENDS, TREE
+
+from guerillabackup.config import load_configuration
+from guerillabackup.errors import ConfigError
+from guerillabackup.transfer.service import plan_of
+
+
+def peers(**settings):
+    return f"TransferPeers = {settings!r}"
+
+
+def fill(host, count=5, size=100_000):
+    return {
+        f"/host/s{number}": data
+        for number in range(count)
+        if host.store(f"/host/s{number}", data := os.urandom(size))
+    }
+
+
+def test_a_service_that_dials_fetches_everything_and_the_spool_of_the_other_empties(make_host):
+    source = make_host("a", SENDS)
+    content = fill(source)
+    source.start()
+    central = make_host("b", RECEIVES, peers(alpha={"Connect": str(source.socket)}))
+    central.start()
+    central.wait_for(lambda: central.content() == content)
+    source.wait_for(lambda: not source.content())
+    assert (central.end(), source.end()) == (0, 0)
+    assert os.listdir(source.runtime) == []
+
+
+def test_elements_go_both_ways_at_once(make_host):
+    left, right = make_host("a", SENDS, RECEIVES), make_host("b", SENDS, RECEIVES)
+    left.store("/left/s", b"from the left")
+    right.store("/right/s", b"from the right")
+    left.start()
+    right.write_config(SENDS, RECEIVES, peers(left={"Connect": str(left.socket)}))
+    assert right.run("transfer", "connect").returncode == 0
+    assert (left.content(), right.content()) == (
+        {"/right/s": b"from the right"},
+        {"/left/s": b"from the left"},
+    )
+
+
+def test_it_tells_systemd_that_it_is_ready_alive_reloads_and_ends(make_host):
+    host = make_host("a", SENDS)
+    host.start(WATCHDOG_USEC="200000")
+    host.hear("WATCHDOG=1")
+    host.hear("WATCHDOG=1")
+    host.send(signal.SIGHUP)
+    heard = host.hear("READY=1")
+    assert "RELOADING=1" in heard
+    host.send(signal.SIGTERM)
+    host.hear("STOPPING=1")
+    assert host.process.wait(PATIENCE) == 0
+
+
+def test_one_service_runs_for_a_state_directory(make_host):
+    host = make_host("a", SENDS)
+    host.start()
+    second = host.run("transfer", "serve")
+    assert second.returncode == 1
+    assert "another transfer service works with the state" in second.stderr
+
+
+def test_all_that_is_missing_or_wrong_is_said_at_once(tmp_path):
+    (tmp_path / "config").write_text(
+        "TransferPeers = {'a': {}, 'b': {'Listen': 'x'}, 'socket': {'Stdio': True}}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        plan_of(load_configuration(str(tmp_path)))
+    text = "\n".join(caught.value.problems)
+    for part in (
+        "GeneralPersistencyBaseDir is not set",
+        "GeneralRuntimeDataDir is not set",
+        "'a' none of Listen, Connect and Stdio",
+        "'b' Listen 'x'",
+    ):
+        assert part in text
+
+
+def test_a_storage_that_is_not_there_and_a_wrong_policy_stop_it_before_it_listens(make_host):
+    host = make_host("a", SENDS, "TransferSenderSettings = {'Order': 'x'}")
+    host.data.rmdir()
+    result = host.run("transfer", "serve")
+    assert result.returncode == 1
+    assert "is not there or no directory" in result.stderr
+    host.data.mkdir(mode=0o700)
+    result = host.run("transfer", "serve")
+    assert (result.returncode, "has Order 'x'" in result.stderr) == (1, True)
+    assert not host.socket.exists()
+
+
+def test_a_reload_takes_new_peers_and_ends_no_connection(make_host, short_directory):
+    host = make_host("a", SENDS, RECEIVES)
+    host.start()
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.connect(str(host.socket))
+        host.wait_for(lambda: host.peer("socket")["connections"] == 1)
+        own = short_directory / "own.socket"
+        host.write_config(SENDS, RECEIVES, peers(beta={"Listen": str(own)}), "TransferBandwidthLimit = 12345")
+        host.drain()
+        host.send(signal.SIGHUP)
+        host.hear("READY=1")
+        host.wait_for(own.exists)
+        status = host.status()
+        assert [peer["peer"] for peer in status["peers"]] == ["beta", "socket"]
+        assert status["bandwidth_limit"] == 12345
+        assert host.peer("socket")["connections"] == 1
+    host.write_config(SENDS, RECEIVES)
+    host.drain()
+    host.send(signal.SIGHUP)
+    host.hear("READY=1")
+    assert not own.exists()
+
+
+def test_a_reload_that_cannot_be_used_is_refused_and_all_goes_on(make_host):
+    host = make_host("a", SENDS)
+    host.start()
+    host.write_config(SENDS, "TransferPeers = {'a': {}}")
+    host.send(signal.SIGHUP)
+    host.wait_for(lambda: "stays in effect" in host.log())
+    result = host.run("transfer", "status")
+    assert result.returncode == 3
+    assert "was refused" in result.stdout
+    host.write_config(SENDS, f"GeneralRuntimeDataDir = '{host.base}/elsewhere'")
+    host.send(signal.SIGHUP)
+    host.wait_for(lambda: "which takes a restart" in host.log())
+    assert host.end() == 0
+
+
+def test_what_is_under_way_has_its_time_and_a_second_signal_ends_it_at_once(make_host):
+    host = make_host("a", SENDS, "TransferShutdownTime = 86400")
+    host.start()
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.connect(str(host.socket))
+        host.wait_for(lambda: host.peer("socket")["connections"] == 1)
+        host.send(signal.SIGTERM)
+        host.hear("STOPPING=1")
+        assert host.status()["stopping"]
+        assert host.end() == 0
+
+
+def test_a_peer_with_a_socket_of_its_own_gets_what_it_may_have_and_no_more(make_host, short_directory):
+    own = short_directory / "beta.socket"
+    host = make_host("a", SENDS, peers(beta={"Listen": str(own), "OfferSources": ["/for/beta"]}))
+    host.store("/for/beta", b"yours")
+    host.store("/for/others", b"not yours")
+    host.start()
+    central = make_host("b", RECEIVES)
+    assert central.run("transfer", "connect", "--socket", str(own)).returncode == 0
+    assert central.content() == {"/for/beta": b"yours"}
+    assert host.content() == {"/for/others": b"not yours"}
+
+
+def test_what_a_peer_may_not_send_is_refused_and_stays_where_it_is(make_host):
+    source = make_host("a", SENDS)
+    source.store("/alpha/s", b"mine")
+    source.store("/beta/s", b"not mine")
+    source.start()
+    settings = {"Connect": str(source.socket), "AcceptSources": ["/alpha/*"]}
+    central = make_host("b", RECEIVES, peers(alpha=settings))
+    result = central.run("transfer", "connect", "--json")
+    assert result.returncode == 3
+    (peer,) = json.loads(result.stdout)["peers"]
+    assert (peer["elements_received"], peer["elements_refused"], peer["error"]) == (1, 1, None)
+    assert (central.content(), source.content()) == ({"/alpha/s": b"mine"}, {"/beta/s": b"not mine"})
+
+
+def test_a_peer_may_have_a_storage_of_its_own(make_host, short_directory):
+    source = make_host("a", SENDS)
+    source.store("/host/s", b"content")
+    source.start()
+    other = short_directory / "other"
+    other.mkdir(mode=0o700)
+    central = make_host(
+        "b", RECEIVES, peers(alpha={"Connect": str(source.socket), "StorageBaseDir": str(other)})
+    )
+    assert central.run("transfer", "connect", "alpha").returncode == 0
+    assert (central.content(), central.content(other)) == ({}, {"/host/s": b"content"})
+
+
+SITE_POLICY = """
+import guerillabackup
+from guerillabackup.Transfer import SenderMoveDataTransferPolicy
+class OnlyOne(SenderMoveDataTransferPolicy):
+    def queryBackupDataElements(self, transferContext, queryData):
+        found = transferContext.localStorage.queryBackupDataElements(None)
+        class Result:
+            def getNextElement(self):
+                while (element := found.getNextElement()) is not None:
+                    if element.getSourceUrl() == '/host/s1':
+                        return element
+        return Result()
+"""
+
+
+def test_a_policy_that_a_site_wrote_for_the_original_decides_here(make_host):
+    source = make_host("a")
+    (source.conf / "lib-enabled").mkdir(mode=0o700)
+    (source.conf / "lib-enabled" / "sitepolicy.py").write_text(SITE_POLICY)
+    source.write_config("from sitepolicy import OnlyOne", "TransferSenderPolicyClass = OnlyOne")
+    content = fill(source, 3, 10)
+    source.start()
+    central = make_host("b", RECEIVES, peers(alpha={"Connect": str(source.socket)}))
+    result = central.run("transfer", "connect")
+    assert result.returncode == 0, result.stderr + source.log()
+    assert central.content() == {"/host/s1": content["/host/s1"]}
+    assert sorted(source.content()) == ["/host/s0", "/host/s2"]
+
+
+def test_the_original_s_program_name_takes_its_argument_and_its_defaults(make_host):
+    source = make_host("a", SENDS)
+    source.store("/host/s", b"content")
+    (source.conf / "config").rename(source.conf / "other.conf")
+    source.start(code=ORIGINAL_NAME, arguments=("--Config", str(source.conf / "other.conf")))
+    assert source.socket.stat().st_mode & 0o777 == 0o600
+    central = make_host("b", RECEIVES)
+    assert central.run("transfer", "connect", "--socket", str(source.socket)).returncode == 0
+    assert central.content() == {"/host/s": b"content"}
+
+
+ACTIVATE = """
+import os, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+os.dup2(listener.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES=sys.argv[2])
+os.execv(sys.executable, [sys.executable, '-c', *sys.argv[3:]])
+"""
+
+
+def test_a_socket_of_systemd_is_used_for_the_peer_it_names_and_left_when_it_ends(make_host, short_directory):
+    path = short_directory / "systemd.socket"
+    host = make_host("a", SENDS, peers(beta={"Listen": str(short_directory / "unused.socket")}))
+    host.store("/host/s", b"content")
+    serve = ("transfer", "serve", "--config-dir", str(host.conf))
+    host.start(code=ACTIVATE, arguments=(str(path), "beta", MAIN, *serve))
+    central = make_host("b", RECEIVES)
+    assert central.run("transfer", "connect", "--socket", str(path)).returncode == 0
+    assert host.peer("beta")["elements_sent"] == 1
+    assert host.end() == 0
+    assert path.exists()
+    host.start(code=ACTIVATE, arguments=(str(short_directory / "s2"), "nobody", MAIN, *serve), wait=False)
+    assert host.process.wait(PATIENCE) == 1
+    assert "which is no peer's" in host.log()
+
+
+def test_a_command_is_dialled_and_its_last_words_are_the_error(make_host):
+    source = make_host("a", SENDS)
+    source.store("/host/s", b"content")
+    source.start()
+    command = ["socat", "-t60", "-b262144", "-", f"UNIX-CONNECT:{source.socket}"]
+    wrong = ["sh", "-c", "echo it is far away >&2; exit 7"]
+    central = make_host("b", RECEIVES, peers(alpha={"Connect": command}, far={"Connect": wrong}))
+    result = central.run("transfer", "connect", "--json")
+    assert result.returncode == 3
+    alpha, far = json.loads(result.stdout)["peers"]
+    assert (alpha["error"], alpha["elements_received"]) == (None, 1)
+    assert "it is far away" in far["error"]
+
+
+def test_transfer_stdio_brings_a_peer_of_that_name(make_host):
+    source = make_host("a", SENDS, peers(beta={"Stdio": True, "OfferSources": ["/for/*"]}))
+    source.store("/for/beta", b"yours")
+    source.store("/host/s", b"not yours")
+    command = [sys.executable, "-c", MAIN, "transfer", "stdio", "--config-dir", str(source.conf), "--agent"]
+    central = make_host("b", RECEIVES)
+    dial = ("transfer", "connect", "--command")
+    os.environ["PYTHONPATH"] = str(TREE)
+
+    def connect(name):
+        return central.run(*dial, " ".join(f"'{part}'" for part in [*command, name]))
+
+    without = connect("beta")
+    assert (without.returncode, "no transfer service runs" in without.stderr) == (3, True)
+    source.start()
+    assert connect("beta").returncode == 0
+    assert central.content() == {"/for/beta": b"yours"}
+    unknown = connect("gamma")
+    assert (unknown.returncode, "no agent is named gamma here" in unknown.stderr) == (3, True)
+    assert source.peer("beta")["elements_sent"] == 1
