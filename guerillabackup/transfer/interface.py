@@ -229,6 +229,11 @@ class TransferContext:
         return self.rules.agent_id
 
     @property
+    def is_ours(self) -> bool:
+        """Whether the peer has announced itself, or has answered so."""
+        return any(each is not None and each.is_announcing for each in (self.announced, self.remote))
+
+    @property
     def takes_empty_elements(self) -> bool:
         """Whether elements of 0 bytes may be offered to the peer: the stream of one ends an original."""
         return any(

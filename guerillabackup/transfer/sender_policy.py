@@ -1,7 +1,7 @@
 """The policy that moves elements: offered in order, deleted or marked once a peer has them.
 
-Deletions are put off and done in groups: a crash before only offers the elements again, and who has one
-already compares and discards. Touches: threading, time.
+Deletions for a peer of ours are put off and done in groups: a crash before only offers the elements again,
+and who has one already compares and discards. Touches: threading, time.
 """
 
 import logging
@@ -114,7 +114,8 @@ class SenderMoveDataTransferPolicy(SenderTransferPolicy):
             group = self._groups.setdefault(id(context), _DeletionGroup(time.monotonic()))
             group.elements.append(element)
         is_old = time.monotonic() - group.since >= self._max_group_seconds
-        if len(group.elements) >= self._max_group or is_old:
+        # Offered again after a crash, an original would say that it has them, which proves nothing to us.
+        if len(group.elements) >= self._max_group or is_old or not context.is_ours:
             self.settle(context)
 
     def _delete(self, storage: StorageInterface, group: "_DeletionGroup") -> None:

@@ -313,7 +313,7 @@ def test_a_query_that_is_none_ends_with_the_peers_fault_and_leaves_all_as_it_is(
 def test_deletions_are_put_off_up_to_a_count(storage):
     for number in range(7):
         put(storage, data=str(number).encode())
-    with connected(storage, MovePolicy(max_group=3, max_group_seconds=1e9)) as adapter:
+    with connected(storage, MovePolicy(max_group=3, max_group_seconds=1e9), is_ours=True) as adapter:
         left = [len(ids(storage)) for _ in pull(adapter)]
         assert left == [7, 7, 7, 4, 4, 4, 1]
     assert ids(storage) == []
@@ -322,7 +322,14 @@ def test_deletions_are_put_off_up_to_a_count(storage):
 def test_deletions_are_put_off_up_to_a_time(storage):
     for number in range(3):
         put(storage, data=str(number).encode())
-    with connected(storage, MovePolicy(max_group_seconds=0)) as adapter:
+    with connected(storage, MovePolicy(max_group_seconds=0), is_ours=True) as adapter:
+        assert [len(ids(storage)) for _ in pull(adapter)] == [3, 2, 1]
+
+
+def test_nothing_is_put_off_for_an_original(storage):
+    for number in range(3):
+        put(storage, data=str(number).encode())
+    with connected(storage, MovePolicy(max_group_seconds=1e9)) as adapter:
         assert [len(ids(storage)) for _ in pull(adapter)] == [3, 2, 1]
 
 
@@ -330,7 +337,7 @@ def test_what_is_put_off_is_not_offered_to_others_meanwhile(storage):
     put(storage, data=b"1")
     put(storage, data=b"2")
     policy = MovePolicy(max_group_seconds=1e9)
-    with connected(storage, policy, "one") as one, connected(storage, policy, "two") as two:
+    with connected(storage, policy, "one", is_ours=True) as one, connected(storage, policy, "two") as two:
         going = pull(one)
         next(going)
         next(going)
@@ -404,7 +411,7 @@ def test_twenty_thousand_elements_take_a_constant_number_of_system_calls_each(tm
                 return names
 
             patch.setattr(osfile, "list_names", listing)
-            _, adapter = connect(storage, MovePolicy(max_group_seconds=1e9))
+            _, adapter = connect(storage, MovePolicy(max_group_seconds=1e9), is_ours=True)
             assert sum(1 for _ in pull(adapter)) == count
             adapter.end()
             assert ids(storage) == []

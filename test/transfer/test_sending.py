@@ -252,7 +252,8 @@ def test_a_policy_that_raises_is_not_asked_again_of_that_element_and_the_end_nev
 def test_before_a_long_stream_what_was_put_off_is_done(storage):
     put(storage, data=bytes(8 << 20), time=3)
     put(storage, data=b"4", time=4)
-    with connected(storage, SenderMoveDataTransferPolicy(max_group_seconds=1e9)) as adapter:
+    policy = SenderMoveDataTransferPolicy(max_group_seconds=1e9)
+    with connected(storage, policy, is_ours=True) as adapter:
         adapter.start_transaction(None)
         for _ in range(3):
             adapter.next_data_element(True)
