@@ -1,7 +1,7 @@
 """UNIX sockets as files: who listens there, who may use them, who is at the other end.
 
-A socket's path may have 107 bytes; it is reached through a descriptor of its directory, so that of the directory
-may be of any length, and nobody can put another directory in its place on the way.
+A socket's path may have 107 bytes; it is reached through a descriptor of its directory, so that of the
+directory may be of any length, and nobody can put another directory in its place on the way.
 Touches: fcntl, os, select, socket.
 """
 
@@ -45,9 +45,14 @@ class PeerCredentials:
 
 
 class ListeningSocket:
-    """A listening socket, not blocking; `close` removes its file, `interrupt` ends a wait of another thread."""
+    """A listening socket, not blocking; `close` removes its file.
 
-    def __init__(self, listener: socket.socket, directory_fd: int = -1, name: str = "", path: str = "") -> None:
+    `interrupt` ends a wait of another thread.
+    """
+
+    def __init__(
+        self, listener: socket.socket, directory_fd: int = -1, name: str = "", path: str = ""
+    ) -> None:
         self.path = path or _name_of(listener)
         self._listener = listener
         self._directory = directory_fd

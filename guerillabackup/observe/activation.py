@@ -14,7 +14,8 @@ def inherited_sockets(environment: Mapping[str, str]) -> dict[str, socket.socket
     """Listening UNIX sockets by the name that the socket unit gives them (FileDescriptorName=).
 
     Without a name it is the unit's own, with `.socket`. Empty when there are none. To be called once; the
-    sockets are the caller's. Raises ConfigError for what is no listening UNIX stream socket, or two of one name.
+    sockets are the caller's. Raises ConfigError for what is no listening UNIX stream socket, and for two of
+    one name.
     """
     count = environment.get("LISTEN_FDS", "")
     if environment.get("LISTEN_PID") != str(os.getpid()) or not count.isdigit():
@@ -27,7 +28,9 @@ def inherited_sockets(environment: Mapping[str, str]) -> dict[str, socket.socket
         one = socket.socket(fileno=FIRST_DESCRIPTOR + index)
         is_usable = one.family == socket.AF_UNIX and one.type == socket.SOCK_STREAM
         if not is_usable or not one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            raise ConfigError(f"the socket {name} of systemd is no listening UNIX stream socket (ListenStream=)")
+            raise ConfigError(
+                f"the socket {name} of systemd is no listening UNIX stream socket (ListenStream=)"
+            )
         if name in found:
             raise ConfigError(f"systemd hands over two sockets named {name}: give each a FileDescriptorName=")
         found[name] = one

@@ -17,7 +17,10 @@ try:
 except ConfigError as error:
     print(json.dumps(str(error)))
 else:
-    print(json.dumps({name: [one.getsockname(), os.get_inheritable(one.fileno())] for name, one in found.items()}))
+    described = {
+        name: [one.getsockname(), os.get_inheritable(one.fileno())] for name, one in found.items()
+    }
+    print(json.dumps(described))
 """
 
 
