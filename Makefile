@@ -25,9 +25,10 @@ test-debian: ## run the tests with Debian's Python and libraries alone
 	@sh $(TOOLS)/packages.sh run test debian
 	@sh $(TOOLS)/test.sh debian $(ARGS)
 
-soak: venv ## kill the generator 300 times at random (SOAK_KILLS); SOAK_SEED repeats one
+soak: venv ## kill the generator 300 and a transfer 1000 times at random (SOAK_KILLS); SOAK_SEED repeats one
 	@sh $(TOOLS)/packages.sh run test
 	@SOAK_KILLS=$${SOAK_KILLS:-300} sh $(TOOLS)/test.sh venv -n 0 -s test/scenario/test_generator_killed.py $(ARGS)
+	@SOAK_KILLS=$${SOAK_KILLS:-1000} sh $(TOOLS)/test.sh venv -n 0 -s test/scenario/test_transfer_kills.py $(ARGS)
 
 fuzz: venv ## feed mutated messages to the transfer protocol for 60 s (FUZZ_SECONDS); ARGS goes to libFuzzer
 	@.venv/bin/python3 -m pip --disable-pip-version-check --no-input --quiet install --editable '.[fuzz]'

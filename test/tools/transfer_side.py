@@ -136,7 +136,12 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha512").hexdigest()
 
 
-def start_socat(first: Side, second: Side) -> subprocess.Popen[bytes]:
-    """What joins two services that both listen."""
-    ends = [f"UNIX-CONNECT:{side.socket},retry=100,interval=0.1" for side in (first, second)]
-    return subprocess.Popen(["socat", "-t60", "-b262144", *ends], stdin=subprocess.DEVNULL)
+def start_socat(first: Side, second: Side, *, quick: bool = False) -> subprocess.Popen[bytes]:
+    """What joins two services that both listen; a quick one does not wait for the other when one has ended."""
+    ends = [f"UNIX-CONNECT:{side.socket},retry=1000,interval=0.05" for side in (first, second)]
+    wait = "-t0.01" if quick else "-t60"
+    return subprocess.Popen(
+        ["socat", wait, "-b262144", *ends],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL if quick else None,
+    )
