@@ -14,7 +14,7 @@ venv: ## make .venv with everything in it: .venv/bin/guerillabackup works
 	@sh $(TOOLS)/packages.sh run
 	@sh $(TOOLS)/venv.sh
 
-run: venv ## back up SOURCE (default /etc), verify, restore and compare, step by step
+run: venv ## back up SOURCE (default /etc), fetch it to a second host, restore and compare
 	@.venv/bin/python3 $(TOOLS)/demo.py "$(SOURCE)"
 
 test: venv ## run the tests; ARGS goes to pytest

@@ -19,6 +19,7 @@ from guerillabackup.cli.config_check_sources import (
     find_source_warnings,
     warn_of_nothing,
 )
+from guerillabackup.cli.config_check_transfer import check_transfer
 from guerillabackup.config import Configuration, load_configuration
 from guerillabackup.config_keys import elements_move_on
 from guerillabackup.errors import ConfigError, KeyUnusableError
@@ -68,6 +69,9 @@ def check_configuration(config_directory: str) -> CheckOutcome:
         outcome.warnings.append(UNSIGNED)
     outcome.problems += _missing_owners(configuration)
     outcome.problems += _storage_problems(configuration)
+    transfer_problems, transfer_warnings = check_transfer(configuration)
+    outcome.problems += transfer_problems
+    outcome.warnings += transfer_warnings
     overlays = _check_units(configuration, outcome)
     for effective in (configuration, *overlays):
         outcome.problems += _missing_programs(effective)

@@ -15,9 +15,22 @@ from guerillabackup.transfer.receiving import ReceiverStoreDataTransferPolicy
 from guerillabackup.transfer.sender_settings import SETTINGS_KEY as SENDER_SETTINGS
 from guerillabackup.transfer.service import find_socket_access, plan_of
 
+_WANTED = (
+    "TransferPeers",
+    "TransferReceiverPolicyClass",
+    "TransferSenderPolicyClass",
+    "TransferServiceStorageBaseDir",
+)
+"""Who says something of these has a transfer service, or will have one."""
+
 
 def check_transfer(configuration: Configuration) -> tuple[list[str], list[str]]:
-    """What is wrong with a configuration for the transfer service, and what is odd; changes nothing."""
+    """What is wrong with a configuration for the transfer service, and what is odd; changes nothing.
+
+    A host that says nothing of transfers is not told that it has none.
+    """
+    if not any(configuration.get(key) for key in _WANTED):
+        return [], []
     try:
         plan = plan_of(configuration)
     except ConfigError as error:

@@ -76,7 +76,11 @@ def status(invocation: Invocation) -> ExitStatus:
         answer["reload_refused"]
         or answer["claimed"]
         or any(_is_failing(peer) or peer["elements_refused"] for peer in answer["peers"])
-        or any(each["quarantine"] for each in answer["receiving"])
+        or any(
+            kept["entries"] or kept["dropped"]
+            for each in answer["receiving"]
+            for kept in each["quarantine"].values()
+        )
     )
     return ExitStatus.SOME_FAILED if has_problem else ExitStatus.OK
 

@@ -21,6 +21,8 @@ def test_the_demonstration_restores_its_source_exactly_and_leaves_it_alone(tmp_p
     result = demonstrate("--dir", str(short_directory / "demo"), str(source))
     assert (result.returncode, result.stderr) == (0, "")
     assert "\nEXACT: " in result.stdout
+    assert not list((short_directory / "demo" / "data").rglob("*.info"))
+    assert len(list((short_directory / "demo" / "central" / "data").rglob("*.info"))) == 4
     restored = short_directory / "demo" / "restored" / "1" / source.relative_to("/")
     assert (restored / "folder" / "file [1]").read_bytes() == b"content\n" * 1000
     assert {path: path.lstat().st_ctime_ns for path in source.rglob("*")} == before

@@ -1,13 +1,16 @@
 """Shows on this machine's own data what guerillabackup does, and checks it: `make run`.
 
-A full and, after a real change, an incremental backup of SOURCE, encrypted and signed; then it is verified,
-restored into another directory and compared with the source. All files are made in one new directory. SOURCE
-is only read: the change is made in a small directory of the demonstration's own, which is backed up together
-with SOURCE as one source. Exit status 0: what was restored is exactly what was backed up.
-Touches: argparse, os, socket, subprocess, tempfile, time.
+A full and, after a real change, an incremental backup of SOURCE, encrypted and signed. A second transfer
+service, which stands for a central host, fetches both through socat and keeps them in its own storage; the
+spool of the first is empty then. From there they are verified, restored and compared with the source. All is
+made in one new directory. SOURCE is only read: the change is made in a small directory of the demonstration's
+own, which is backed up together with SOURCE as one source. Exit status 0: what was restored is exactly what
+was backed up.
+Touches: argparse, json, os, socket, subprocess, tempfile, time.
 """
 
 import argparse
+import json
 import os
 import shlex
 import socket
@@ -15,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +31,28 @@ ENTRY_POINT = "from guerillabackup.cli.main import main; main()"
 CONFIG_VARIABLE = "GUERILLABACKUP_CONFIG_DIR"
 ATTEMPTS = 3
 """How often a source that changed under our hands is backed up again before giving up."""
-OWN_FILES = ("config", "data", "private", "restored", "run", "state")
+OWN_FILES = ("central", "config", "data", "private", "restored", "run", "state")
 """What is made in the demonstration's directory beside `sample`, and so is not backed up."""
+START_SECONDS = 60.0
+"""For a service to listen."""
+PEER = "source"
+SENDS = "TransferSenderPolicyClass = guerillabackup.Transfer.SenderMoveDataTransferPolicy"
+CENTRAL = """\
+# The configuration of a host that fetches what others have backed up.
+GeneralPersistencyBaseDir = {state!r}
+GeneralRuntimeDataDir = {run!r}
+DefaultFileSystemSinkBaseDir = {data!r}
+GeneralRequireSignatures = True
+TransferReceiverPolicyClass = guerillabackup.Transfer.ReceiverStoreDataTransferPolicy
+TransferSocket = False
+TransferPeers = {{
+    {peer!r}: {{
+        'Connect': {connect!r},
+        'Interval': 3600,
+        'AcceptSources': [{source_url!r}],
+    }},
+}}
+"""
 UNIT = """\
 # The source of the demonstration. One unit may have any number.
 TarBackupUnitConfigList = {{
@@ -63,6 +88,11 @@ class Plan:
     @property
     def config(self) -> Path:
         return self.base / "config"
+
+    @property
+    def central(self) -> Path:
+        """What belongs to the host that fetches."""
+        return self.base / "central"
 
     @property
     def source_url(self) -> str:
@@ -120,7 +150,8 @@ def demonstrate(source: str, directory: Path | None) -> None:
     guerillabackup(plan, "key", "create", key, "--purpose", "encrypt", "--private-keyring", str(private))
 
     # Made now: a folder that comes later would change its parent, which may be below SOURCE.
-    (plan.base / "restored").mkdir()
+    for name in ("central", "restored", "run", "state"):
+        (plan.base / name).mkdir(mode=0o700, exist_ok=True)
 
     step(2, "Activate a unit: what is backed up, and when.")
     make_sample(plan.sample)
@@ -136,11 +167,19 @@ def demonstrate(source: str, directory: Path | None) -> None:
     incremental_seconds = generate(plan)
     guerillabackup(plan, "element", "list")
 
-    step(5, "Verify: digests, signatures and the chain of what is stored.")
-    guerillabackup(plan, "element", "verify", "--all")
+    step(5, "Let another transfer service, as of a central host, fetch them through socat.")
+    make_central(plan)
+    config = central_config(plan)
+    with service(plan.config, plan.base), service(config, plan.central):
+        print("  it dials when it starts, and then every hour")
+        await_empty_spool(plan)
+        guerillabackup(plan, "transfer", "status", config=config)
 
-    step(6, "Restore into another directory and compare with the source.")
-    target, expected = restore_and_compare(plan)
+        step(6, "Verify, on the central host: digests, signatures and the chain of what is stored.")
+        guerillabackup(plan, "element", "verify", "--all", config=config)
+
+        step(7, "Restore from there into another directory and compare with the source.")
+        target, expected = restore_and_compare(plan)
     conclude(plan, target, expected, full_seconds, incremental_seconds)
 
 
@@ -207,7 +246,9 @@ def restore_and_compare(plan: Plan) -> tuple[Path, Tree]:
     """Restore and compare. When the source itself changed meanwhile, back it up again, a few times."""
     for attempt in range(ATTEMPTS):
         target = plan.base / "restored" / str(attempt + 1)
-        guerillabackup(plan, "restore", plan.source_url, "--to", str(target))
+        keyring = ["--private-keyring", str(plan.base / "private")]
+        config = central_config(plan)
+        guerillabackup(plan, "restore", plan.source_url, "--to", str(target), *keyring, config=config)
         expected = describe_roots(plan, Path("/"))
         found = describe_roots(plan, target)
         lines = differences(expected, found)
@@ -220,7 +261,82 @@ def restore_and_compare(plan: Plan) -> tuple[Path, Tree]:
             print("  If somebody changed the source since the backup, the next incremental has it:")
             time.sleep(1.1)
             generate(plan)
+            guerillabackup(plan, "transfer", "connect", PEER, config=central_config(plan))
+            await_empty_spool(plan)
     raise DemoError(f"what was restored differs from {plan.source} after {ATTEMPTS} attempts")
+
+
+def central_config(plan: Plan) -> Path:
+    return plan.central / "config"
+
+
+def make_central(plan: Plan) -> None:
+    """A configuration that receives, with the key that verifies; the source's own sends from now on."""
+    with (plan.config / "config").open("a", encoding="utf-8") as file:
+        file.write(f"\n# Made by the demonstration: elements go to whoever fetches them.\n{SENDS}\n")
+    for name in ("config", "data"):
+        (plan.central / name).mkdir(mode=0o700, parents=True)
+    run = plan.base / "run"
+    # A path may have 107 bytes for socat: it is started where the rest of it is short.
+    socat = "exec socat -t60 -b262144 - UNIX-CONNECT:transfer.socket"
+    connect = ["sh", "-c", f"cd {shlex.quote(str(run))} && {socat}"]
+    text = CENTRAL.format(
+        state=str(plan.central / "state"),
+        run=str(plan.central / "run"),
+        data=str(plan.central / "data"),
+        peer=PEER,
+        connect=connect,
+        source_url=plan.source_url,
+    )
+    (central_config(plan) / "config").write_text(text, "utf-8")
+    print(f"  {central_config(plan) / 'config'}: fetches {plan.source_url} from peer {PEER}")
+    key = plan.central / "signing.asc"
+    guerillabackup(plan, "key", "export", signing_key(plan), "--output", str(key))
+    guerillabackup(plan, "key", "import", str(key), config=central_config(plan))
+
+
+def signing_key(plan: Plan) -> str:
+    """The name of the key that `config init` made."""
+    shown = run_program(plan.config, "config", "show", "GeneralSigningKey", "--json", capture=True)
+    return str(json.loads(shown)["value"])
+
+
+@contextmanager
+def service(config: Path, base: Path) -> Iterator[None]:
+    """A transfer service while the context lasts; raises DemoError when it does not come, or fails."""
+    log, run = base / "run" / "transfer.log", base / "run"
+    run.mkdir(mode=0o700, exist_ok=True)
+    print(f"  $ guerillabackup transfer serve --config-dir {shlex.quote(str(config))} 2> {log} &", flush=True)
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [*program(), "transfer", "serve"],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            env={**os.environ, CONFIG_VARIABLE: str(config)},
+        )
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not (run / "transfer-stdio.socket").exists():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise DemoError(f"the transfer service of {config} does not start: {log.read_text()}")
+            time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        process.wait(START_SECONDS)
+
+
+def await_empty_spool(plan: Plan) -> None:
+    """Wait until all is fetched; raises DemoError when something stays in the spool."""
+    deadline = time.monotonic() + START_SECONDS
+    while count_elements(plan):
+        # They go when the source's service has heard that they are stored.
+        if time.monotonic() > deadline:
+            raise DemoError(f"{count_elements(plan)} elements are still in {plan.base / 'data'}")
+        time.sleep(0.05)
+    count = count_elements(plan, plan.central)
+    print(f"  {count} elements are fetched, and the spool {plan.base / 'data'} is empty")
 
 
 def describe_roots(plan: Plan, below: Path) -> Tree:
@@ -269,20 +385,35 @@ def change_sample(sample: Path) -> None:
     print("  edited.txt edited, new.txt made, removed.txt removed, folder renamed, link and script changed")
 
 
-def count_elements(plan: Plan) -> int:
-    """Elements in the storage: each has one `.info` file."""
-    return sum(1 for _ in (plan.base / "data").rglob("*.info"))
+def count_elements(plan: Plan, base: Path | None = None) -> int:
+    """Elements in a storage, the source's or one below `base`: each has one `.info` file."""
+    return sum(1 for _ in ((base or plan.base) / "data").rglob("*.info"))
 
 
-def guerillabackup(plan: Plan, *arguments: str) -> None:
+def program() -> list[str]:
+    """Not every Python that runs this, as a test, has the program installed beside it."""
+    return [str(COMMAND)] if COMMAND.exists() else [sys.executable, "-c", ENTRY_POINT]
+
+
+def guerillabackup(plan: Plan, *arguments: str, config: Path | None = None) -> None:
     """Show a command and run it; raises DemoError with its exit status."""
-    print(f"  $ guerillabackup {shlex.join(arguments)}", flush=True)
-    environment = {**os.environ, CONFIG_VARIABLE: str(plan.config)}
-    # Not every Python that runs this, as a test, has the program installed beside it.
-    program = [str(COMMAND)] if COMMAND.exists() else [sys.executable, "-c", ENTRY_POINT]
-    status = subprocess.run([*program, *arguments], stdin=subprocess.DEVNULL, env=environment).returncode
-    if status != 0:
-        raise DemoError(f"guerillabackup {arguments[0]} {arguments[1]} ended with status {status}")
+    other = "" if config is None else f" --config-dir {shlex.quote(str(config))}"
+    print(f"  $ guerillabackup {shlex.join(arguments)}{other}", flush=True)
+    run_program(config or plan.config, *arguments)
+
+
+def run_program(config: Path, *arguments: str, capture: bool = False) -> str:
+    """Its output, where that is captured; raises DemoError with its exit status."""
+    done = subprocess.run(
+        [*program(), *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE if capture else None,
+        env={**os.environ, CONFIG_VARIABLE: str(config)},
+        text=True,
+    )
+    if done.returncode != 0:
+        raise DemoError(f"guerillabackup {arguments[0]} {arguments[1]} ended with status {done.returncode}")
+    return done.stdout or ""
 
 
 def conclude(
@@ -297,20 +428,26 @@ def conclude(
     )
     if plan.left_out:
         print(f"{len(plan.left_out)} names were left out, for the reasons in step 2.")
-    stored = sum(file.stat().st_size for file in (plan.base / "data").rglob("*") if file.is_file())
+    data = plan.central / "data"
+    stored = sum(file.stat().st_size for file in data.rglob("*") if file.is_file())
     rate = content / full_seconds / 1e6
     print(f"\n  source        {content / 1e6:.1f} MB in {len(expected)} names")
-    print(
-        f"  stored        {stored / 1e6:.1f} MB in {count_elements(plan)} elements, compressed and encrypted"
-    )
+    count = count_elements(plan, plan.central)
+    print(f"  stored        {stored / 1e6:.1f} MB in {count} elements, compressed and encrypted")
     print(f"  full          {full_seconds:.1f} s, {rate:.0f} MB/s with all that starts and ends a run")
     print(f"  incremental   {incremental_seconds:.1f} s")
-    print(f"\n  configuration {plan.config}\n  elements      {plan.base / 'data'}")
+    print(f"\n  backed up by  {plan.config}, whose spool {plan.base / 'data'} is empty")
+    print(f"  central host  {central_config(plan)}, its elements in {data}")
     print(f"  decryption    {plan.base / 'private'}: keep such a keyring off the hosts that make backups")
     print(f"  restored      {target}")
     command = COMMAND.relative_to(Path.cwd()) if COMMAND.is_relative_to(Path.cwd()) else COMMAND
-    print(f"\nWhat to type next:\n  export {CONFIG_VARIABLE}={shlex.quote(str(plan.config))}")
-    for text in ("element list", f"restore {plan.source_url} --list", "generator run --once"):
+    print(f"\nWhat to type next:\n  export {CONFIG_VARIABLE}={shlex.quote(str(central_config(plan)))}")
+    keyring = f"--private-keyring {shlex.quote(str(plan.base / 'private'))}"
+    for text in (
+        "element list",
+        f"restore {plan.source_url} --list {keyring}",
+        f"generator run --once --config-dir {shlex.quote(str(plan.config))}",
+    ):
         print(f"  {command} {text}")
     print(f"  rm -r {shlex.quote(str(plan.base))}")
 

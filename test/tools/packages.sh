@@ -18,12 +18,15 @@ run gpg-agent gnupg
 run gpgconf gnupg
 run tar tar
 run zstd zstd
+run socat socat
 test bzip2 bzip2
 test xz xz-utils
 test lz4 lz4
 test pigz pigz
 test gzip gzip
-test socat socat
+test openssl openssl
+test ssh openssh-client
+test /usr/sbin/sshd openssh-server
 test strace strace
 test setfacl acl
 test setfattr attr

@@ -1,0 +1,46 @@
+"""What `config check` says of transfers: all problems at once, and nothing where there are none."""
+
+from transfer_service_host import SENDS, TransferHost
+
+from guerillabackup.cli.config_check_transfer import check_transfer
+from guerillabackup.config import load_configuration
+
+
+def check(tmp_path, *lines):
+    host = TransferHost(tmp_path / "host", *lines)
+    host.close()
+    return check_transfer(load_configuration(str(host.conf)))
+
+
+def test_all_that_is_wrong_is_found_at_once(tmp_path):
+    peers = {
+        "a": {"Connect": "/a.socket", "SenderSettings": {"Order": "x"}},
+        "b": {"Stdio": True, "SocketOwner": "nobody-of-that-name", "StorageBaseDir": "/nonexistent"},
+    }
+    settings = "TransferReceiverSettings = {'MaxElementSize': 'much'}"
+    receives = "TransferReceiverPolicyClass = guerillabackup.Transfer.ReceiverStoreDataTransferPolicy"
+    problems, _ = check(tmp_path, SENDS, receives, settings, f"TransferPeers = {peers!r}")
+    text = "\n".join(problems)
+    for part in ("Order 'x'", "MaxElementSize 'much'", "nobody-of-that-name", "/nonexistent is not there"):
+        assert part in text
+
+
+def test_a_host_without_transfers_is_told_nothing(tmp_path):
+    assert check(tmp_path) == ([], [])
+
+
+def test_a_service_that_moves_nothing_is_warned_of(tmp_path):
+    problems, warnings = check(tmp_path, "TransferPeers = {'a': {'Stdio': True}}")
+    assert problems == []
+    assert warnings == [
+        "the transfer service neither sends nor receives anything: "
+        "set TransferSenderPolicyClass or TransferReceiverPolicyClass"
+    ]
+
+
+def test_a_peer_to_which_nothing_goes_is_warned_of(tmp_path):
+    peers = {"a": {"Stdio": True, "SenderPolicyClass": None}}
+    assert check(tmp_path, SENDS, f"TransferPeers = {peers!r}") == (
+        [],
+        ["nothing is sent to nor received from peer a"],
+    )
