@@ -17,6 +17,7 @@ from original_peer import Original
 TREE = Path(__file__).parent.parent.parent
 PATIENCE = 120.0
 """Seconds after which a test gives up: far more than anything takes."""
+MAIN = "from guerillabackup.cli.main import main; main()"
 TRANSFER = "guerillabackup.Transfer"
 SENDS = {
     "TransferSenderPolicyClass": f"{TRANSFER}.SenderMoveDataTransferPolicy",
@@ -30,6 +31,7 @@ class Side:
     """One end of a transfer: its directories, its configuration, and its service; `close` ends that.
 
     `original` makes it the original's service. `storage` may be elsewhere than below `base`, a short path.
+    `environment` is what transfer_peer.py knows.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class Side:
         self.log_path = base / "log"
         self.environment = environment
         self.process: subprocess.Popen[bytes] | None = None
-        base.mkdir()
+        base.mkdir(mode=0o700)
         self.storage.mkdir(mode=0o700, exist_ok=True)
         self.settings = dict(settings)
         self.configure()
@@ -73,9 +75,12 @@ class Side:
                 "gb-transfer-service", "--Config", config, stderr=self.log_path
             )
         else:
+            # With a clock or a patience of the test's own, not by the command itself, which has none of them.
+            own = [str(TREE / "test/tools/transfer_peer.py"), str(self.base)]
+            command = ["-c", MAIN, "transfer", "serve", "--config-dir", str(self.base)]
             with self.log_path.open("ab") as log:
                 self.process = subprocess.Popen(
-                    [sys.executable, str(TREE / "test/tools/transfer_peer.py"), str(self.base)],
+                    [sys.executable, *(own if self.environment else command)],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
