@@ -54,18 +54,20 @@ class ListeningSocket:
         self, listener: socket.socket, directory_fd: int = -1, name: str = "", path: str = ""
     ) -> None:
         self.path = path or _name_of(listener)
-        self._listener = listener
+        self.listener = listener
         self._directory = directory_fd
         self._name = name
         self._status = osfile.stat_file(directory_fd, name) if name else None
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._poll = select.poll()
-        self._listener.setblocking(False)
+        self.listener.setblocking(False)
         self._poll.register(self._wake, select.POLLIN)
-        self._poll.register(self._listener, select.POLLIN)
+        self._poll.register(self.listener, select.POLLIN)
 
-    def fileno(self) -> int:
-        return self._listener.fileno()
+    def descriptors(self) -> tuple[int, ...]:
+        """All that a forked child must not keep."""
+        directory = (self._directory,) if self._name else ()
+        return (self.listener.fileno(), self._wake, *directory)
 
     def accept(self, timeout: float | None = None) -> socket.socket | None:
         """Whoever connects within the time, or None: nobody did, or `interrupt` was called.
@@ -76,11 +78,16 @@ class ListeningSocket:
         if self._wake in ready or not ready:
             return None
         try:
-            return self._listener.accept()[0]
-        except (BlockingIOError, ConnectionAbortedError):
-            return None
+            return self.accept_now()
         except OSError as error:
             raise StorageError(f"no connection can be accepted at {self.path}: {error.strerror}") from error
+
+    def accept_now(self) -> socket.socket | None:
+        """Whoever waits at the door, None when nobody does; raises OSError as when no descriptor is left."""
+        try:
+            return self.listener.accept()[0]
+        except (BlockingIOError, ConnectionAbortedError):
+            return None
 
     def interrupt(self) -> None:
         """End every wait from now on; from any thread, and from the handler of a signal."""
@@ -88,7 +95,7 @@ class ListeningSocket:
 
     def close(self) -> None:
         """Stop listening, and remove the file unless another one is there by now. May be called twice."""
-        if self._listener.fileno() < 0:
+        if self.listener.fileno() < 0:
             return
         if self._name:
             with contextlib.suppress(OSError):
@@ -96,7 +103,7 @@ class ListeningSocket:
                 if self._status is not None and found is not None and os.path.samestat(found, self._status):
                     osfile.remove_file(self._directory, self._name)
             os.close(self._directory)
-        self._listener.close()
+        self.listener.close()
         os.close(self._wake)
 
 
@@ -139,6 +146,26 @@ def connect(path: str) -> socket.socket:
         return _connect_below(directory, name)
     finally:
         os.close(directory)
+
+
+def connect_trusted(path: str) -> socket.socket:
+    """The same, only to root or this very user: raises ConfigError for a stranger, or where one could be."""
+    parent, name = os.path.split(os.path.abspath(path))
+    directory = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        check_directory(directory, parent)
+        connection = _connect_below(directory, name)
+    finally:
+        os.close(directory)
+    if not is_trusted(connection):
+        connection.close()
+        raise ConfigError(f"{path}: whoever listens there is neither root nor you")
+    return connection
+
+
+def is_trusted(connection: socket.socket) -> bool:
+    """Whether root or this very user is at the other end."""
+    return peer_credentials(connection).user_id in (0, os.geteuid())
 
 
 def check_directory(descriptor: int, path: str) -> None:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 
 from guerillabackup.errors import GuerillaBackupError, RemoteProtocolError, StorageError
-from guerillabackup.osfile_socket import ListeningSocket, peer_credentials
+from guerillabackup.osfile_socket import ListeningSocket, is_trusted
 from guerillabackup.transfer.channel import Channel
 from guerillabackup.transfer.interface import ConnectorService, TransferContext
 from guerillabackup.transfer.profile import PeerProfile
@@ -70,7 +70,7 @@ class StdioConnectorService(ConnectorService):
 
     def _begin(self, relay: socket.socket) -> None:
         self._relays = {thread for thread in self._relays if thread.is_alive()}
-        if len(self._relays) >= MAX_RELAYS or peer_credentials(relay).user_id not in (0, os.geteuid()):
+        if len(self._relays) >= MAX_RELAYS or not is_trusted(relay):
             log.warning("a relay is refused at %s: %d run", self._listener.path, len(self._relays))
             relay.close()
             return
