@@ -278,7 +278,7 @@ def make_central(plan: Plan) -> None:
         (plan.central / name).mkdir(mode=0o700, parents=True)
     run = plan.base / "run"
     # A path may have 107 bytes for socat: it is started where the rest of it is short.
-    socat = "exec socat -t60 -b262144 - UNIX-CONNECT:transfer.socket"
+    socat = "exec socat -t60 -b262144 -,shut-close UNIX-CONNECT:transfer.socket"
     connect = ["sh", "-c", f"cd {shlex.quote(str(run))} && {socat}"]
     text = CENTRAL.format(
         state=str(plan.central / "state"),

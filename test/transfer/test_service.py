@@ -261,7 +261,7 @@ def test_a_command_is_dialled_and_its_last_words_are_the_error(make_host):
     source = make_host("a", SENDS)
     source.store("/host/s", b"content")
     source.start()
-    command = ["socat", "-t60", "-b262144", "-", f"UNIX-CONNECT:{source.socket}"]
+    command = ["socat", "-t60", "-b262144", "-,shut-close", f"UNIX-CONNECT:{source.socket}"]
     wrong = ["sh", "-c", "echo it is far away >&2; exit 7"]
     central = make_host("b", RECEIVES, peers(alpha={"Connect": command}, far={"Connect": wrong}))
     result = central.run("transfer", "connect", "--json")
