@@ -159,6 +159,8 @@ def stdio(invocation: Invocation, agent_id: str) -> ExitStatus:
     For an ssh forced command, which says who the peer is; it needs `'Stdio': True` in TransferPeers. Ends
     when the connection does: with 0 when both sides had agreed to that, else with 1, as when no service runs.
     """
+    if invocation.as_json:
+        raise click.UsageError("--json: standard output is the peer's")
     from guerillabackup.transfer.plan import STDIO_SOCKET_NAME
     from guerillabackup.transfer.stdio_relay import relay_stdio
 
@@ -170,12 +172,18 @@ def stdio(invocation: Invocation, agent_id: str) -> ExitStatus:
 @click.argument("element_id", metavar="ELEMENT", type=ELEMENT)
 @click.option("--agent", "agent_id", metavar="NAME", type=PEER, help="Who holds it, when several say so.")
 @click.option("--mark", is_flag=True, help="Keep it, marked as transferred, in place of deleting it.")
+@click.option("--withdraw", is_flag=True, help="It is not so: offer the element to that peer again.")
 @storage_option
 @shared(example="guerillabackup transfer confirm /alpha/system/20261120140000-root-full --agent central")
 def confirm(
-    invocation: Invocation, element_id: ElementId, agent_id: str | None, mark: bool, storage: str | None
+    invocation: Invocation,
+    element_id: ElementId,
+    agent_id: str | None,
+    mark: bool,
+    withdraw: bool,
+    storage: str | None,
 ) -> ExitStatus:
-    """Confirm what a peer claims: that it holds ELEMENT, which is deleted here, or marked.
+    """Confirm what a peer claims: that it holds ELEMENT, which is deleted here, or marked; or deny it.
 
     A peer that says so without having taken the element from here has proved nothing: look there first. Ends
     with 0, and with 1 when there is no such element or nobody claims to hold it.
@@ -183,7 +191,15 @@ def confirm(
     from contextlib import closing
 
     from guerillabackup.storage.registry import open_storage
-    from guerillabackup.transfer.sender_marks import CLAIMED, confirm_element, read_marks
+    from guerillabackup.transfer.sender_marks import (
+        CLAIMED,
+        confirm_element,
+        read_marks,
+        withdraw_claim,
+    )
+
+    if mark and withdraw:
+        raise click.UsageError("--mark and --withdraw exclude each other")
 
     configuration = invocation.configuration_for(storage)
     directory = storage or _storage_of(invocation)
@@ -196,11 +212,17 @@ def confirm(
                 + ("; say by --agent whom you believe" if claims else "")
             )
         agent = agent_id or claims[0]
-        confirm_element(opened, element_id, agent, time.time(), mark_only=mark)
+        if withdraw:
+            withdraw_claim(opened, element_id, agent)
+        else:
+            confirm_element(opened, element_id, agent, time.time(), mark_only=mark)
+    outcome = "withdrawn" if withdraw else "marked" if mark else "deleted"
     if invocation.as_json:
-        invocation.write_record({"element": str(element_id), "agent": agent, "deleted": not mark})
+        invocation.write_record({"element": str(element_id), "agent": agent, "outcome": outcome})
+    elif withdraw:
+        invocation.say(f"{element_id} is offered to {agent} again")
     else:
-        invocation.say(f"{'marked' if mark else 'deleted'} {element_id}: {agent} holds it")
+        invocation.say(f"{outcome} {element_id}: {agent} holds it")
     return ExitStatus.OK
 
 

@@ -15,7 +15,7 @@ from guerillabackup.observe.interface import ServiceKind
 MAX_NAMES = 1000
 """Units or sources in a request."""
 GENERATOR = ServiceKind(
-    "generator",
+    "no generator runs as a service",
     "generator.socket",
     "start it with: guerillabackup generator run (as a systemd service, say), or make what is due now with: "
     "guerillabackup generator run --once",

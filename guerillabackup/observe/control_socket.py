@@ -59,6 +59,6 @@ def connect(directory: str, kind: ServiceKind) -> socket.socket:
         return connect_trusted(path)
     except OSError as error:
         if error.errno in NOBODY:
-            text = f"no {kind.what} runs as a service: nobody listens at {path}; {kind.advice}"
+            text = f"{kind.absence}: nobody listens at {path}; {kind.advice}"
             raise NoServiceError(text) from error
         raise StorageError(f"cannot reach the service at {path}: {error.strerror or error}") from error

@@ -12,11 +12,11 @@ Request = TypeVar("Request", covariant=True)
 class ServiceKind:
     """A service that is asked over a control socket."""
 
-    what: str
-    """Its name in messages."""
+    absence: str
+    """What is the case where none runs."""
     socket_name: str
     advice: str
-    """What to do where none runs."""
+    """What to do then."""
 
 
 class Wish(enum.Enum):

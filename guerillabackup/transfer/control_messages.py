@@ -12,7 +12,7 @@ from guerillabackup.errors import RemoteProtocolError
 from guerillabackup.observe.interface import ServiceKind
 
 TRANSFER = ServiceKind(
-    "transfer service",
+    "no transfer service runs",
     "transfer-control.socket",
     "start it with: guerillabackup transfer serve (as a systemd service, say)",
 )

@@ -1,0 +1,273 @@
+"""The commands about transfers: what they say, and with what they end; services are real processes."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+from transfer_service_host import MAIN, ORIGINAL_NAME, PATIENCE, RECEIVES, SENDS, TREE
+
+from guerillabackup.element import ElementId
+from guerillabackup.storage.default_file import DefaultFileStorage
+from guerillabackup.transfer.sender_marks import CLAIMED, TRANSFERRED, add_mark, read_marks
+
+
+def peers(**settings):
+    return f"TransferPeers = {settings!r}"
+
+
+@pytest.fixture
+def pair(make_host):
+    """A host that sends, whose service runs, and one that may fetch from it."""
+    source = make_host("a", SENDS)
+    source.start()
+    return source, make_host("b", RECEIVES, peers(alpha={"Connect": str(source.socket)}))
+
+
+@pytest.mark.parametrize("command", ["serve", "connect", "stdio", "status", "peers", "confirm", "limit"])
+def test_every_command_has_help_with_an_example_and_says_how_it_ends(make_host, command):
+    result = make_host("a").run("transfer", command, "--help")
+    assert result.returncode == 0
+    assert "Example:" in result.stdout
+    assert "with 0" in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize("command", [["status"], ["limit", "none"], ["connect", "--no-wait"]])
+def test_what_needs_a_service_says_so_and_how_to_have_one(make_host, command):
+    result = make_host("a", SENDS).run("transfer", *command)
+    assert result.returncode == 1
+    assert "no transfer service runs: nobody listens at " in result.stderr
+    assert "guerillabackup transfer serve" in result.stderr
+
+
+def test_stdio_without_a_service_ends_with_1_in_one_line(make_host):
+    result = make_host("a", SENDS, peers(b={"Stdio": True})).run("transfer", "stdio", "--agent", "b")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("guerillabackup: error: no transfer service runs: nobody listens at ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_status_tells_what_waits_and_who_has_connected(pair):
+    source, central = pair
+    source.store("/alpha/s", b"content")
+    before = source.status()
+    (queue,) = before["queue"]
+    assert (queue["elements"], queue["bytes"], queue["storage"]) == (1, 7, str(source.data))
+    assert central.run("transfer", "connect").returncode == 0
+    after = source.status()
+    assert after["queue"][0]["elements"] == 0
+    (peer,) = after["peers"]
+    assert (peer["peer"], peer["elements_sent"], peer["bytes_sent"]) == ("socket", 1, 7)
+    assert peer["last_success"] is not None
+    text = source.run("transfer", "status").stdout
+    assert "0 elements wait in" in text
+    assert "peer socket: last success" in text
+
+
+def test_connect_with_a_service_has_it_dial_now_and_tells_what_came_of_it(pair):
+    source, central = pair
+    central.start()
+    central.wait_for(lambda: central.peer("alpha")["last_success"])
+    source.store("/alpha/s", b"content")
+    result = central.run("transfer", "connect", "alpha", "--json")
+    assert result.returncode == 0
+    (end,) = json.loads(result.stdout)["peers"]
+    assert (end["peer"], end["error"]) == ("alpha", None)
+    assert (end["elements_received"], end["bytes_received"]) == (1, 7)
+    assert (
+        central.run("transfer", "connect").stdout == "peer alpha: received 0 elements (0 B), sent 0 (0 B)\n"
+    )
+    no_wait = central.run("transfer", "connect", "--no-wait", "--json")
+    assert json.loads(no_wait.stdout) == {"peers": ["alpha"]}
+
+
+def test_a_peer_that_fails_ends_connect_and_status_with_3(make_host, short_directory):
+    central = make_host("b", RECEIVES, peers(alpha={"Connect": str(short_directory / "none")}))
+    result = central.run("transfer", "connect")
+    assert result.returncode == 3
+    assert "peer alpha: nobody listens at" in result.stderr
+    central.start()
+    central.wait_for(lambda: central.peer("alpha")["last_error"])
+    result = central.run("transfer", "connect", "alpha")
+    assert (result.returncode, "nobody listens at" in result.stderr) == (3, True)
+    result = central.run("transfer", "status")
+    assert (result.returncode, "failed " in result.stdout) == (3, True)
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_a_peer_that_is_not_dialled_is_named(make_host, is_running):
+    host = make_host("a", SENDS, peers(beta={"Stdio": True}, gamma={"Connect": "/gamma.socket"}))
+    if is_running:
+        host.start()
+    result = host.run("transfer", "connect", "beta", "nobody")
+    assert result.returncode == 1
+    for name in ("beta", "nobody"):
+        assert f"peer {name} is not dialled" in result.stderr
+
+
+def test_a_target_of_the_command_line_is_not_dialled_beside_a_service(pair):
+    source, central = pair
+    central.start()
+    result = central.run("transfer", "connect", "--socket", str(source.socket))
+    assert result.returncode == 1
+    assert "another transfer service works with the state" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["connect", "--command", "a", "--socket", "/b"],
+        ["connect", "--command", "'"],
+        ["connect", "--command", ""],
+        ["connect", "a", "b", "--socket", "/b"],
+        ["limit", "0"],
+        ["limit", "much"],
+        ["stdio"],
+        ["confirm", "nonsense"],
+    ],
+)
+def test_wrong_usage_ends_with_2(make_host, arguments):
+    result = make_host("a", SENDS).run("transfer", *arguments)
+    assert result.returncode == 2, result.stderr
+
+
+def test_the_limit_changes_while_the_service_runs(pair):
+    source, _ = pair
+    result = source.run("transfer", "limit", "1000000")
+    assert (result.returncode, result.stdout) == (0, "at most 1000000 bytes a second\n")
+    assert source.status()["bandwidth_limit"] == 1_000_000
+    assert json.loads(source.run("transfer", "limit", "none", "--json").stdout) == {"bandwidth_limit": None}
+    assert source.status()["bandwidth_limit"] is None
+
+
+def test_a_limit_holds_for_what_is_sent_and_is_lifted_for_what_moves_already(pair):
+    source, central = pair
+    source.run("transfer", "limit", "20000")
+    source.store("/alpha/s", bytes(10_000_000))
+    process = subprocess.Popen(
+        [sys.executable, "-c", MAIN, "transfer", "connect", "--config-dir", str(central.conf)],
+        env={**os.environ, "PYTHONPATH": str(TREE)},
+        stdout=subprocess.DEVNULL,
+    )
+    moving = source.wait_for(lambda: source.peer("socket")["bytes_sent"] or source.peer("socket")["current"])
+    assert moving
+    assert process.poll() is None
+    assert source.run("transfer", "limit", "none").returncode == 0
+    assert process.wait(PATIENCE) == 0
+    assert central.content() == {"/alpha/s": bytes(10_000_000)}
+
+
+def test_peers_lists_how_each_is_reached_without_a_service(make_host):
+    host = make_host(
+        "a",
+        SENDS,
+        peers(
+            alpha={"Connect": ["ssh", "-T", "alpha"], "Interval": 600}, beta={"Listen": "/b", "Stdio": True}
+        ),
+    )
+    records = json.loads(host.run("transfer", "peers", "--json").stdout)
+    assert [record["peer"] for record in records] == ["socket", "alpha", "beta"]
+    assert (records[1]["connect"], records[1]["interval"]) == (["ssh", "-T", "alpha"], 600)
+    text = host.run("transfer", "peers").stdout
+    assert "dials ssh -T alpha every 600 s" in text
+    assert "listens at /b, takes transfer stdio" in text
+
+
+def claim(host, element_id, *agents):
+    with DefaultFileStorage(str(host.data)) as storage:
+        for agent in agents:
+            add_mark(storage.get_backup_data_element(element_id), CLAIMED, agent, 1_700_000_000)
+
+
+def test_a_claim_is_told_confirmed_and_then_the_element_is_gone(pair):
+    source, _ = pair
+    element_id = source.store("/alpha/s", b"content")
+    assert source.run("transfer", "confirm", str(element_id)).returncode == 1
+    claim(source, element_id, "central")
+    result = source.run("transfer", "status")
+    assert result.returncode == 3
+    assert f"claimed, not proved: {element_id} by central" in result.stdout
+    assert source.run("transfer", "confirm", str(element_id)).returncode == 0
+    assert source.content() == {}
+
+
+def test_of_several_claims_one_is_named_and_may_be_marked_or_withdrawn(make_host):
+    host = make_host("a", SENDS)
+    element_id = host.store("/alpha/s", b"content")
+    claim(host, element_id, "beta", "gamma", "delta")
+    result = host.run("transfer", "confirm", str(element_id))
+    assert (result.returncode, "claimed by beta, delta, gamma; say by --agent" in result.stderr) == (1, True)
+    marked = host.run("transfer", "confirm", str(element_id), "--agent", "beta", "--mark", "--json")
+    assert json.loads(marked.stdout) == {"element": str(element_id), "agent": "beta", "outcome": "marked"}
+    withdrawn = host.run("transfer", "confirm", str(element_id), "--agent", "gamma", "--withdraw")
+    assert withdrawn.returncode == 0
+    with DefaultFileStorage(str(host.data)) as storage:
+        element = storage.get_backup_data_element(ElementId.parse(str(element_id)))
+        assert list(read_marks(element, CLAIMED)) == ["delta"]
+        assert list(read_marks(element, TRANSFERRED)) == ["beta"]
+
+
+def test_an_interrupt_ends_a_connection_that_was_dialled_here(make_host, short_directory):
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(short_directory / "silent"))
+        silent.listen()
+        host = make_host("a", RECEIVES, "TransferShutdownTime = 0")
+        command = ["transfer", "connect", "--socket", str(short_directory / "silent")]
+        process = subprocess.Popen(
+            [sys.executable, "-c", MAIN, *command, "--config-dir", str(host.conf)],
+            env={**os.environ, "PYTHONPATH": str(TREE)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        connection = silent.accept()[0]
+        connection.recv(1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 130
+        with connection, process.stderr:
+            assert "Traceback" not in process.stderr.read()
+
+
+def test_peers_are_proposed_to_the_shell(make_host):
+    host = make_host("a", SENDS, peers(alpha={"Stdio": True}, beta={"Stdio": True}))
+    for line in ("guerillabackup transfer connect al", "guerillabackup transfer stdio --agent al"):
+        result = subprocess.run(
+            [sys.executable, "-c", MAIN],
+            env={
+                **os.environ,
+                "PYTHONPATH": str(TREE),
+                "GUERILLABACKUP_CONFIG_DIR": str(host.conf),
+                "_GUERILLABACKUP_COMPLETE": "bash_complete",
+                "COMP_WORDS": line,
+                "COMP_CWORD": str(len(line.split()) - 1),
+            },
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert result.stdout == "plain,alpha\n", result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--Unknown"], ["word"], ["--Config"]])
+def test_the_program_of_the_original_s_name_ends_with_1_at_wrong_arguments(arguments):
+    result = subprocess.run(
+        [sys.executable, "-c", ORIGINAL_NAME, *arguments], capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "Error: " in result.stderr
+
+
+def test_the_program_of_the_original_s_name_has_help_and_names_a_missing_file(tmp_path):
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, "-c", ORIGINAL_NAME, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+
+    assert "--Config FILE" in run("--help").stdout
+    result = run("--Config", str(tmp_path / "none"))
+    assert (result.returncode, f"{tmp_path}/none: is not there" in result.stderr) == (1, True)
