@@ -109,9 +109,16 @@ class ElementOperations:
         return SourceLinks(tuple(links), unreadable)
 
     def find_leftovers(self, source_url: SourceUrl | None = None) -> Iterator[Finding]:
-        """Files that belong to no element, of the whole storage or that are named as a source's."""
+        """Files that belong to no element, of the whole storage or that are named as a source's.
+
+        What is left of an element that was complete once is a violation: storing it leaves nothing like that.
+        """
         for leftover in self._storage.find_leftovers(source_url):
             text = f"belongs to no element: {leftover.what}"
+            if leftover.ruined is not None:
+                text += f"; element {leftover.ruined} was stored and is not whole any more"
+                yield Finding(leftover.path, Severity.VIOLATION, text)
+                continue
             if leftover.age < MAY_BE_COMING:
                 text += "; it is less than an hour old and may be of an element that is being stored now"
             yield Finding(leftover.path, Severity.WARNING, text)

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import stat
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -205,6 +206,8 @@ class DefaultFileStorage(StorageInterface):
                     continue
                 with storage_errors(f"cannot look at {relative_path(directory, name)}"):
                     found = osfile.stat_file(directory_fd, name)
+                    if ruined is not None and _is_whole(directory_fd, ruined):
+                        continue  # stored while the folder was listed
                 if found is not None:
                     yield Leftover(relative_path(directory, name), what, now - found.st_ctime, ruined)
         for name, changed in self._list_partial() if source_url is None else ():
@@ -313,7 +316,7 @@ def _leftovers(
         elif not is_partial and not is_source_directory(directory, name):
             yield name, "not a folder of a source", None
     for name in listing.others:
-        yield name, "neither a file nor a folder", _ruined(directory, name, names)
+        yield name, "neither a file nor a folder", _of_what(directory, name)
     for name in listing.files:
         file = parse_file_name(directory, name)
         if file is None:
@@ -333,6 +336,18 @@ def _ruined(directory: tuple[str, ...], name: str, names: frozenset[str]) -> Ele
     if file is None or file.suffix != INFO or file_name(file.element_id, DATA) not in names:
         return None
     return file.element_id
+
+
+def _of_what(directory: tuple[str, ...], name: str) -> ElementId | None:
+    """The element that a link, pipe or device has the place of a file of: no crash makes one."""
+    file = parse_file_name(directory, name)
+    return file.element_id if file is not None and file.suffix in (DATA, INFO) else None
+
+
+def _is_whole(directory_fd: int, element_id: ElementId) -> bool:
+    """Whether data and metadata are there, as files. Raises OSError."""
+    found = [osfile.stat_file(directory_fd, file_name(element_id, suffix)) for suffix in (DATA, INFO)]
+    return all(status is not None and stat.S_ISREG(status.st_mode) for status in found)
 
 
 def _is_of(source_url: SourceUrl, directory: tuple[str, ...], name: str) -> bool:

@@ -31,7 +31,8 @@ MAX_ATTRIBUTE_SIZE = 1 << 20
 class Leftover:
     """A file that belongs to no element: its path below the storage, what it is, its age in seconds.
 
-    `ruined` is the element that was complete once, since its metadata has its name, and that it is a part of.
+    `ruined` is the element that it is a part of and that was complete once: data is always there before its
+    metadata, and both are files.
     """
 
     path: str

@@ -1,6 +1,7 @@
 """What can be asked of the elements of a storage, and how they are deleted."""
 
 import base64
+import os
 
 import pytest
 from sample_source import SampleSource
@@ -120,7 +121,23 @@ def test_what_belongs_to_no_element_of_a_source_is_told_of_with_the_source(opera
     info_path(elements[1], tmp_path).with_suffix(".data").unlink()
     found = [each for each in operations.verify(["/a/b"]) if each.severity is not None]
     assert [each.subject for each in found] == [f"{ids(elements)[1][1:]}.info"]
-    assert "info without data; it is less than an hour old" in found[0].text
+    assert found[0].severity is Severity.VIOLATION
+    assert f"info without data; element {ids(elements)[1]} was stored and is not whole" in found[0].text
+
+
+@pytest.mark.parametrize("suffix", [".data", ".info"])
+@pytest.mark.parametrize("make_other", [os.mkfifo, os.mkdir, lambda path: os.symlink("/etc/hostname", path)])
+@pytest.mark.parametrize("names", [[], ["/a/b"]])
+def test_an_element_with_no_file_in_the_place_of_one_is_violated(
+    operations, make, tmp_path, suffix, make_other, names
+):
+    elements = make("/a/b", ["full", "inc"])
+    path = info_path(elements[1], tmp_path).with_suffix(suffix)
+    path.unlink()
+    make_other(path)
+    found = [each for each in operations.verify(names) if each.severity is Severity.VIOLATION]
+    assert found
+    assert all(ids(elements)[1] in each.text for each in found)
 
 
 def test_a_source_of_which_only_such_files_are_left_is_verified_too(operations, make, tmp_path):

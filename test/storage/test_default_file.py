@@ -250,6 +250,16 @@ def test_what_the_original_leaves_after_a_crash_is_skipped_blocks_nothing_and_is
     assert list(storage.find_leftovers(SourceUrl("/host/other"))) == []
 
 
+def test_an_element_that_became_whole_while_its_folder_was_looked_at_is_no_leftover(storage, base):
+    (base / "host").mkdir()
+    for serial in (0, 1):
+        (base / "host" / f"2023111422132{serial}-etc-full.info").write_text("{}")
+    leftovers = storage.find_leftovers()
+    next(leftovers)
+    (base / "host" / "20231114221321-etc-full.data").write_text("whole")
+    assert list(leftovers) == []
+
+
 def test_leftovers_in_the_partial_folder_are_reported_one_by_one_and_the_folder_is_not(storage, base):
     assert list(storage.find_leftovers()) == []
     (base / ".partial").mkdir()
