@@ -12,7 +12,6 @@ from guerillabackup.storage.interface import StorageInterface
 from guerillabackup.transfer.bandwidth import BandwidthLimit
 from guerillabackup.transfer.chain_memory import ChainMemory
 from guerillabackup.transfer.checks import NO_SIGNATURES, SignatureRules
-from guerillabackup.transfer.claims import ClaimTable
 from guerillabackup.transfer.fetching import ElementFetcher, Receiving
 from guerillabackup.transfer.held import HeldElements
 from guerillabackup.transfer.interface import (
@@ -25,7 +24,7 @@ from guerillabackup.transfer.quarantine import Quarantine, QuarantineLimits, age
 from guerillabackup.transfer.query import make_source_query
 from guerillabackup.transfer.receiver_settings import DEFAULT_SETTINGS, ReceiverSettings
 from guerillabackup.transfer.refusals import Refusals
-from guerillabackup.transfer.shared_sync import SharedSync
+from guerillabackup.transfer.storage_share import StorageShares
 
 AGENTS_DIRECTORY = "agents"
 MAX_DOUBTS = 50
@@ -36,7 +35,8 @@ class ReceiverStoreDataTransferPolicy(ReceiverTransferPolicy):
     """Stores what a sender that moves its elements offers.
 
     `state_directory` is where quarantine and chains are kept (GeneralPersistencyBaseDir); None: in memory,
-    and no evidence. `name` tells the policies of one service apart in there. `bandwidth` may be shared.
+    and no evidence. `name` tells the policies of one service apart in there. `bandwidth` and `shares` may be
+    those of others too.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class ReceiverStoreDataTransferPolicy(ReceiverTransferPolicy):
         name: str = "default",
         signatures: SignatureRules = NO_SIGNATURES,
         bandwidth: BandwidthLimit | None = None,
+        shares: StorageShares | None = None,
         listen: EventListener = ignore_events,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -55,6 +56,7 @@ class ReceiverStoreDataTransferPolicy(ReceiverTransferPolicy):
         self.bandwidth = bandwidth or BandwidthLimit()
         self._state_directory = state_directory
         self._signatures = signatures
+        self._shares = shares or StorageShares()
         self._tell = listen
         self._now = now
         self._refusals = Refusals(monotonic)
@@ -114,12 +116,13 @@ class ReceiverStoreDataTransferPolicy(ReceiverTransferPolicy):
         with self._lock:
             found = self._storages.get(id(storage))
             if found is None:
+                share = self._shares.of(storage)
                 shared = Receiving(
                     self.settings,
                     self._signatures,
-                    SharedSync(storage),
-                    HeldElements(storage),
-                    ClaimTable(),
+                    share.sync,
+                    share.held,
+                    share.claims,
                     self._refusals,
                     self._chains,
                     self.bandwidth,

@@ -64,6 +64,7 @@ from guerillabackup.transfer.sender_settings import SETTINGS_KEY as SENDER_SETTI
 from guerillabackup.transfer.sending import DefaultTransferAgentServerProtocolAdapter
 from guerillabackup.transfer.signature_rules import make_signature_rules
 from guerillabackup.transfer.stdio_connector import StdioConnectorService
+from guerillabackup.transfer.storage_share import StorageShares
 from guerillabackup.transfer.works import Line, Works
 
 REQUIRED = ("GeneralPersistencyBaseDir", "GeneralRuntimeDataDir")
@@ -111,6 +112,7 @@ class Stock:
         self.receive_limit = BandwidthLimit()
         self.send_limit = BandwidthLimit()
         self._storages: dict[tuple[str, str, Ownership], StorageInterface] = {}
+        self._shares = StorageShares()
         self._gates: dict[int, OfferGate] = {}
         self._senders: list[tuple[tuple[Any, ...], SenderTransferPolicy]] = []
         self._receivers: list[tuple[tuple[Any, ...], ReceiverTransferPolicy]] = []
@@ -233,6 +235,7 @@ class Stock:
                 name=name,
                 signatures=rules,
                 bandwidth=self.receive_limit,
+                shares=self._shares,
                 listen=self._listen,
             )
             self._ours.append((name, ours))

@@ -1,0 +1,42 @@
+"""What all connections share that bring elements into one storage, whatever their policies.
+
+So that no element is fetched from two peers at once, nor stored twice, also where those have policies of
+their own, or where a reload has changed a policy while connections with the one before run.
+Touches: threading.
+"""
+
+import threading
+from dataclasses import dataclass
+
+from guerillabackup.storage.interface import StorageInterface
+from guerillabackup.transfer.claims import ClaimTable
+from guerillabackup.transfer.held import HeldElements
+from guerillabackup.transfer.shared_sync import SharedSync
+
+
+@dataclass(frozen=True, slots=True)
+class StorageShare:
+    """Of one storage: who fetches what just now, what is there, and the syncs."""
+
+    storage: StorageInterface
+    sync: SharedSync
+    held: HeldElements
+    claims: ClaimTable
+
+
+class StorageShares:
+    """One for each storage; safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards the shares
+        self._shares: dict[int, StorageShare] = {}
+
+    def of(self, storage: StorageInterface) -> StorageShare:
+        """The share of a storage, the same each time."""
+        with self._lock:
+            share = self._shares.get(id(storage))
+            if share is None:
+                # The storage is kept in it, so that no other one gets its id.
+                share = StorageShare(storage, SharedSync(storage), HeldElements(storage), ClaimTable())
+                self._shares[id(storage)] = share
+            return share
