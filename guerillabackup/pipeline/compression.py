@@ -1,11 +1,14 @@
 """Compression and decompression by the usual programs, as pipeline elements.
 
-zstd and xz use all processors; gzip is done by pigz where it is installed, with the same format.
+zstd and xz use all processors; gzip is done by pigz where it is installed, with the same format. Any number
+of streams one behind the other are one. What is no stream behind the last one is damage: some programs leave
+it out and end with status 0.
 Touches: shutil.
 """
 
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from guerillabackup.errors import ConfigError, GuerillaBackupError, IntegrityError
@@ -16,30 +19,41 @@ from guerillabackup.pipeline.interface import (
 from guerillabackup.pipeline.os_process import OSProcess, OSProcessPipelineElement
 from guerillabackup.pipeline.outcome import ProcessEnd, judge_end
 
+Command = tuple[str, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A compression: its arguments without the program, and its levels."""
+    """A compression: how to do and to undo it, the program that is liked best first, and its levels."""
 
-    programs: tuple[str, ...]
-    compress: tuple[str, ...]
-    decompress: tuple[str, ...]
+    compress: tuple[Command, ...]
+    decompress: tuple[Command, ...]
     lowest: int
     highest: int
     default: int
 
 
 METHODS = {
-    "zstd": Method(("zstd",), ("-q", "-c", "-T0"), ("-q", "-d", "-c", "--long=31"), 1, 19, 2),
-    "bzip2": Method(("bzip2",), ("-c",), ("-d", "-c"), 1, 9, 9),
-    "gzip": Method(("pigz", "gzip"), ("-n", "-c"), ("-d", "-c"), 1, 9, 6),
-    "xz": Method(("xz",), ("-c", "-T0"), ("-d", "-c"), 0, 9, 6),
-    "lz4": Method(("lz4",), ("-q", "-c"), ("-q", "-d", "-c"), 1, 12, 1),
+    "zstd": Method((("zstd", "-q", "-c", "-T0"),), (("zstd", "-q", "-d", "-c", "--long=31"),), 1, 19, 2),
+    "bzip2": Method((("bzip2", "-c"),), (("bzip2", "-d", "-c"),), 1, 9, 9),
+    "gzip": Method(
+        (("pigz", "-n", "-c"), ("gzip", "-n", "-c")),
+        # Only gzip tells zeros that fill up a block from something that was left out.
+        (("gzip", "-d", "-c"), ("pigz", "-v", "-d", "-c")),
+        1,
+        9,
+        6,
+    ),
+    "xz": Method((("xz", "-c", "-T0"),), (("xz", "-d", "-c"),), 0, 9, 6),
+    "lz4": Method((("lz4", "-q", "-c"),), (("lz4", "-q", "-d", "-c"),), 1, 12, 1),
 }
+_NO_OPTIONS = dict.fromkeys(("GZIP", "PIGZ", "BZIP", "BZIP2", "XZ_OPT", "XZ_DEFAULTS"), "")
+"""From their environment the programs take options, such as one to leave out warnings."""
+_LEFT_OUT = re.compile(r"trailing (?:garbage|junk)", re.IGNORECASE)
 _DAMAGE = re.compile(
     r"corrupt|unexpected end|ends unexpectedly|premature|truncated|integrity|checksum|crc|unsupported format"
     r"|not in gzip format|not recognized|unrecognized|unknown (header|frame)|not a bzip2|error 68|unfinished"
-    r"|error 44|cannot decode|trailing garbage|skipping|decompression error|read error",
+    r"|error 44|cannot decode|trailing (garbage|junk)|skipping|decompression error|read error",
     re.IGNORECASE,
 )
 
@@ -61,12 +75,11 @@ class CompressionPipelineElement(TransformationPipelineElementInterface):
     def get_execution_instance(
         self, upstream_process_output: TransformationProcessOutputInterface | None
     ) -> OSProcess:
-        program = _find_program(self._method)
-        argv = [program, *self._method.compress, f"-{self.level}"]
-        return OSProcessPipelineElement(program, argv).get_execution_instance(upstream_process_output)
+        argv = [*_find_command(self._method.compress), f"-{self.level}"]
+        return OSProcessPipelineElement(argv[0], argv).get_execution_instance(upstream_process_output)
 
     def required_programs(self) -> tuple[str, ...]:
-        return (_find_program(self._method),)
+        return _find_command(self._method.compress)[:1]
 
 
 class DecompressionPipelineElement(TransformationPipelineElementInterface):
@@ -80,13 +93,13 @@ class DecompressionPipelineElement(TransformationPipelineElementInterface):
     def get_execution_instance(
         self, upstream_process_output: TransformationProcessOutputInterface | None
     ) -> OSProcess:
-        program = _find_program(self._method)
-        argv = [program, *self._method.decompress]
-        element = OSProcessPipelineElement(program, argv, judge=_judge_damage)
+        argv = _find_command(self._method.decompress)
+        # No end is allowed without being judged: what was left out may have been said only.
+        element = OSProcessPipelineElement(argv[0], argv, (), environment=_NO_OPTIONS, judge=_judge_damage)
         return element.get_execution_instance(upstream_process_output)
 
     def required_programs(self) -> tuple[str, ...]:
-        return (_find_program(self._method),)
+        return _find_command(self._method.decompress)[:1]
 
 
 def decompression_element(method: str) -> TransformationPipelineElementInterface:
@@ -100,13 +113,17 @@ def _get_method(name: str) -> Method:
     return METHODS[name]
 
 
-def _find_program(method: Method) -> str:
-    """The first program that is installed, otherwise the last, whose absence is reported at the start."""
-    installed = (program for program in method.programs if shutil.which(program) is not None)
-    return next(installed, method.programs[-1])
+def _find_command(commands: Sequence[Command]) -> Command:
+    """The first whose program is installed, otherwise the last, whose absence is reported at the start."""
+    installed = (command for command in commands if shutil.which(command[0]) is not None)
+    return next(installed, commands[-1])
 
 
-def _judge_damage(end: ProcessEnd) -> GuerillaBackupError:
-    if end.exit_status > 0 and _DAMAGE.search("\n".join(end.messages)):
+def _judge_damage(end: ProcessEnd) -> GuerillaBackupError | None:
+    words = "\n".join(end.messages)
+    if end.exit_status == 0:
+        return IntegrityError(end.describe()) if _LEFT_OUT.search(words) else None
+    # lz4 says nothing at all of what it leaves out.
+    if end.exit_status > 0 and (_DAMAGE.search(words) or not words.strip()):
         return IntegrityError(end.describe())
     return judge_end(end)

@@ -1,8 +1,9 @@
 import os
+import shutil
 
 import pytest
 
-from guerillabackup.errors import ConfigError, IntegrityError
+from guerillabackup.errors import ConfigError, IntegrityError, UnreadInputError
 from guerillabackup.pipeline.compression import METHODS, CompressionPipelineElement, decompression_element
 from guerillabackup.pipeline.run import instantiate_pipeline, run_pipeline
 
@@ -56,6 +57,50 @@ def test_a_changed_stream_is_damage(tmp_path, method):
 def test_what_never_was_compressed_is_damage(tmp_path, method):
     with pytest.raises(IntegrityError):
         transform(tmp_path, b"something else\n" * 100, decompression_element(method))
+
+
+@pytest.fixture(params=["all", "gzip", "pigz"])
+def _programs(request, tmp_path, monkeypatch):
+    """Whichever of the programs for gzip is installed."""
+    if request.param == "all":
+        return
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in {"bzip2", "xz", "zstd", "lz4", request.param}:
+        (programs / name).symlink_to(str(shutil.which(name)))
+    monkeypatch.setenv("PATH", str(programs))
+
+
+@pytest.mark.usefixtures("_programs")
+@pytest.mark.parametrize("method", METHODS)
+def test_streams_one_behind_the_other_are_one(tmp_path, method):
+    compress = CompressionPipelineElement(method)
+    both = transform(tmp_path, b"one", compress) + transform(tmp_path, b"two", compress)
+    assert transform(tmp_path, both, decompression_element(method)) == b"onetwo"
+
+
+@pytest.mark.usefixtures("_programs")
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", ["text", "newline", "damaged stream", "much"])
+def test_what_follows_the_last_stream_is_damage_and_never_left_out(tmp_path, method, kind):
+    compressed = transform(tmp_path, CONTENT[:10_000], CompressionPipelineElement(method))
+    damaged = bytes([compressed[0] ^ 1]) + compressed[1:]
+    tails = {"text": b"a line", "newline": b"\n", "damaged stream": damaged, "much": b"line\n" * 200_000}
+    with pytest.raises((IntegrityError, UnreadInputError)):
+        transform(tmp_path, compressed + tails[kind], decompression_element(method))
+
+
+@pytest.mark.parametrize(("method", "variable"), [("bzip2", "BZIP2"), ("bzip2", "BZIP"), ("gzip", "GZIP")])
+def test_options_in_the_environment_do_not_silence_a_decompression(tmp_path, monkeypatch, method, variable):
+    compressed = transform(tmp_path, CONTENT[:10_000], CompressionPipelineElement(method))
+    monkeypatch.setenv(variable, "-q")
+    with pytest.raises(IntegrityError):
+        transform(tmp_path, compressed + b"a line", decompression_element(method))
+
+
+def test_zeros_that_fill_up_a_gzip_stream_are_no_damage(tmp_path):
+    compressed = transform(tmp_path, CONTENT[:10_000], CompressionPipelineElement("gzip"))
+    assert transform(tmp_path, compressed + bytes(512), decompression_element("gzip")) == CONTENT[:10_000]
 
 
 @pytest.mark.parametrize("arguments", [("zip",), ("zstd", 0), ("zstd", 20), ("gzip", "9"), ("bzip2", 10)])

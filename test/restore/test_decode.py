@@ -76,6 +76,18 @@ def test_damaged_packing_is_an_integrity_error(house, private_home, is_encrypted
         read_all(house, element, content, private_keyring=private_home)
 
 
+@pytest.mark.parametrize("is_encrypted", [False, True])
+@pytest.mark.parametrize("method", ["zstd", "bzip2", "gzip"])
+def test_bytes_behind_the_compressed_stream_are_not_left_out(house, private_home, method, is_encrypted):
+    recipient = (private_home, "backup") if is_encrypted else None
+    source = house.source(compression=None, recipient=recipient)
+    packed = house.source(compression=method).pack(b"text" * 1000)
+    element = source.store("full", source.pack(packed + b"a line") if is_encrypted else packed + b"a line")
+    layers = ("gpg", method) if is_encrypted else (method,)
+    with pytest.raises(IntegrityError):
+        read_all(house, element, Content(layers, False), private_keyring=private_home)
+
+
 def test_data_that_changed_under_the_reader_is_noticed_at_the_end(house):
     element = house.source(compression=None).store("full", b"text")
     (house.path / "data" / f"{str(element.get_element_id())[1:]}.data").write_bytes(b"TEXT")

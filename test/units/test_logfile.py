@@ -299,6 +299,19 @@ def test_a_damaged_compressed_file_is_an_error_of_its_source_and_stays(bench, da
     assert [event for event in bench.events if isinstance(event, SourceFailed)]
 
 
+@pytest.mark.parametrize(("suffix", "compress"), [("gz", gzip.compress), ("bz2", bz2.compress)])
+@pytest.mark.parametrize("tail", ["damaged", "appended"])
+def test_a_file_with_bytes_behind_its_last_stream_is_an_error_and_stays(bench, suffix, compress, tail):
+    second = compress(b"two" * 1000)
+    tails = {"damaged": bytes([second[0] ^ 1]) + second[1:], "appended": b"a line\n"}
+    bench.log(f"app.log.1.{suffix}", compress(b"one" * 1000) + tails[tail])
+    (error,) = errors(bench.run())
+    assert f"{bench.logs}/app.log.1.{suffix}: stage" in error
+    assert "trailing garbage" in error
+    assert bench.names() == [f"app.log.1.{suffix}"]
+    assert bench.contents() == []
+
+
 @pytest.mark.parametrize("kind", ["directory", "fifo", "link", "dangling link", "unknown compression"])
 def test_what_is_no_log_file_is_an_error_of_its_source(bench, kind):
     name = bench.logs / ("app.log.2.Z" if kind == "unknown compression" else "app.log.2")
