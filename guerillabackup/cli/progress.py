@@ -81,10 +81,7 @@ class ProgressReporter:
             else:
                 self._show(subject, "", self._clock(), event.bytes_read, event.size)
         elif isinstance(event, TransferProgress):
-            moved = event.bytes_received + event.bytes_sent
-            self._show(f"peer {event.agent_id}", "", self._clock(), moved, None)
-            if event.current:
-                self._show(f"peer {event.agent_id}", f"1 {event.current}", self._clock(), moved, None)
+            self._show_transfer(event)
         elif isinstance(event, TransferEnded):
             self._end(f"peer {event.agent_id}")
         elif isinstance(event, SourceFailed):
@@ -105,6 +102,14 @@ class ProgressReporter:
             # A stage's own total is not known before its end: its share is that of the first one.
             total = round(handled / share) if share > 0 else None
             self._show(subject, f"{number} {stage.stage}", event.seconds, handled, total)
+
+    def _show_transfer(self, event: TransferProgress) -> None:
+        """One line; nobody knows how much there is to come."""
+        subject = f"peer {event.agent_id}"
+        self._show(subject, "", self._clock(), event.bytes_received + event.bytes_sent, None)
+        count = event.elements_received + event.elements_sent
+        moving = f", {event.current}" if event.current else ""
+        self._display.update(self._tasks[subject, ""], description=f"{subject}: {count} elements{moving}")
 
     def _show(self, subject: str, stage: str, seconds: float, done: int, total: int | None) -> None:
         key = (subject, stage)

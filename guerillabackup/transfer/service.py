@@ -139,7 +139,8 @@ class Stock:
 
     def describe(self) -> list[dict[str, Any]]:
         """What the receiving policies say of themselves."""
-        return [{"policy": name, **policy.status()} for name, policy in self._ours]
+        latest = dict(self._ours)
+        return [{"policy": name, **policy.status()} for name, policy in sorted(latest.items())]
 
     def close(self) -> None:
         """When no connection runs any more."""

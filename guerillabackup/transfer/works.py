@@ -100,22 +100,24 @@ class Works:
     def use(self, lines: Mapping[str, Line], make: MakeConnectors) -> None:
         """Have these peers from now on. Those that are as before are not touched, nor is any connection.
 
-        ConfigError with all that could not be started; the others were.
+        ConfigError with all that could not be started; the others were, and those are tried the next time.
         """
         problems: list[str] = []
-        for name in [name for name in self._entries if name not in lines]:
-            self._end(self._entries.pop(name))
+        # First all ends: of two peers that are new, one may listen where another one did.
+        for name, entry in list(self._entries.items()):
+            if name not in lines or not entry.line.is_same(lines[name]):
+                self._end(self._entries.pop(name))
         for name, line in lines.items():
-            before = self._entries.get(name)
-            if before is not None and before.line.is_same(line):
+            if name in self._entries:
                 continue
-            if before is not None:
-                self._end(before)
-            entry = self._entries[name] = _Entry(line)
             try:
-                entry.running = [self._start(connector, name) for connector in make(line)]
+                connectors = make(line)
             except GuerillaBackupError as error:
-                problems += error.problems if isinstance(error, ConfigError) else [f"peer {name}: {error}"]
+                told = error.problems if isinstance(error, ConfigError) else (str(error),)
+                problems += [f"peer {name} is left out: {problem}" for problem in told]
+                continue
+            running = [self._start(connector, name) for connector in connectors]
+            self._entries[name] = _Entry(line, running)
         if problems:
             raise ConfigError(*problems)
 

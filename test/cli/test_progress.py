@@ -14,6 +14,8 @@ from guerillabackup.events import (
     RestoreProgress,
     SourceFailed,
     StageProgress,
+    TransferEnded,
+    TransferProgress,
     VerifyProgress,
     ignore_events,
 )
@@ -73,6 +75,18 @@ def test_a_pipeline_shows_rate_and_time_left_for_itself_and_each_stage(display):
     assert all(line.endswith("8 s left") for line in shown)
     assert "10.0 MiB/s" in shown[0]
     assert "5.0 MiB/s" in shown[3]
+
+
+def test_a_transfer_has_one_line_with_what_moves_until_its_end(display):
+    now = iter((0.0, 2.0, 4.0))
+    report = ProgressReporter(display, lambda: next(now))
+    for count, size in enumerate((0, 10 * MIB, 20 * MIB)):
+        report(TransferProgress("alpha", count, size, 0, 0, f"/host/element-{count}"))
+    (shown,) = lines(display)
+    assert shown.startswith("peer alpha: 2 elements, /host/element-2 ")
+    assert shown.endswith("20.0 MiB 5.0 MiB/s")
+    report(TransferEnded("alpha", None))
+    assert lines(display) == []
 
 
 def test_a_pipeline_of_unknown_length_shows_no_time_left(display):

@@ -123,6 +123,34 @@ def test_a_reload_takes_new_peers_and_ends_no_connection(make_host, short_direct
     assert not own.exists()
 
 
+def test_a_reload_may_exchange_the_sockets_of_peers_and_tries_again_what_it_could_not_do(
+    make_host, short_directory
+):
+    def paths(beta, gamma):
+        names = {"beta": beta, "gamma": gamma}
+        return peers(**{name: {"Listen": str(short_directory / path)} for name, path in names.items()})
+
+    host = make_host("a", SENDS, paths("one", "two"))
+    host.start()
+    host.write_config(SENDS, paths("two", "one"))
+    host.send(signal.SIGHUP)
+    host.wait_for(lambda: host.peer("beta")["listen"].endswith("two"))
+    assert host.status()["reload_refused"] is None
+    taken = short_directory / "taken"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(taken))
+        other.listen()
+        host.write_config(SENDS, paths("two", "taken"))
+        host.send(signal.SIGHUP)
+        host.wait_for(lambda: host.status()["reload_refused"])
+        assert "peer gamma is left out: another service listens at" in host.log()
+        assert host.peer("beta")["listen"].endswith("two")
+    taken.unlink()
+    host.send(signal.SIGHUP)
+    host.wait_for(lambda: host.status()["reload_refused"] is None)
+    assert host.peer("gamma")["listen"] == str(taken)
+
+
 def test_a_reload_that_cannot_be_used_is_refused_and_all_goes_on(make_host):
     host = make_host("a", SENDS)
     host.start()
