@@ -73,6 +73,7 @@ def check_configuration(config_directory: str) -> CheckOutcome:
     outcome.problems += transfer_problems
     outcome.warnings += transfer_warnings
     overlays = _check_units(configuration, outcome)
+    outcome.warnings += _warn_of_test_mode((configuration, *overlays))
     for effective in (configuration, *overlays):
         outcome.problems += _missing_programs(effective)
     outcome.problems = list(dict.fromkeys(outcome.problems))
@@ -161,6 +162,13 @@ def _unlisted_sources(
     except (Exception, SystemExit) as error:  # a unit's own code may raise anything
         return [f"unit {name}: {describe_error(error)}"]
     return []
+
+
+def _warn_of_test_mode(everywhere: Iterable[Configuration]) -> list[str]:
+    """It is left on by those who tried something, and looks like success."""
+    key = "GeneralDebugTestModeFlag"
+    places = dict.fromkeys(each.origin(key) for each in everywhere if each.get(key))
+    return [f"{place}: {key} is set: everything is run, nothing is stored" for place in places]
 
 
 def _missing_owners(configuration: Configuration) -> list[str]:

@@ -20,6 +20,7 @@ from guerillabackup.events import EventListener, SourceWarning
 if TYPE_CHECKING:
     from guerillabackup.observe.control_client import ServiceClient
 
+TEST_MODE = "unit {} stores nothing: GeneralDebugTestModeFlag is set"
 RUNTIME = "GeneralRuntimeDataDir"
 ENDED = "the service ended before the backup did; after its next start it makes what is due by then"
 
@@ -41,6 +42,9 @@ def list_units(invocation: Invocation) -> ExitStatus:
 
     with _connect(invocation) as client:
         units = client.ask(Request("list").describe())["units"]
+    for unit in units:
+        if unit["test_mode"]:
+            invocation.warn(TEST_MODE.format(unit["unit"]))
     if invocation.as_json:
         invocation.write_records(units, ())
         return ExitStatus.OK
@@ -67,6 +71,8 @@ def status(invocation: Invocation) -> ExitStatus:
     with _connect(invocation) as client:
         answer = client.ask(Request("status").describe())
     del answer["ok"]
+    for name in answer["test_mode"]:
+        invocation.warn(TEST_MODE.format(name))
     if invocation.as_json:
         invocation.write_record(answer)
     else:

@@ -39,6 +39,11 @@ class Plant:
     prepare_thread: Callable[[], None] = field(default=lambda: None)
     default_stall_timeout: float = 3600.0
 
+    @property
+    def test_mode(self) -> list[str]:
+        """The units that store nothing."""
+        return [name for name, unit in self.units.items() if unit.test_mode is not None]
+
     def plans(self) -> dict[str, UnitPlan]:
         """As the schedule wants it."""
         return {

@@ -286,6 +286,7 @@ class GeneratorLoop:
             "stopping": self._is_stopping,
             "configuration_read_at": self._read_at,
             "refused": self._refused,
+            "test_mode": self._floor.plant.test_mode,
             **status,
         }
 

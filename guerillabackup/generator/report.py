@@ -183,6 +183,7 @@ class Reporter:
             "error": view.problem or (None if last is None else _own_error(last.outcome)),
             "skipped": None if last is None else last.outcome.skipped,
             "asked": view.asked,
+            "test_mode": unit is not None and unit.test_mode is not None,
             "sources": [
                 self._describe_source(url, records.get(url, _SourceRecord()), view, now) for url in urls
             ],

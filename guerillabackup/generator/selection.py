@@ -21,7 +21,8 @@ class NothingToRunError(ConfigError):
 class LoadedUnit:
     """A unit's class and configuration and the sources it would have, or why it could not be loaded.
 
-    `sources` is None where the unit cannot say.
+    `sources` is None where the unit cannot say. `test_mode` says where it was set that everything is run and
+    nothing stored, None: it is not.
     """
 
     name: str
@@ -29,6 +30,7 @@ class LoadedUnit:
     configuration: Mapping[str, Any] = field(default_factory=dict)
     sources: Sequence[SourceUrl] | None = None
     error: GuerillaBackupError | None = None
+    test_mode: str | None = None
 
 
 def find_foreign_sources(units: Iterable[LoadedUnit]) -> dict[str, dict[SourceUrl, str]]:

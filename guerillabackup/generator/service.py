@@ -21,7 +21,7 @@ from guerillabackup.generator.interface import STANDING
 from guerillabackup.generator.keys import KeyringAhead
 from guerillabackup.generator.loader import UnitFile, list_units
 from guerillabackup.generator.lock import GeneratorLock
-from guerillabackup.generator.outcome import RunOutcome
+from guerillabackup.generator.outcome import RunOutcome, UnitOutcome
 from guerillabackup.generator.runner import Surroundings, UnitRunner
 from guerillabackup.generator.selection import (
     LoadedUnit,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from guerillabackup.generator.floor import Plant
 
 REQUIRED = ("GeneralPersistencyBaseDir", "DefaultFileSystemSinkBaseDir")
+TEST_MODE = "GeneralDebugTestModeFlag"
 SERVICE_REQUIRED = (*REQUIRED, "GeneralRuntimeDataDir")
 
 log = logging.getLogger(__name__)
@@ -98,6 +99,7 @@ def run_once(
         for unit in chosen:
             with closing(UnitRunner(unit, foreign[unit.name], surroundings)) as runner:
                 outcomes.append(runner.look(get_request, is_asked=False, heeds_condition=heeds_condition))
+            _warn_of_test_mode(unit, outcomes[-1])
         signing_key = configuration.get("GeneralSigningKey")
         if signing_key is not None and not any(outcome.was_invoked for outcome in outcomes):
             # Sooner than the day on which something is due. Without warnings: they are for runs that make it.
@@ -175,12 +177,12 @@ def load_plant(
     _warn(configuration)
     if (problem := _find_storage_problem(configuration)) is not None:
         log.error("no unit can be run now: %s", problem)
-    if configuration.get("GeneralDebugTestModeFlag"):
-        log.warning("GeneralDebugTestModeFlag is set: everything is run, nothing is stored")
     loaded = {unit.name: _load(configuration, unit) for unit in listing.units}
     for unit in loaded.values():
         if unit.error is not None:
             log.error("unit %s is not run: %s", unit.name, unit.error)
+        if unit.test_mode is not None:
+            log.warning("unit %s stores nothing: %s is set (%s)", unit.name, TEST_MODE, unit.test_mode)
     surroundings = Surroundings(
         configuration.directory,
         lambda: _open_storage(configuration),
@@ -206,7 +208,8 @@ def _load(configuration: Configuration, unit: UnitFile) -> LoadedUnit:
         own = configuration if unit.overlay is None else configuration.overlay(unit.overlay)
         unit_class = load_any_unit_class(unit)
         sources = check_sources(unit_class.list_sources(own))
-        return LoadedUnit(unit.name, unit_class, adapt_elements(own), sources)
+        test_mode = own.origin(TEST_MODE) if own.get(TEST_MODE) else None
+        return LoadedUnit(unit.name, unit_class, adapt_elements(own), sources, test_mode=test_mode)
     except GuerillaBackupError as error:
         return LoadedUnit(unit.name, error=bounded(error))
     except (Exception, SystemExit) as error:  # a unit's own code may raise anything, and the others go on
@@ -221,6 +224,21 @@ def _warn(configuration: Configuration) -> None:
             "elements are not signed, because GeneralSigningKey is not set in %s",
             configuration.path,
             extra=STANDING,
+        )
+
+
+def _warn_of_test_mode(unit: LoadedUnit, outcome: UnitOutcome) -> None:
+    """Of what was due and is not stored: each time, since whoever forgot the flag has no backup."""
+    if unit.test_mode is None:
+        return
+    sources = [str(source.source_url) for source in outcome.sources if source.error is None]
+    if sources:
+        log.warning(
+            "unit %s ran for %s and stored nothing: %s is set (%s)",
+            unit.name,
+            ", ".join(dict.fromkeys(sources)),
+            TEST_MODE,
+            unit.test_mode,
         )
 
 

@@ -76,6 +76,22 @@ def test_quiet_writes_nothing_when_all_is_well(host, generate):
     assert "is it mounted" in outcome.err
 
 
+@pytest.mark.parametrize("name", ["conf/config", "conf/units/Tar.config"])
+def test_quiet_is_not_silent_where_what_was_due_is_not_stored_in_test_mode(host, generate, command, name):
+    add_unit(host, "/host/a", "/host/b")
+    with open(host / name, "a") as file:
+        file.write("GeneralDebugTestModeFlag = True\n")
+    for outcome in (generate("--quiet"), generate("--json")):
+        assert outcome.status == 0
+        told = (
+            "warning: unit Tar ran for /host/a, /host/b and stored nothing: GeneralDebugTestModeFlag is set ("
+        )
+        assert f"{told}{host / name}:" in outcome.err
+    checked = command("config", "check", "--config-dir", host / "conf")
+    assert f"{host / name}:" in checked.err
+    assert "GeneralDebugTestModeFlag is set: everything is run, nothing is stored" in checked.err
+
+
 def test_sockets_that_are_left_out_are_no_warning_but_said(host, generate):
     add_unit(host, "/host/a")
     here = os.getcwd()

@@ -394,6 +394,10 @@ def test_in_the_test_mode_everything_is_run_and_nothing_is_stored(host):
     done = host.run("generator", "trigger", "--unit", "Tar")
     assert (done.returncode, host.stored()) == (0, [])
     assert "test mode" in done.stdout
+    assert host.ask("status")["test_mode"] == ["Tar"]
+    for words in (["status"], ["list"]):
+        shown = host.run("generator", *words)
+        assert "warning: unit Tar stores nothing: GeneralDebugTestModeFlag is set" in shown.stderr
     assert host.end() == 0
 
 
