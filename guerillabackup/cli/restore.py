@@ -136,6 +136,8 @@ def restore(
     _check_ways(target, is_list, is_to_stdout, is_run, is_into_command, argv)
     if target is None and not is_list and (includes or into_existing):
         raise click.UsageError("--include and --into-existing are for archives that go into a directory")
+    if "" in includes:
+        raise click.UsageError("--include needs a pattern, '' is none: leave it out to restore everything")
     if is_to_stdout and invocation.as_json:
         raise click.UsageError("what is restored is no JSON document: leave --json out")
     if at is not None and element_id is not None:

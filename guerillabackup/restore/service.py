@@ -13,9 +13,7 @@ from guerillabackup.config import Configuration
 from guerillabackup.element import ElementId, SourceUrl
 from guerillabackup.errors import (
     ConfigError,
-    ElementNotFoundError,
     GuerillaBackupError,
-    IntegrityError,
     KeyUnusableError,
 )
 from guerillabackup.events import EventListener, ignore_events
@@ -28,18 +26,18 @@ from guerillabackup.pipeline.interface import TransformationProcessInterface
 from guerillabackup.pipeline.os_process import OSProcess, OSProcessPipelineElement
 from guerillabackup.pipeline.run import instantiate_pipeline, run_pipeline, start_all
 from guerillabackup.pipeline.thread import ThreadPipelineElement
-from guerillabackup.restore.advice import NAME_THE_KEYRING, advise_on_keys, shorten, suggest_close
-from guerillabackup.restore.chain import RestoreChain, find_chain, last_before_damage
+from guerillabackup.restore.advice import NAME_THE_KEYRING, advise_on_keys
+from guerillabackup.restore.chain import RestoreChain
+from guerillabackup.restore.chain_search import search_chain, tell_way_out
 from guerillabackup.restore.decode import ElementDecoder
 from guerillabackup.restore.elements import ElementOperations
 from guerillabackup.restore.interface import Content, ListedMember, PipelineTools, RestoreReport
 from guerillabackup.restore.listing import StateListing
 from guerillabackup.restore.member_patterns import MemberPatterns
-from guerillabackup.restore.newest import require_newest, tell_of_lonely_lists
 from guerillabackup.restore.replay import ArchiveReplay
 from guerillabackup.restore.rules import knows_signers, make_rules
 from guerillabackup.restore.stream import VerifiedStream
-from guerillabackup.restore.target import RestoreTarget, check_free
+from guerillabackup.restore.target import RestoreTarget, check_free, check_outside
 from guerillabackup.restore.unpack import Unpacker, leaves_files_whole
 from guerillabackup.restore.verify import (
     Verification,
@@ -128,37 +126,8 @@ class RestoreService:
     def find_chain(
         self, source_url: SourceUrl, at: float | None = None, element_id: ElementId | None = None
     ) -> RestoreChain:
-        """The elements that a restore would use; raises ElementNotFoundError, IntegrityError.
-
-        What cannot be read of the source, and files of it that belong to no element, are warnings, and part
-        of the error where there is one.
-        """
-        found = self.elements.links(source_url)
-        doubts = [f"{error}; it is left out" for error in found.unreadable.values()]
-        doubts += [f"{each.subject} {each.text}" for each in self.elements.find_leftovers(source_url)]
-        damaged = {each: str(error) for each, error in found.unreadable.items()}
-        damaged |= self.elements.find_ruined(source_url)
-        if element_id in found.unreadable:
-            raise found.unreadable[element_id]
-        try:
-            if not found.links:
-                raise self._not_found(source_url)
-            chain = find_chain(found.links, at=at, element_id=element_id)
-            if element_id is None:
-                require_newest(chain.target.element_id, damaged, at)
-                lists = self.elements.find_lonely_lists(source_url)
-                doubts += tell_of_lonely_lists(chain.target.element_id, lists, at)
-        except (ElementNotFoundError, IntegrityError) as error:
-            if not doubts:
-                raise
-            kind = IntegrityError if found.unreadable else type(error)
-            raise kind("; ".join([str(error), *shorten(doubts)])) from error
-        return replace(chain, warnings=(*chain.warnings, *shorten(doubts)))
-
-    def _not_found(self, source_url: SourceUrl) -> ElementNotFoundError:
-        sources = [each for each in self.elements.sources() if source_url.is_members or not each.is_members]
-        hint = suggest_close(str(source_url), map(str, sources))
-        return ElementNotFoundError(f"source {source_url} has no elements in the storage{hint}")
+        """The elements that a restore would use; raises ElementNotFoundError, IntegrityError."""
+        return search_chain(self.elements, source_url, at, element_id)
 
     def verify_chain(self, chain: RestoreChain) -> list[Verification]:
         """Read and judge every element of a chain."""
@@ -171,6 +140,7 @@ class RestoreService:
         fails after that leaves a target that is incomplete, and the error says so.
         """
         patterns = MemberPatterns(request.includes)
+        check_outside(request.target, self._list_storages())
         chain = self.find_chain(request.source_url, request.at, request.element_id)
         check_free(request.target, into_existing=request.into_existing)
         elements = self._get(chain)
@@ -219,9 +189,12 @@ class RestoreService:
 
     def way_out(self, chain: RestoreChain, damaged: ElementId) -> str:
         """What can be restored where an element of a chain is damaged, to end a sentence with, or nothing."""
-        links = self.elements.links(chain.target.element_id.source_url).links
-        last = last_before_damage(links, chain, damaged)
-        return "" if last is None else f"; the last element that can be restored is {last}"
+        return tell_way_out(self.elements, chain, damaged)
+
+    def _list_storages(self) -> list[str]:
+        keys = ("DefaultFileSystemSinkBaseDir", "TransferServiceStorageBaseDir")
+        configured = [self._configuration.get(key) for key in keys]
+        return [self.storage.base_directory, *(each for each in configured if isinstance(each, str))]
 
     def _verify_needed(
         self, chain: RestoreChain, elements: Sequence[StorageBackupDataElementInterface]

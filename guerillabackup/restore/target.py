@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from guerillabackup.errors import ElementExistsError, StorageError
+from guerillabackup.errors import ConfigError, ElementExistsError, StorageError
 from guerillabackup.osfile import open_directory, storage_errors
 from guerillabackup.restore.advice import count_of
 from guerillabackup.restore.below import Cursor, exists, is_directory, list_all, open_up, remove
@@ -161,6 +161,22 @@ def check_free(path: str, *, into_existing: bool) -> None:
             _refuse_occupied(os.path.abspath(path), list_all(descriptor), into_existing)
         finally:
             os.close(descriptor)
+
+
+def check_outside(path: str, storages: Sequence[str]) -> None:
+    """Raises ConfigError for a directory that is a storage's or below it: only elements may be there."""
+    above = os.path.realpath(path)
+    is_top = False
+    while not is_top:
+        for storage in storages:
+            with contextlib.suppress(OSError):  # what is not there is no storage, and holds nothing
+                if os.path.samefile(above, storage):
+                    raise ConfigError(
+                        f"target directory {path} is in the storage {storage}, where nothing but elements "
+                        "may be: name another one"
+                    )
+        is_top = above == "/"
+        above = os.path.dirname(above)
 
 
 def _refuse_occupied(path: str, names: Sequence[bytes], into_existing: bool) -> None:

@@ -128,11 +128,24 @@ def test_a_target_that_is_not_empty_ends_with_1(host):
         (),
         ("--to", ""),
         ("--to", "x", "--list"),
+        ("--to", "x", "--include", ""),
+        ("--list", "--include", ""),
         ("--to", "x", "--at", "@0", "--element", "/host/20231114221320-tree-full"),
     ],
 )
 def test_options_that_exclude_each_other_or_lack_end_with_2(host, arguments):
     assert host("restore", "/host/tree", *arguments)[0] == 2
+
+
+@pytest.mark.parametrize("place", ["data", "data/host/new", "link/new"])
+def test_a_target_in_a_storage_is_refused(host, place):
+    host.source().back_up("full")
+    os.symlink(host.path / "data", host.path / "link")
+    before = sorted((host.path / "data").rglob("*"))
+    status, _, errors = host("restore", "/host/tree", "--to", host.path / place, "--into-existing")
+    assert status == 1
+    assert "where nothing but elements may be" in errors
+    assert sorted((host.path / "data").rglob("*")) == before
 
 
 @pytest.mark.parametrize("source", ["host/tree", "/host/tree/", "", "/host/a b"])

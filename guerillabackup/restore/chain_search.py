@@ -1,0 +1,60 @@
+"""Finds the elements of a source that a restore would use.
+
+Joins the elements of a storage with chain and newest, which decide.
+"""
+
+from dataclasses import replace
+
+from guerillabackup.element import ElementId, SourceUrl
+from guerillabackup.errors import ElementNotFoundError, IntegrityError
+from guerillabackup.restore.advice import shorten, suggest_close
+from guerillabackup.restore.chain import RestoreChain, find_chain, last_before_damage
+from guerillabackup.restore.elements import ElementOperations
+from guerillabackup.restore.newest import require_newest, tell_of_lonely_lists
+
+
+def search_chain(
+    elements: ElementOperations,
+    source_url: SourceUrl,
+    at: float | None = None,
+    element_id: ElementId | None = None,
+) -> RestoreChain:
+    """The elements to restore; raises ElementNotFoundError, IntegrityError.
+
+    What cannot be read of the source, and files of it that belong to no element, are warnings, and part of
+    the error where there is one.
+    """
+    found = elements.links(source_url)
+    doubts = [f"{error}; it is left out" for error in found.unreadable.values()]
+    doubts += [f"{each.subject} {each.text}" for each in elements.find_leftovers(source_url)]
+    damaged = {each: str(error) for each, error in found.unreadable.items()}
+    damaged |= elements.find_ruined(source_url)
+    if element_id in found.unreadable:
+        raise found.unreadable[element_id]
+    try:
+        if not found.links:
+            raise _not_found(elements, source_url)
+        chain = find_chain(found.links, at=at, element_id=element_id)
+        if element_id is None:
+            require_newest(chain.target.element_id, damaged, at)
+            lists = elements.find_lonely_lists(source_url)
+            doubts += tell_of_lonely_lists(chain.target.element_id, lists, at)
+    except (ElementNotFoundError, IntegrityError) as error:
+        if not doubts:
+            raise
+        kind = IntegrityError if found.unreadable else type(error)
+        raise kind("; ".join([str(error), *shorten(doubts)])) from error
+    return replace(chain, warnings=(*chain.warnings, *shorten(doubts)))
+
+
+def tell_way_out(elements: ElementOperations, chain: RestoreChain, damaged: ElementId) -> str:
+    """What can be restored where an element of a chain is damaged, to end a sentence with, or nothing."""
+    links = elements.links(chain.target.element_id.source_url).links
+    last = last_before_damage(links, chain, damaged)
+    return "" if last is None else f"; the last element that can be restored is {last}"
+
+
+def _not_found(elements: ElementOperations, source_url: SourceUrl) -> ElementNotFoundError:
+    sources = [each for each in elements.sources() if source_url.is_members or not each.is_members]
+    hint = suggest_close(str(source_url), map(str, sources))
+    return ElementNotFoundError(f"source {source_url} has no elements in the storage{hint}")
