@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 RUNTIME = "GeneralRuntimeDataDir"
 MAX_SHOWN = 20
-"""Claimed elements that are shown to a reader."""
+"""Claimed, or refused, elements that are shown to a reader."""
+MAX_DOUBTS = 5
 
 
 def connect_to_service(invocation: Invocation) -> "ServiceClient":
@@ -75,12 +76,8 @@ def status(invocation: Invocation) -> ExitStatus:
     has_problem = (
         answer["reload_refused"]
         or answer["claimed"]
+        or answer["refused"]
         or any(_is_failing(peer) or peer["elements_refused"] for peer in answer["peers"])
-        or any(
-            kept["entries"] or kept["dropped"]
-            for each in answer["receiving"]
-            for kept in each["quarantine"].values()
-        )
     )
     return ExitStatus.SOME_FAILED if has_problem else ExitStatus.OK
 
@@ -243,8 +240,8 @@ def _survey(invocation: Invocation) -> dict[str, Any]:
         found = survey_storages(invocation.configuration())
     except GuerillaBackupError as error:
         invocation.warn(f"what waits to be sent is not known: {error}")
-        return {"queue": None, "claimed": []}
-    return {"queue": found.queue, "claimed": found.claimed}
+        return {"queue": None, "claimed": [], "refused": []}
+    return {"queue": found.queue, "claimed": found.claimed, "refused": found.refused}
 
 
 def _is_failing(peer: Mapping[str, Any]) -> bool:
@@ -275,14 +272,18 @@ def _describe_status(answer: Mapping[str, Any], now: float) -> Iterable[str]:
         yield text
     for peer in answer["peers"]:
         yield from _describe_peer(peer, now)
-    for each in answer["receiving"]:
-        for agent, kept in each["quarantine"].items():
-            if kept["entries"] or kept["dropped"]:
-                dropped = f", and {kept['dropped']} without evidence" if kept["dropped"] else ""
-                size = human_size(kept["bytes"])
-                yield f"refused of {agent}: {kept['entries']} in quarantine, {size}{dropped}"
-        for doubt in each["doubts"]:
-            yield f"doubt: {doubt}"
+    for each in answer["refused"][:MAX_SHOWN]:
+        yield (
+            f"refused of {each['peer']}, {each['count']} times until {human_time(each['last'])}: "
+            f"{each['source']}: {each['reason']}; evidence: {each['evidence']}"
+        )
+    if len(answer["refused"]) > MAX_SHOWN:
+        yield f"{len(answer['refused']) - MAX_SHOWN} more were refused; --json has them"
+    doubts = [doubt for each in answer["receiving"] for doubt in each["doubts"]]
+    for doubt in doubts[-MAX_DOUBTS:]:
+        yield f"doubt: {doubt}"
+    if len(doubts) > MAX_DOUBTS:
+        yield f"{len(doubts) - MAX_DOUBTS} more doubts; --json has them"
     for claimed in answer["claimed"][:MAX_SHOWN]:
         yield f"claimed, not proved: {claimed['element']} by {', '.join(sorted(claimed['claims']))}"
     if len(answer["claimed"]) > MAX_SHOWN:

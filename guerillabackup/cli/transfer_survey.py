@@ -6,6 +6,7 @@ from contextlib import closing
 from guerillabackup.config import Configuration
 from guerillabackup.errors import ConfigError
 from guerillabackup.storage.registry import open_storage
+from guerillabackup.transfer.evidence import list_evidence
 from guerillabackup.transfer.queue_survey import Survey, survey_storage
 from guerillabackup.transfer.sender_selection import ElementSelector, SenderQuery
 from guerillabackup.transfer.sender_settings import SenderSettings
@@ -15,7 +16,7 @@ from guerillabackup.transfer.service import plan_of
 def survey_storages(configuration: Configuration) -> Survey:
     """What is in the storages, without a service; raises ConfigError and StorageError."""
     plan = plan_of(configuration)
-    found = Survey()
+    found = Survey(refused=list_evidence(plan.state_directory))
     for directory in plan.storages:
         senders = [peer for peer in plan.peers if peer.storage == directory and peer.sender.policy_class]
         selectors = []

@@ -11,10 +11,11 @@ from guerillabackup.transfer.sender_selection import ElementSelector
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """As JSON values: `queue` for each storage that is sent from, `claimed` for each element."""
+    """As JSON values: `queue` for each storage that is sent from, the others for each element."""
 
     queue: list[dict[str, Any]] = field(default_factory=list)
     claimed: list[dict[str, Any]] = field(default_factory=list)
+    refused: list[dict[str, Any]] = field(default_factory=list)
 
 
 def survey_storage(

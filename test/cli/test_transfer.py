@@ -194,6 +194,20 @@ def test_a_claim_is_told_confirmed_and_then_the_element_is_gone(pair):
     assert source.content() == {}
 
 
+def test_what_was_refused_is_told_with_its_reason_and_evidence_also_by_another_service(pair):
+    source, central = pair
+    source.store("/alpha/s", b"content", SourceUrl="/beta/s")
+    result = central.run("transfer", "connect")
+    assert (result.returncode, "1 refused" in result.stdout) == (3, True)
+    central.start()
+    result = central.run("transfer", "status")
+    assert result.returncode == 3
+    assert "/alpha/s: its metadata was made for source /beta/s; evidence: " in result.stdout
+    (refused,) = central.status()["refused"]
+    assert (refused["peer"], refused["source"]) == ("alpha", "/alpha/s")
+    assert os.path.exists(refused["evidence"])
+
+
 def test_of_several_claims_one_is_named_and_may_be_marked_or_withdrawn(make_host):
     host = make_host("a", SENDS)
     element_id = host.store("/alpha/s", b"content")
