@@ -240,6 +240,8 @@ def _rows_of(unit: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
 
     head = {"unit": unit["unit"], "state": unit["state"], "next": at(unit["next"])}
     note = unit["error"] or unit["skipped"]
+    if not note and unit["refused"]:
+        note = f"runs with its files of before: {unit['refused']}"
     if note or not unit["sources"]:
         yield {**head, "source": None, "last_stored": None, "note": note}
     for source in unit["sources"]:
@@ -261,7 +263,14 @@ def _describe_status(answer: Mapping[str, Any], now: float) -> Iterable[str]:
     workers, units = answer["workers"], answer["units"]
     yield f"process {answer['process_id']} since {since}{ending}; {units} units, up to {workers} run at once"
     refused = answer["refused"]
-    if refused is not None:
+    if refused is not None and refused["units"]:
+        names = ", ".join(f"unit {name}" for name in refused["units"])
+        are = ("was", "runs", "its") if len(refused["units"]) == 1 else ("were", "run", "their")
+        yield (
+            f"at the reload at {human_time(refused['at'])} {names} {are[0]} refused, and {are[1]} with "
+            f"{are[2]} files of before: {refused['error']}"
+        )
+    elif refused is not None:
         read_at = human_time(answer["configuration_read_at"])
         yield (
             f"the reload at {human_time(refused['at'])} was refused, and the service runs with the "

@@ -20,7 +20,7 @@ from guerillabackup.generator.crew import Crew
 from guerillabackup.generator.floor import Floor, Plant, UnitCrew, judge
 from guerillabackup.generator.handed_back import describe_error
 from guerillabackup.generator.outcome import UnitOutcome, describe_outcome
-from guerillabackup.generator.report import Reporter
+from guerillabackup.generator.report import Reporter, describe_refused
 from guerillabackup.generator.schedule import Asked, Schedule, Start
 from guerillabackup.generator.selection import choose_units
 from guerillabackup.generator.timer import WakeTimer, uptime
@@ -185,9 +185,10 @@ class GeneratorLoop:
             log.debug("reload", exc_info=True)
             text = str(error) if isinstance(error, GuerillaBackupError) else describe_error(error)
             log.error("the configuration cannot be used, and that of before stays in effect: %s", text)
-            self._refused = {"at": self._clock(), "error": text}
+            self._refused = {"at": self._clock(), "error": text, "units": []}
         else:
-            self._read_at, self._refused = self._clock(), None
+            self._read_at = self._clock()
+            self._refused = describe_refused(plant.units.values(), self._read_at)
             before = self._floor.plant
             self._floor.use(plant)
             self._schedule.workers = plant.workers

@@ -183,6 +183,7 @@ class Reporter:
             "error": view.problem or (None if last is None else _own_error(last.outcome)),
             "skipped": None if last is None else last.outcome.skipped,
             "asked": view.asked,
+            "refused": None if unit is None else unit.refused,
             "test_mode": unit is not None and unit.test_mode is not None,
             "sources": [
                 self._describe_source(url, records.get(url, _SourceRecord()), view, now) for url in urls
@@ -250,6 +251,13 @@ class Reporter:
         return min((at for at in times if at is not None), default=now + (view.next_in or 0.0))
 
 
+def describe_refused(units: Iterable[LoadedUnit], now: float) -> dict[str, Any] | None:
+    """What a reload did not take of single units; None where it took all."""
+    refused = {unit.name: unit.refused for unit in units if unit.refused is not None}
+    text = "; ".join(f"unit {name}: {error}" for name, error in refused.items())
+    return {"at": now, "error": text, "units": list(refused)} if refused else None
+
+
 def _advanced_run(before: _LastRun | None, outcome: UnitOutcome, now: float) -> _LastRun:
     failing_since = skipped_since = None
     if outcome.error is not None:
@@ -261,6 +269,8 @@ def _advanced_run(before: _LastRun | None, outcome: UnitOutcome, now: float) -> 
 
 def _next_of(record: _SourceRecord, view: UnitView, now: float) -> float | None:
     """When a source is due: as its unit said, but not before that is looked at."""
+    if view.state is UnitState.BROKEN:
+        return None
     looked_at = None if view.next_in is None else now + view.next_in
     if record.next_at is None or (looked_at is None and record.next_at <= now):
         return looked_at

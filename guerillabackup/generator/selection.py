@@ -22,7 +22,7 @@ class LoadedUnit:
     """A unit's class and configuration and the sources it would have, or why it could not be loaded.
 
     `sources` is None where the unit cannot say. `test_mode` says where it was set that everything is run and
-    nothing stored, None: it is not.
+    nothing stored, None: it is not. `refused`: its files are wrong now, and this is what they said before.
     """
 
     name: str
@@ -31,6 +31,7 @@ class LoadedUnit:
     sources: Sequence[SourceUrl] | None = None
     error: GuerillaBackupError | None = None
     test_mode: str | None = None
+    refused: str | None = None
 
 
 def find_foreign_sources(units: Iterable[LoadedUnit]) -> dict[str, dict[SourceUrl, str]]:

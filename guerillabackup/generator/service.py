@@ -3,6 +3,7 @@
 It joins the parts.
 """
 
+import dataclasses
 import logging
 import os
 import time
@@ -141,7 +142,8 @@ def run_service(
         manager = stack.enter_context(closing(ServiceManager(os.environ)))
 
         def load_again() -> "Plant":
-            again = load_plant(config_directory, clock, presets)
+            nonlocal plant
+            again = load_plant(config_directory, clock, presets, plant.units)
             units_directory = os.path.join(config_directory, UNITS_DIRECTORY)
             if plant.units and not again.units and not os.path.isdir(units_directory):
                 raise ConfigError(f"{units_directory} is not there: is the configuration mounted?")
@@ -151,6 +153,7 @@ def run_service(
             ):
                 if before != now:
                     raise ConfigError(f"{now} is to be used in place of {before}, which takes a restart")
+            plant = again
             return again
 
         GeneratorLoop(
@@ -159,9 +162,15 @@ def run_service(
 
 
 def load_plant(
-    config_directory: str, clock: Callable[[], float], presets: Mapping[str, Any] | None = None
+    config_directory: str,
+    clock: Callable[[], float],
+    presets: Mapping[str, Any] | None = None,
+    before: Mapping[str, LoadedUnit] | None = None,
 ) -> "Plant":
-    """The configuration and the units as their files say now; raises ConfigError."""
+    """The configuration and the units as their files say now; raises ConfigError.
+
+    A unit whose files are wrong is as it was `before`, if it was in order.
+    """
     from guerillabackup.generator.floor import Plant
 
     configuration = load_configuration(config_directory, presets)
@@ -177,10 +186,15 @@ def load_plant(
     _warn(configuration)
     if (problem := _find_storage_problem(configuration)) is not None:
         log.error("no unit can be run now: %s", problem)
-    loaded = {unit.name: _load(configuration, unit) for unit in listing.units}
+    loaded = {
+        unit.name: _prefer_working(_load(configuration, unit), (before or {}).get(unit.name))
+        for unit in listing.units
+    }
     for unit in loaded.values():
         if unit.error is not None:
             log.error("unit %s is not run: %s", unit.name, unit.error)
+        if unit.refused is not None:
+            log.error("unit %s is refused, and runs with its files of before: %s", unit.name, unit.refused)
         if unit.test_mode is not None:
             log.warning("unit %s stores nothing: %s is set (%s)", unit.name, TEST_MODE, unit.test_mode)
     surroundings = Surroundings(
@@ -215,6 +229,13 @@ def _load(configuration: Configuration, unit: UnitFile) -> LoadedUnit:
     except (Exception, SystemExit) as error:  # a unit's own code may raise anything, and the others go on
         log.debug("unit %s", unit.name, exc_info=True)
         return LoadedUnit(unit.name, error=GuerillaBackupError(describe_error(error)))
+
+
+def _prefer_working(unit: LoadedUnit, before: LoadedUnit | None) -> LoadedUnit:
+    """A mistake in a file is no reason to make no backups until somebody sees it."""
+    if unit.error is None or before is None or before.error is not None:
+        return unit
+    return dataclasses.replace(before, refused=str(unit.error))
 
 
 def _warn(configuration: Configuration) -> None:

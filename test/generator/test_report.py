@@ -70,6 +70,14 @@ def test_a_source_is_due_as_its_unit_says_but_not_before_that_is_looked_at(sched
     assert [source["next"] for source in unit["sources"]] == [None, 6000.0]
 
 
+def test_what_is_broken_has_no_next_time(schedule):
+    reporter = Reporter()
+    reporter.note(UnitOutcome("A", was_invoked=True, states={GOOD: SourceState(5000.0)}), 1000.0)
+    schedule.load({"A": UnitPlan("its file is wrong", 100.0)}, 0.0)
+    (unit,) = reporter.list_units(schedule.views(0.0), loaded(), 1000.0)
+    assert [source["next"] for source in (unit, *unit["sources"])] == [None, None, None]
+
+
 def test_a_failure_goes_when_its_unit_says_that_nothing_fails_any_more(schedule):
     reporter = Reporter()
     reporter.note(outcome(StorageError("damaged")), 1000.0)

@@ -120,6 +120,31 @@ def test_a_wrong_configuration_is_reported_and_the_old_one_stays(host):
     assert host.end() == 0
 
 
+def test_a_unit_whose_files_are_wrong_at_a_reload_runs_with_those_of_before(host):
+    host.add_tar("Tar", ONE)
+    host.start()
+    host.wait_for(host.stored)
+    overlay = host.conf / "units" / "Tar.config"
+    right = overlay.read_text()
+    overlay.write_text(right + "PipelineStallTimeot = [\n")
+    host.add_tar("New", {"/host/new": {}})
+    host.send(signal.SIGHUP)
+    host.hear("READY=1")
+    host.wait_for(lambda: "/host/new" in host.stored())
+    assert host.ask("trigger", "Tar", wait=True)["messages"][-1]["outcome"]["error"] is None
+    shown = host.run("generator", "status")
+    assert (shown.returncode, host.ask("status")["failed"]) == (3, [])
+    assert "unit Tar was refused, and runs with its files of before: " in shown.stdout
+    assert f"{overlay}:" in shown.stdout
+    listed = host.run("generator", "list").stdout.splitlines()
+    assert [line for line in listed if "runs with its files of before: " in line][0].startswith("Tar ")
+    overlay.write_text(right)
+    host.send(signal.SIGHUP)
+    host.hear("STATUS=2 units")
+    assert host.run("generator", "status").returncode == 0
+    assert host.end() == 0
+
+
 @pytest.mark.parametrize("wrong", ["class = 1", "GeneratorWorkers = 'many'", "raise SystemExit"])
 def test_a_service_is_asked_also_when_the_configuration_is_wrong_just_now(host, wrong):
     host.add_tar("Tar", ONE)
