@@ -18,7 +18,7 @@ from guerillabackup.pipeline.outcome import ProcessEnd, judge_end
 from guerillabackup.pipeline.run import ProgressListener, instantiate_pipeline, run_pipeline
 from guerillabackup.units.command_environment import CommandEnvironment, open_environment
 from guerillabackup.units.command_source import CommandSource, hide_secrets
-from guerillabackup.units.making import StoredStream, stored_stream
+from guerillabackup.units.making import StoredStream, counted, stored_stream
 
 LEFT_BEHIND_SECONDS = 10.0
 """How long what a command leaves running may still hold its output: a filter may be at its last bytes."""
@@ -52,7 +52,8 @@ def run_command(
     """
     with open_environment(source) as environment:
         producer = make_command_element(source, source.command, environment, source.allowed_exit_statuses)
-        processes = instantiate_pipeline([producer, CountingPipelineElement(), *downstream], None, data_fd)
+        elements = [producer, CountingPipelineElement(), *counted(downstream)]
+        processes = instantiate_pipeline(elements, None, data_fd)
         watch = _Watch(processes[0], source.time_limit, cancelled)
         try:
             run_pipeline(
@@ -73,7 +74,7 @@ def run_command(
                 environment,
             )
         )
-    return Output(stored_stream(processes), content_size, messages)
+    return Output(stored_stream(processes[1:], has_content=content_size > 0), content_size, messages)
 
 
 def make_command_element(

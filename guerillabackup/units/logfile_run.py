@@ -17,6 +17,7 @@ from guerillabackup.events import PipelineProgress, SourceStarted, StageProgress
 from guerillabackup.generator.interface import UnitContext
 from guerillabackup.osfile import storage_errors
 from guerillabackup.pipeline.compression import decompression_element
+from guerillabackup.pipeline.counting import CountingPipelineElement
 from guerillabackup.pipeline.interface import TransformationPipelineElementInterface
 from guerillabackup.pipeline.run import instantiate_pipeline, run_pipeline
 from guerillabackup.storage.interface import SinkHandleInterface
@@ -25,11 +26,13 @@ from guerillabackup.units.logfile_input import LogInput
 from guerillabackup.units.logfile_memory import StoredFile
 from guerillabackup.units.logfile_names import LogFile
 from guerillabackup.units.logfile_open import WriterCheck
-from guerillabackup.units.making import Part, StoredStream, describe_part, stored_stream, stream_keys
+from guerillabackup.units.making import Part, StoredStream, counted, describe_part, stored_stream, stream_keys
 
 MAX_FILES = 16
 MAX_BYTES = 16 << 20
 """Files, and bytes of them, from which on a group is stored: they keep descriptors and space until then."""
+MAX_EMPTY = 1024
+"""Bytes of a compressed file that may hold nothing: headers, with a name, and ends."""
 
 
 class LogNotReadyError(StorageError, TemporaryError):
@@ -179,9 +182,9 @@ class LogGroup:
             self._writer.context.listen(PipelineProgress(file.source_url, seconds, stages, None))
 
         method = file.method
-        elements = list(self._writer.downstream)
+        elements = counted(self._writer.downstream)
         if method is not None:
-            elements.insert(0, decompression_element(method))
+            elements = [decompression_element(method), CountingPipelineElement(), *elements]
         processes = instantiate_pipeline(elements, descriptor, handle.get_sink_stream())
         run_pipeline(
             processes,
@@ -189,8 +192,10 @@ class LogGroup:
             on_progress=report,
             cancelled=self._writer.context.cancelled,
         )
-        size = identity.size if method is None else max(0, processes[0].get_counts().bytes_written)
-        return size, stored_stream(processes)
+        size = identity.size if method is None else processes[1].get_counts().bytes_read
+        # Of nothing a compression makes few bytes: the content of more than that is not believed to be none.
+        has_content = size > 0 or identity.size > MAX_EMPTY
+        return size, stored_stream(processes, has_content=has_content)
 
 
 def _check_unchanged(descriptor: int, identity: FileIdentity, where: str) -> None:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from guerillabackup.element import (
@@ -17,14 +18,16 @@ from guerillabackup.element import (
     SourceUrl,
     make_data_uuid,
 )
-from guerillabackup.errors import ConfigError
+from guerillabackup.errors import ConfigError, PipelineError
 from guerillabackup.generator.interface import UnitContext
+from guerillabackup.pipeline.counting import CountingPipelineElement
 from guerillabackup.pipeline.digest import DigestProcess
 from guerillabackup.pipeline.interface import (
     TransformationPipelineElementInterface,
     TransformationProcessInterface,
 )
 from guerillabackup.pipeline.run import default_downstream
+from guerillabackup.pipeline.thread import ThreadProcess
 from guerillabackup.storage.interface import SinkHandleInterface
 
 
@@ -91,10 +94,34 @@ def stream_keys(
     return {CONTENT_TYPE_KEY: content_type, CONTENT_LAYERS_KEY: len(downstream) - 1}
 
 
-def stored_stream(processes: Sequence[TransformationProcessInterface]) -> StoredStream:
-    """What came out of a pipeline that ended; its last process is the digest's."""
+def counted(
+    downstream: Sequence[TransformationPipelineElementInterface],
+) -> list[TransformationPipelineElementInterface]:
+    """The same with what comes out of each program counted, for `stored_stream`; the digest counts by itself.
+
+    Nothing else knows it: of a program that has ended only root may read how much it wrote, messages and what
+    it wrote elsewhere are in that number, and an encryption makes something of nothing.
+    """
+    elements: list[TransformationPipelineElementInterface] = []
+    for element in downstream[:-2]:
+        elements += [element, CountingPipelineElement(f"count-{len(elements) // 2 + 1}")]
+    return [*elements, *downstream[-2:]]
+
+
+def stored_stream(
+    processes: Sequence[TransformationProcessInterface], *, has_content: bool = True
+) -> StoredStream:
+    """What came out of a pipeline that ended; its last process is the digest's.
+
+    Raises PipelineError when a stage made nothing of content: no compression or encryption does, whatever its
+    exit status says. That is known where the stage behind it counts.
+    """
     digest = processes[-1]
     assert isinstance(digest, DigestProcess)
+    if has_content:
+        for before, behind in pairwise(processes):
+            if isinstance(behind, ThreadProcess | DigestProcess) and behind.get_counts().bytes_read == 0:
+                raise PipelineError(f"stage {before.name} ended well, but wrote nothing: that is no backup")
     return StoredStream(digest.get_digest_data(), digest.get_size())
 
 

@@ -21,6 +21,7 @@ from guerillabackup.generator.timing import Due
 from guerillabackup.osfile import storage_errors
 from guerillabackup.pipeline.run import instantiate_pipeline, run_pipeline
 from guerillabackup.units.making import (
+    counted,
     describe_part,
     downstream_of,
     stall_timeout,
@@ -129,11 +130,11 @@ class SingleSource:
         ):
             file.write(content)
             file.seek(0)
-            processes = instantiate_pipeline(downstream, file.fileno(), handle.get_sink_stream())
+            processes = instantiate_pipeline(counted(downstream), file.fileno(), handle.get_sink_stream())
             run_pipeline(processes, stall_timeout=stall_timeout(context), cancelled=context.cancelled)
             if context.test_mode:
                 return None
-            stored = stored_stream(processes)
+            stored = stored_stream(processes, has_content=len(content) > 0)
             part = describe_part(
                 context,
                 handle,

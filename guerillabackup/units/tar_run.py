@@ -23,7 +23,7 @@ from guerillabackup.pipeline.run import (
     instantiate_pipeline,
     run_pipeline,
 )
-from guerillabackup.units.making import StoredStream, stored_stream
+from guerillabackup.units.making import StoredStream, counted, stored_stream
 from guerillabackup.units.tar_messages import (
     ERROR_STATUS,
     RACE_STATUS,
@@ -80,7 +80,7 @@ def make_archive(
     override = source.override(backup_type)
     if override is not None:
         producer = OSProcessPipelineElement(override[0], override, _allowed_statuses(source))
-        behind = [CountingPipelineElement(), *find_downstream()]
+        behind = [CountingPipelineElement(), *counted(find_downstream())]
         processes = instantiate_pipeline([producer, *behind], None, data_fd)
         run_pipeline(processes, stall_timeout=stall_timeout, on_progress=on_progress, cancelled=cancelled)
         if processes[1].get_counts().bytes_written == 0:
@@ -103,10 +103,10 @@ def make_archive(
         try:
             # It walks while the keys are read, and waits when nobody takes what it finds.
             processes[0].start()
-            downstream = find_downstream()
+            downstream = counted(find_downstream())
             processes += instantiate_pipeline(downstream, archive, data_fd)
-            counted = [CountingPipelineElement("members", LIST_SECONDS), *downstream]
-            lister = instantiate_pipeline(counted, members_output, members_fd)
+            listed = [CountingPipelineElement("members", LIST_SECONDS), *downstream]
+            lister = instantiate_pipeline(listed, members_output, members_fd)
             for process in (*processes[1:], *lister):
                 process.start()
             # Only tar may hold the list's write end, so that the list ends when tar does.
@@ -203,7 +203,7 @@ def _describe(
     assert isinstance(producer, OSProcess)
     return Archive(
         stored_stream(processes),
-        None if lister is None else stored_stream(lister),
+        None if lister is None else stored_stream(lister, has_content=lister[0].get_counts().bytes_read > 0),
         max(0, producer.get_counts().bytes_written),
         tuple(producer.get_messages()),
     )

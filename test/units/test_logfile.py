@@ -312,6 +312,48 @@ def test_a_file_with_bytes_behind_its_last_stream_is_an_error_and_stays(bench, s
     assert bench.contents() == []
 
 
+@pytest.fixture
+def _swallowing_zstd(tmp_path, monkeypatch):
+    """First on PATH: a zstd that reads all, writes nothing, and ends well."""
+    (tmp_path / "programs").mkdir()
+    (tmp_path / "programs" / "zstd").write_text("#!/bin/sh\ncat > /dev/null\n")
+    (tmp_path / "programs" / "zstd").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/programs:{os.environ['PATH']}")
+
+
+@pytest.mark.usefixtures("_swallowing_zstd")
+@pytest.mark.parametrize("is_encrypted", [False, True])
+def test_a_file_of_which_compression_makes_nothing_stays(bench, is_encrypted):
+    bench.configuration["GeneralDefaultCompressionElement"] = CompressionPipelineElement()
+    if is_encrypted:
+        bench.configuration["GeneralDefaultEncryptionElement"] = OSProcessPipelineElement(
+            "sh", ["sh", "-c", "cat; echo end"]
+        )
+    bench.log("app.log.1", "one")
+    (error,) = errors(bench.run())
+    assert "stage zstd ended well, but wrote nothing" in error
+    assert bench.names() == ["app.log.1"]
+    assert bench.contents() == []
+
+
+@pytest.mark.usefixtures("_swallowing_zstd")
+def test_a_compressed_file_of_which_decompression_makes_nothing_stays(bench):
+    bench.log("app.log.1.zst", zstd(os.urandom(2000)) or os.urandom(2000))
+    (error,) = errors(bench.run())
+    assert "stage zstd ended well, but wrote nothing" in error
+    assert bench.names() == ["app.log.1.zst"]
+
+
+@pytest.mark.parametrize("compression", [None, CompressionPipelineElement("gzip")])
+def test_an_empty_log_that_was_compressed_is_an_element_like_others(bench, compression):
+    bench.configuration["GeneralDefaultCompressionElement"] = compression
+    bench.log("app.log.1.gz", gzip.compress(b""))
+    assert errors(bench.run()) == []
+    (content,) = bench.contents()
+    assert (content if compression is None else gzip.decompress(content)) == b""
+    assert bench.names() == []
+
+
 @pytest.mark.parametrize("kind", ["directory", "fifo", "link", "dangling link", "unknown compression"])
 def test_what_is_no_log_file_is_an_error_of_its_source(bench, kind):
     name = bench.logs / ("app.log.2.Z" if kind == "unknown compression" else "app.log.2")

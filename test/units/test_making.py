@@ -7,13 +7,15 @@ import threading
 import pytest
 
 from guerillabackup.element import BackupType, SourceUrl
-from guerillabackup.errors import ConfigError, KeyUnusableError
+from guerillabackup.errors import ConfigError, KeyUnusableError, PipelineError
 from guerillabackup.generator.interface import UnitContext
 from guerillabackup.pipeline.digest import DigestPipelineElement
+from guerillabackup.pipeline.os_process import OSProcessPipelineElement
 from guerillabackup.pipeline.run import instantiate_pipeline, run_pipeline
 from guerillabackup.storage.memory import MemoryStorage
 from guerillabackup.units.making import (
     StoredStream,
+    counted,
     describe_part,
     downstream_elements,
     sign_parts,
@@ -58,6 +60,39 @@ def test_what_came_out_of_a_pipeline_is_told_by_its_digest(tmp_path):
         os.close(source)
         os.close(target)
     assert stored_stream(processes) == STORED
+
+
+SWALLOW = OSProcessPipelineElement("sh", ["sh", "-c", "cat > /dev/null"], name="swallow")
+CAT = OSProcessPipelineElement("cat", ["cat"])
+GPG = OSProcessPipelineElement("sh", ["sh", "-c", "cat; echo end"], name="encrypt")
+
+
+def store(directory, content: bytes, *elements, has_content=True) -> int:
+    (directory / "in").write_bytes(content)
+    with open(directory / "in", "rb") as source, open(directory / "out", "wb") as target:
+        downstream = counted([*elements, DigestPipelineElement()])
+        processes = instantiate_pipeline(downstream, source.fileno(), target.fileno())
+        run_pipeline(processes, stall_timeout=60)
+    return stored_stream(processes, has_content=has_content).size
+
+
+@pytest.mark.parametrize(
+    "elements", [[SWALLOW], [SWALLOW, CAT], [SWALLOW, GPG], [CAT, SWALLOW], [CAT, SWALLOW, GPG]]
+)
+def test_a_program_that_makes_nothing_of_content_is_an_error_whatever_its_exit_status(tmp_path, elements):
+    with pytest.raises(PipelineError, match="stage swallow ended well, but wrote nothing"):
+        store(tmp_path, b"content", *elements)
+
+
+def test_nothing_may_become_nothing(tmp_path):
+    assert store(tmp_path, b"", CAT, CAT, has_content=False) == 0
+
+
+@pytest.mark.parametrize("elements", [[], [CAT], [CAT, CAT], [CAT, CAT, CAT]])
+def test_what_is_counted_is_passed_on_as_it_is(tmp_path, elements):
+    content = os.urandom(3_000_000)
+    assert store(tmp_path, content, *elements) == len(content)
+    assert (tmp_path / "out").read_bytes() == content
 
 
 def test_what_is_no_pipeline_element_is_refused_before_anything_runs():

@@ -287,6 +287,20 @@ def test_the_post_command_runs_after_a_failed_pipeline(bench):
     assert read_elements(bench.storage) == []
 
 
+@pytest.mark.parametrize("is_encrypted", [False, True])
+def test_an_archive_of_which_compression_makes_nothing_is_no_backup(bench, is_encrypted):
+    bench.configuration["GeneralDefaultCompressionElement"] = OSProcessPipelineElement(
+        "sh", ["sh", "-c", "cat > /dev/null"], name="swallow"
+    )
+    if is_encrypted:
+        bench.configuration["GeneralDefaultEncryptionElement"] = OSProcessPipelineElement(
+            "sh", ["sh", "-c", "cat; echo end"]
+        )
+    outcome = bench.run()
+    assert "stage swallow ended well, but wrote nothing" in str(outcome.error)
+    assert read_elements(bench.storage) == []
+
+
 @pytest.mark.parametrize("name", ["PreBackupCommand", "PostBackupCommand"])
 def test_a_command_that_hangs_is_ended_and_fails_the_backup(bench, name):
     bench.configuration["PipelineStallTimeout"] = 0.3
@@ -635,7 +649,7 @@ def changing(bench):
         for position in range(0, 40 << 20, 4096):
             file.seek(position)
             file.write(b"x")
-    script = f"head -c 10000 >/dev/null; echo more >>'{path}'; cat >/dev/null"
+    script = f"head -c 10000 >/dev/null; echo more >>'{path}'; cat"
     bench.configuration["GeneralDefaultCompressionElement"] = OSProcessPipelineElement(
         "/bin/sh", ["sh", "-c", script]
     )
@@ -649,7 +663,7 @@ def vanishing(bench):
     for number in range(3):
         touch(bench.tree / f"z{number}")
         touch(bench.tree / "zz" / f"{number}")
-    script = f"head -c 10000 >/dev/null; rm -r '{bench.tree}'/z*; cat >/dev/null"
+    script = f"head -c 10000 >/dev/null; rm -r '{bench.tree}'/z*; cat"
     bench.configuration["GeneralDefaultCompressionElement"] = OSProcessPipelineElement(
         "/bin/sh", ["sh", "-c", script]
     )
