@@ -35,6 +35,7 @@ from guerillabackup.units.tar_clock import was_set_back
 from guerillabackup.units.tar_element import TarElementRun
 from guerillabackup.units.tar_last import why_not_to_go_on
 from guerillabackup.units.tar_links import SplitLinksError
+from guerillabackup.units.tar_memory import SourceMemory
 from guerillabackup.units.tar_place import without_storage
 from guerillabackup.units.tar_records import BadIndexError
 from guerillabackup.units.tar_run import RecordedMoveError
@@ -118,11 +119,23 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
         url, context = source.source_url, self._context
         memory = self._book.get(url)
         reason = why_selection_differs(memory.selection, source)
+        reason = reason or self._why_other_index(source, memory)
         reason = reason or why_not_to_go_on(url, memory, context.storage, context.configuration)
         if reason is None:
             return backup_type
         self._report.warn(url, f"a full backup is made in place of an incremental one: {reason}")
         return BackupType.FULL
+
+    def _why_other_index(self, source: TarSource, memory: SourceMemory) -> str | None:
+        """Why tar's index is not that of the last element, in which what changed in between would lack."""
+        if memory.index is None or not source.has_index:
+            return None
+        if tar_index.mark_of(self._book.state, source.index_prefix) == memory.index:
+            return None
+        return (
+            "tar's index is not the one of the last element that is remembered, as after putting back a part"
+            " of the state directory from a copy"
+        )
 
     def _run(self, source: TarSource, backup_type: BackupType) -> tuple[ElementId | None, tuple[str, ...]]:
         run = TarElementRun(

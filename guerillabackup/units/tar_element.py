@@ -74,6 +74,10 @@ class TarElementRun:
                     tar_index.discard_next_index(self._state, source.index_prefix)
                     return None
                 timestamp = int(clock.started)
+                mark = None
+                if source.has_index:
+                    tar_index.sync_index(self._state, source.index_prefix)
+                    mark = tar_index.mark_of(self._state, source.index_prefix, is_next=True)
                 parts = self._describe_parts(backup_type, memory, archive, timestamp, handle, members_handle)
                 new_memory = advanced(
                     memory,
@@ -84,9 +88,8 @@ class TarElementRun:
                     archive.data.size,
                     clock,
                     digest_selection(source),
+                    mark,
                 )
-                if source.has_index:
-                    tar_index.sync_index(self._state, source.index_prefix)
                 details = make_details(source, new_memory)
                 element = store_together(self._state, parts, details)[0]
         except BaseException:

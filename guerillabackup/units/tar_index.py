@@ -51,6 +51,26 @@ def begin_index(state: StateDirectory, prefix: str, *, from_current: bool) -> st
     return state.file_path(name)
 
 
+def mark_of(state: StateDirectory, prefix: str, *, is_next: bool = False) -> str | None:
+    """What tells the current index, or the next one, from all others of its source; None where there is none.
+
+    Its size and its time, in nanoseconds, which tar makes anew for each: reading all of it would take longer.
+    """
+    name = f"{prefix}.index.next" if is_next else f"{prefix}.index"
+    with osfile.storage_errors(f"cannot read index {state.file_path(name)}"):
+        try:
+            source = osfile.open_file(state.descriptor, name)
+        except FileNotFoundError:
+            return None
+        try:
+            size, beginning = os.fstat(source).st_size, os.read(source, _HEAD_SIZE)
+        finally:
+            os.close(source)
+    head = _TIME.match(beginning)
+    time = "" if head is None else b" %b.%b" % head.groups()
+    return f"{size}{os.fsdecode(time)}"
+
+
 def set_time_back(path: str, seconds: float) -> None:
     """Let what was changed in so many seconds before the index's time count as changed after it.
 

@@ -33,6 +33,7 @@ class SourceMemory:
     element with `last_uuid`, None where it is not known. `is_in_doubt`: the index may be that of another
     element. `selection` has digests of the settings that decided on the members, as far as they are known.
     `data_sizes`: bytes of data of the elements from the last full on, by `size_key`, as far as known.
+    `index`: what `tar_index.mark_of` says of the index of the last element, None where it is not known.
     """
 
     last_full: int | None = None
@@ -48,6 +49,7 @@ class SourceMemory:
     ended: int | None = None
     went_back: bool = False
     data_sizes: Mapping[str, int] = field(default_factory=dict)
+    index: str | None = None
 
     def expected_size(self, backup_type: BackupType) -> int | None:
         """Bytes tar wrote the last time for a backup of this type."""
@@ -68,10 +70,11 @@ def advanced(
     data_size: int,
     clock: RunClock,
     selection: Mapping[str, str],
+    index: str | None,
 ) -> SourceMemory:
     """What is remembered after an element, and its list of members if it has one.
 
-    `content_size` is what tar wrote, `data_size` what is stored of it.
+    `content_size` is what tar wrote, `data_size` what is stored of it, `index` the mark of its index.
     """
     timestamp = metainfo.timestamp
     size = content_size if content_size > 0 else None
@@ -86,6 +89,7 @@ def advanced(
         last_element=None,
         is_in_doubt=False,
         selection=selection,
+        index=index,
         data_sizes={**chained, size_key(metainfo.data_uuid): data_size},
     )
     if members is not None:
@@ -131,6 +135,7 @@ def dump_extras(memory: SourceMemory) -> dict[str, Any]:
         "Ended": memory.ended,
         "ClockWentBack": memory.went_back,
         "DataSizes": dict(memory.data_sizes),
+        "Index": memory.index,
     }
 
 
@@ -154,6 +159,7 @@ def parse_memory(state: Any, extras: Any) -> SourceMemory:
         _optional_number(extras.get("Ended")),
         extras.get("ClockWentBack") is True,
         _optional_sizes(extras.get("DataSizes")),
+        _optional_text(extras.get("Index")),
     )
 
 
@@ -183,6 +189,12 @@ def _optional_sizes(value: Any) -> dict[str, int]:
     if not all(isinstance(size, int) and not isinstance(size, bool) for size in sizes.values()):
         raise TypeError(f"{str(value)[:40]!r} is not an object of sizes")
     return dict(sizes)
+
+
+def _optional_text(value: object) -> str | None:
+    if not isinstance(value, str | None):
+        raise TypeError(f"{str(value)[:40]!r} is not a text")
+    return value
 
 
 def _optional_number(value: object) -> int | None:

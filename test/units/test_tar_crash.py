@@ -9,6 +9,7 @@ from tar_bench import URL, TarBench, follow_chain, members, read_elements, unpac
 from trees import describe_tree
 from victim import Victim
 
+from guerillabackup.events import SourceWarning
 from guerillabackup.units.tar_clock import FINE_TIMES
 
 MAX_CALLS = 400
@@ -90,6 +91,9 @@ def check_recovery(base, tree, is_moved):
     if is_moved:
         spools.transfer()
     assert bench.run().error is None
+    if not is_moved:
+        # Index and memory belong together, wherever the run was ended.
+        assert [event.message for event in bench.events if isinstance(event, SourceWarning)] == []
     chain = spools.chain(URL)
     companions = spools.chain(f"{URL}.members")
     assert [companion["MembersOf"] for companion in companions] == [element["DataUuid"] for element in chain]

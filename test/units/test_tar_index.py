@@ -12,6 +12,7 @@ from guerillabackup.units.tar_index import (
     discard_next_index,
     drop_index,
     has_index,
+    mark_of,
     promote_index,
     sync_index,
 )
@@ -148,3 +149,21 @@ def test_a_directory_in_the_place_of_the_index_is_told_of_before_a_run(state):
     os.mkdir(state.file_path("a.index"))
     with pytest.raises(StateError, match=r"a\.index is a directory"):
         begin_index(state, "a", from_current=False)
+
+
+def test_an_index_is_told_from_another_by_its_time_and_size(state):
+    marks = set()
+    for content in (b"5\x006\0", b"5\x007\0", b"5\x007\0x", b"7\x007\0x"):
+        make_index(state, b"GNU tar-1.34-2\n" + content)
+        marks.add(mark_of(state, "a"))
+    assert len(marks) == 4
+    assert mark_of(state, "b") is None
+
+
+def test_the_mark_of_the_next_index_stays_when_it_becomes_the_current_one(state):
+    path = begin_index(state, "a", from_current=False)
+    with open(path, "wb") as file:
+        file.write(b"GNU tar-1.34-2\n5\x006\0")
+    mark = mark_of(state, "a", is_next=True)
+    promote_index(state, "a", 0)
+    assert mark_of(state, "a") == mark is not None

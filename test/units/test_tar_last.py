@@ -111,6 +111,39 @@ def test_a_state_directory_that_was_put_back_whole_does_not_fork_the_chain(bench
     assert stored_types(bench) == ["full", "inc", "full"]
 
 
+def put_back_without_the_index(bench, copy):
+    for name in ("state.current", "extras.current"):
+        shutil.copy(copy / name, bench.state / name)
+    lose_newest(bench)
+
+
+def test_an_older_memory_beside_a_newer_index_makes_a_full_backup_with_a_warning(bench, tmp_path):
+    """What the lost element had would be in no element of the chain."""
+    bench.run()
+    shutil.copytree(bench.state, tmp_path / "copy")
+    (bench.tree / "file").write_text("in the lost element")
+    bench.run()
+    put_back_without_the_index(bench, tmp_path / "copy")
+    assert bench.run().error is None
+    assert stored_types(bench) == ["full", "full"]
+    assert "tar's index is not the one of the last element" in warnings(bench)[0]
+    assert (bench.restore() / "file").read_text() == "in the lost element"
+    bench.run()
+    assert stored_types(bench) == ["full", "full", "inc"]
+
+
+def test_a_memory_without_a_mark_of_the_index_goes_on_with_it(bench):
+    """It is that of an older version."""
+    bench.run()
+    path = bench.state / "extras.current"
+    extras = json.loads(path.read_text())
+    del extras["/host/tree"]["Index"]
+    path.write_text(json.dumps(extras))
+    bench.run()
+    assert stored_types(bench) == ["full", "inc"]
+    assert json.loads(path.read_text())["/host/tree"]["Index"]
+
+
 def test_an_incremental_whose_full_is_gone_is_not_followed_by_another(bench):
     bench.run()
     bench.run()
