@@ -649,7 +649,7 @@ def changing(bench):
         for position in range(0, 40 << 20, 4096):
             file.seek(position)
             file.write(b"x")
-    script = f"head -c 10000 >/dev/null; echo more >>'{path}'; cat"
+    script = f"head -c 10000; echo more >>'{path}'; cat"
     bench.configuration["GeneralDefaultCompressionElement"] = OSProcessPipelineElement(
         "/bin/sh", ["sh", "-c", script]
     )
@@ -663,7 +663,7 @@ def vanishing(bench):
     for number in range(3):
         touch(bench.tree / f"z{number}")
         touch(bench.tree / "zz" / f"{number}")
-    script = f"head -c 10000 >/dev/null; rm -r '{bench.tree}'/z*; cat"
+    script = f"head -c 10000; rm -r '{bench.tree}'/z*; cat"
     bench.configuration["GeneralDefaultCompressionElement"] = OSProcessPipelineElement(
         "/bin/sh", ["sh", "-c", script]
     )
