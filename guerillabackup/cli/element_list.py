@@ -19,7 +19,7 @@ from guerillabackup.element import MEMBERS_SUFFIX, BackupType
 from guerillabackup.errors import ConfigError, ElementNotFoundError, GuerillaBackupError
 from guerillabackup.storage.catalogue import Catalogue
 from guerillabackup.storage.interface import ElementFacts, ElementSelection, StorageInterface
-from guerillabackup.storage.newest import newest_of_each_source
+from guerillabackup.storage.newest import Doubt, newest_of_each_source
 from guerillabackup.storage.registry import catalogue_path
 
 STORAGE_KEYS = ("DefaultFileSystemSinkBaseDir", "TransferServiceStorageBaseDir")
@@ -93,21 +93,30 @@ def latest(
 ) -> None:
     """Show the newest element of each source, and how long ago it was made.
 
-    The newest is the last of its chain; of several chains, the one whose end arrived last. Ends with 1 when
-    one of the names is not that of a source with elements, or the storage of this host is empty all of a
-    sudden.
+    The newest is the last of its chain; of several chains, the one whose end arrived last, with a warning
+    where another end is later by its own timestamp. Ends with 1 when one of the names is not that of a source
+    with elements, or the storage of this host is empty all of a sudden.
     """
     now = time.time()
 
     def record(facts: ElementFacts) -> dict[str, Any]:
         return _record(facts) | {"age": None if facts.timestamp is None else now - facts.timestamp}
 
+    def warn_of_later(newest: ElementFacts, later: ElementFacts) -> None:
+        invocation.warn(
+            f"source {newest.source_url}: of separate chains {newest.element_id} arrived last, but by its "
+            f"own timestamp {later.element_id} is later, as in a storage that was copied; restore takes that "
+            "one where both are signed by keys that are known"
+        )
+
     with _open_catalogue(invocation.configuration_for(storage), storage) as catalogue:
-        newest = _newest(catalogue, patterns, with_members)
+        newest = _newest(catalogue, patterns, with_members, warn_of_later)
         _write(invocation, newest, record, lambda facts: _render(facts, now))
 
 
-def _newest(catalogue: Catalogue, patterns: tuple[str, ...], with_members: bool) -> Iterator[ElementFacts]:
+def _newest(
+    catalogue: Catalogue, patterns: tuple[str, ...], with_members: bool, doubt: Doubt
+) -> Iterator[ElementFacts]:
     """Each source once; raises ElementNotFoundError after the others for what there is nothing of."""
     seen: set[str] = set()
     missing: list[str] = []
@@ -115,7 +124,7 @@ def _newest(catalogue: Catalogue, patterns: tuple[str, ...], with_members: bool)
         is_members = with_members or (pattern or "").endswith(MEMBERS_SUFFIX)
         selection = ElementSelection(pattern, with_members=is_members)
         found = False
-        for facts in newest_of_each_source(catalogue.list_facts(selection)):
+        for facts in newest_of_each_source(catalogue.list_facts(selection), doubt):
             found = True
             if facts.source_url not in seen:
                 seen.add(facts.source_url)

@@ -1,14 +1,15 @@
 """Which elements of a source are needed to restore it, and in which order. No I/O.
 
 The order is that of the chain (Predecessor → DataUuid), which runs over fulls too; between separate chains
-it is arrival at this storage. A claimed timestamp only answers "as of when". Where more than one answer is
-possible nothing is guessed: IntegrityError, and naming the element decides. Everything here is linear in the
-number of elements and does not recurse: a source may have a hundred thousand.
+it is arrival at this storage, or timestamps where all of them are signed. One that is only claimed answers
+"as of when", and no more. Where more than one answer is possible nothing is guessed: IntegrityError, and
+naming the element decides. Everything here is linear in the number of elements and does not recurse: a source
+may have a hundred thousand.
 """
 
 import base64
 import enum
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -22,6 +23,7 @@ MAX_NAMED = 4
 MAX_SHOWN = 24
 """Characters of a binary value in a message."""
 
+IsGenuine = Callable[[ElementId], bool]
 _Identity = tuple[BackupType, int, bytes | None, bytes | None, bytes | None]
 
 
@@ -72,11 +74,16 @@ class ChainFinding:
 
 
 def find_chain(
-    links: Iterable[ChainLink], *, at: float | None = None, element_id: ElementId | None = None
+    links: Iterable[ChainLink],
+    *,
+    at: float | None = None,
+    element_id: ElementId | None = None,
+    is_genuine: IsGenuine = lambda element_id: False,
 ) -> RestoreChain:
     """The elements to restore: the state of the chain's head, `at` a time, or after one named element.
 
-    Raises ElementNotFoundError when there is none, and IntegrityError where an element is missing or the
+    `is_genuine` says of an element that its metadata is signed by a key that is known and believed. Raises
+    ElementNotFoundError when there is none, and IntegrityError where an element is missing or the
     answer would be a guess; elements in a ring are overlooked only where the element is named.
     """
     graph = _Graph(links)
@@ -84,7 +91,7 @@ def find_chain(
     if element_id is not None:
         target = graph.find(element_id)
     else:
-        target, warnings = _choose_target(graph, at)
+        target, warnings = _choose_target(graph, at, is_genuine)
     needed = _walk_to_full(graph, target)
     warnings += _judge_needed(graph, needed, named=element_id is not None)
     return RestoreChain(tuple(needed), tuple(warnings))
@@ -227,7 +234,7 @@ class _Graph:
         return reached
 
 
-def _choose_target(graph: _Graph, at: float | None) -> tuple[ChainLink, list[str]]:
+def _choose_target(graph: _Graph, at: float | None, is_genuine: IsGenuine) -> tuple[ChainLink, list[str]]:
     """The element whose state is wanted; the texts say what else it could have been."""
     if not graph.links:
         raise ElementNotFoundError("the source has no elements")
@@ -242,19 +249,31 @@ def _choose_target(graph: _Graph, at: float | None) -> tuple[ChainLink, list[str
             f"no element is as old as that: the oldest, {earliest.element_id}, is of "
             f"{describe_time(earliest.timestamp)}"
         )
-    candidates.sort(key=lambda link: (link.arrival, link.timestamp, link.element_id))
-    *others, target = candidates
-    if not others or _is_thinned_out(graph, target, others):
-        return target, []
-    later = [link for link in others if link.timestamp > target.timestamp]
-    if later:
-        # Copying a storage changes what arrived last, and a part of a chain may be missing: no guess.
+    return _choose_last(candidates, is_genuine)
+
+
+def _choose_last(candidates: list[ChainLink], is_genuine: IsGenuine) -> tuple[ChainLink, list[str]]:
+    """Of the ends of separate chains the one that is the last by arrival and by timestamp.
+
+    Copying a storage changes what arrived last; signed timestamps are as they were made, whoever had the
+    elements since. Others are no reason to believe anything: no guess.
+    """
+    arrived = max(candidates, key=lambda link: (link.arrival, link.timestamp, link.element_id))
+    latest = max(candidates, key=lambda link: (link.timestamp, link.arrival, link.element_id))
+    if latest.timestamp == arrived.timestamp:
+        return arrived, []
+    text = (
+        f"{len(candidates)} separate chains: {arrived.element_id} arrived last, but by their own timestamps "
+        f"{latest.element_id} is later"
+    )
+    if not all(is_genuine(link.element_id) for link in candidates):
+        source = latest.element_id.source_url
         raise IntegrityError(
-            f"{len(candidates)} separate chains: {target.element_id} arrived last, but by their own "
-            f"timestamps {_name(later)} is later; name the element to restore"
+            f"{text}, and not all are signed by a key that is known here (--private-keyring), which would "
+            f"decide; look at them with: guerillabackup element list {source} --long; and name the element "
+            f"to restore: --element {latest.element_id}"
         )
-    text = f"{len(candidates)} separate chains: took {target.element_id}, whose end arrived last"
-    return target, [f"{text}; the others end with {_name(others)}"]
+    return latest, [f"{text}, as is signed, so that one was taken"]
 
 
 def _last_ones_before(graph: _Graph, heads: Sequence[ChainLink], at: float) -> list[ChainLink]:
@@ -273,25 +292,6 @@ def _last_ones_before(graph: _Graph, heads: Sequence[ChainLink], at: float) -> l
             else:
                 pending += graph.predecessors(link)
     return list(found)
-
-
-def _is_thinned_out(graph: _Graph, target: ChainLink, others: Sequence[ChainLink]) -> bool:
-    """Whether the other chains are just what is left of the same one, its links in between deleted.
-
-    Then the target's chain begins with an element that follows one no longer here, and is the last by every
-    measure. Nothing needs to be decided, so nothing needs to be said.
-    """
-    root = target
-    seen = {root}
-    while before := graph.predecessors(root):
-        root = before[0]
-        if root in seen:
-            return False
-        seen.add(root)
-    return root.predecessor is not None and all(
-        other.arrival <= target.arrival and other.timestamp <= target.timestamp and other not in seen
-        for other in others
-    )
 
 
 def _walk_to_full(graph: _Graph, target: ChainLink) -> list[ChainLink]:

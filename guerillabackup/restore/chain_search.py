@@ -34,7 +34,7 @@ def search_chain(
     try:
         if not found.links:
             raise _not_found(elements, source_url)
-        chain = find_chain(found.links, at=at, element_id=element_id)
+        chain = find_chain(found.links, at=at, element_id=element_id, is_genuine=elements.is_genuine)
         if element_id is None:
             require_newest(chain.target.element_id, damaged, at)
             lists = elements.find_lonely_lists(source_url)

@@ -21,7 +21,7 @@ from guerillabackup.events import EventListener
 from guerillabackup.restore.chain import ChainLink, Severity, examine_chain, find_dependents
 from guerillabackup.restore.companions import find_lists, find_lonely_lists
 from guerillabackup.restore.renamed import doubt_name
-from guerillabackup.restore.verify import VerifyRules, digest_data, verify_element
+from guerillabackup.restore.verify import VerifyRules, digest_data, verify_element, verify_metadata
 from guerillabackup.storage.interface import StorageBackupDataElementInterface, StorageInterface
 
 MAX_NAMED = 4
@@ -107,6 +107,12 @@ class ElementOperations:
             except MetainfoError as error:
                 unreadable[element.get_element_id()] = error
         return SourceLinks(tuple(links), unreadable)
+
+    def is_genuine(self, element_id: ElementId) -> bool:
+        """Whether its metadata, source and all, is signed by a key that is known here and in order."""
+        element = self._storage.get_backup_data_element(element_id)
+        judged = verify_metadata(element, self._rules)
+        return judged.signed_by is not None and judged.is_ok and element.get_metadata().source_url is not None
 
     def find_leftovers(self, source_url: SourceUrl | None = None) -> Iterator[Finding]:
         """Files that belong to no element, of the whole storage or that are named as a source's.

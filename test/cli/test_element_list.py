@@ -102,6 +102,13 @@ def test_the_newest_element_of_each_source_is_shown_with_its_age(host):
     assert record["age"] > 86400
 
 
+def test_an_older_chain_that_arrived_last_is_shown_as_newest_with_a_warning(host):
+    host.source().store("full", b"another chain", timestamp=1_600_000_000)
+    status, output, errors = host("element", "latest")
+    assert (status, "20200913122640-tree-full" in output) == (0, True)
+    assert f"20200913122640-tree-full arrived last, but by its own timestamp {INC} is later" in errors
+
+
 def test_a_source_that_is_not_there_ends_latest_with_1_after_the_others(host):
     status, output, errors = host("element", "latest", "/host", "/nowhere", "/host/tree")
     assert status == 1

@@ -115,25 +115,37 @@ def test_naming_the_element_settles_a_fork_with_a_warning(regular):
     assert "followed by 2 elements" in chain.warnings[0]
 
 
-def test_a_fork_before_the_full_is_only_warned_of(regular):
+def test_a_fork_before_the_full_needs_no_word(regular):
     regular.append(link(7, INC, 2, arrival=5002.5, timestamp=1002))
     chain = find_chain(regular)
-    assert numbers(chain) == [4, 5, 6]
-    assert len(chain.warnings) == 1
+    assert (numbers(chain), chain.warnings) == ([4, 5, 6], ())
 
 
-def test_of_separate_chains_the_one_that_arrived_last_is_taken_with_a_warning():
+def test_of_separate_chains_the_one_that_is_last_by_arrival_and_timestamp_is_taken():
     links = [link(1, FULL, None), link(2, INC, 1), link(3, FULL, None), link(4, INC, 3)]
     chain = find_chain(links)
-    assert numbers(chain) == [3, 4]
-    assert "2 separate chains" in chain.warnings[0]
+    assert (numbers(chain), chain.warnings) == ([3, 4], ())
 
 
 def test_nothing_is_guessed_when_arrival_and_timestamps_of_separate_chains_disagree():
     links = [link(1, FULL, None, timestamp=9000), link(2, FULL, None, timestamp=10)]
-    with pytest.raises(IntegrityError, match="2 separate chains"):
-        find_chain(links)
+    for genuine in ([], links[:1], links[1:]):
+        known = {each.element_id for each in genuine}
+        with pytest.raises(IntegrityError, match="2 separate chains") as caught:
+            find_chain(links, is_genuine=known.__contains__)
+        assert str(caught.value).endswith(f"name the element to restore: --element {links[0].element_id}")
     assert numbers(find_chain(links, element_id=links[0].element_id)) == [1]
+
+
+def test_signed_timestamps_decide_between_separate_chains_with_one_warning():
+    links = [link(3, FULL, None), link(4, INC, 3), link(1, FULL, None, arrival=9000), link(2, INC, 1, arrival=9001)]
+    chain = find_chain(links, is_genuine=lambda element_id: True)
+    assert numbers(chain) == [3, 4]
+    (warning,) = chain.warnings
+    assert f"{links[3].element_id} arrived last" in warning
+    assert f"{links[1].element_id} is later, as is signed" in warning
+    assert numbers(find_chain(links, at=1003, is_genuine=lambda element_id: True)) == [3]
+    assert find_chain(links, at=1002).warnings == ()
 
 
 def test_a_lone_full_without_any_identity_is_restored():

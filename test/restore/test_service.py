@@ -79,6 +79,27 @@ def test_a_tree_with_every_kind_of_member_is_restored_exactly(house, private_hom
     assert describe_tree(house.path / "out") == describe_tree(source.tree)
 
 
+def test_of_separate_chains_in_a_copy_the_one_of_the_later_signed_time_is_restored(house, signer, signing_home):
+    source = house.source(sign=signer("signing"))
+    first = source.now
+    source.now += 86400
+    source.store("full", b"second chain")
+    source.now, source.last_uuid = first, None
+    source.store("full", b"first chain")  # arrives last, as in a copy of another order
+    for accept_unverified in (False, True):
+        with pytest.raises(IntegrityError, match="2 separate chains"):
+            house.restore(accept_unverified=accept_unverified)
+    os.symlink(signing_home, house.path / "etc" / "keys")
+    report = house.restore()
+    assert (house.path / "out" / "tree").read_bytes() == b"second chain"
+    assert ["2 separate chains" in text for text in report.warnings] == [True]
+    source.sign = None
+    source.now, source.last_uuid = first + 3600, None
+    source.store("full", b"not signed")
+    with pytest.raises(IntegrityError, match="not all are signed by a key that is known here"):
+        house.restore("refused")
+
+
 def test_every_state_of_a_chain_can_be_restored_by_time_and_by_element(house, chain):
     for number, (element, state) in enumerate(zip(chain.elements, chain.states, strict=True)):
         time = element.get_metadata().timestamp

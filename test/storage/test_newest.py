@@ -23,6 +23,15 @@ def test_of_several_ends_the_one_that_arrived_last_is_the_newest():
     assert newest(facts("1", None, arrival=20), facts("2", None, arrival=21)) == ["2"]
 
 
+def test_where_arrival_and_timestamps_of_ends_disagree_there_is_a_doubt():
+    old, late = facts("1", b"1", arrival=20, timestamp=1), facts("2", b"2", arrival=10, timestamp=9)
+    follower = facts("3", b"3", b"2", arrival=11, timestamp=5)
+    doubts = []
+    assert list(newest_of_each_source([old, late], lambda *pair: doubts.append(pair))) == [old]
+    assert list(newest_of_each_source([late, follower], lambda *pair: doubts.append(pair))) == [follower]
+    assert doubts == [(old, late)]
+
+
 def test_in_a_ring_arrival_tells():
     assert newest(facts("1", b"1", b"2", 20), facts("2", b"2", b"1", 10)) == ["1"]
 
