@@ -37,7 +37,9 @@ TIME_HINT = "YYYY-MM-DD, 'YYYY-MM-DD HH:MM[:SS][Z]', YYYYmmddHHMMSS or @SECONDS"
 @click.option("--members", "with_members", is_flag=True, help="The lists of members too.")
 @click.option("--type", "backup_type", type=click.Choice(["full", "inc"]), help="Of this type only.")
 @click.option("--since", metavar="TIME", help=f"Of this time or later: {TIME_HINT}.")
-@click.option("--until", metavar="TIME", help="Of this time or earlier; a day is meant to its end.")
+@click.option(
+    "--until", metavar="TIME", help="Of this time or earlier; a day is meant to its end, HH:MM is HH:MM:00."
+)
 @click.option(
     "--uuid", "uuids", metavar="UUID", multiple=True, help="With this DataUuid, in base64 or hexadecimal."
 )

@@ -12,7 +12,7 @@ from guerillabackup.errors import ConfigError
 
 EXPECTED = (
     "YYYY-MM-DD (the end of that day), "
-    "'YYYY-MM-DD HH:MM[:SS]' with or without Z or +HH:MM, YYYYmmddHHMMSS, @SECONDS"
+    "'YYYY-MM-DD HH:MM[:SS]' (the beginning of that minute) with or without Z or +HH:MM, YYYYmmddHHMMSS, @SECONDS"
 )
 
 _TIME = re.compile(
@@ -21,15 +21,15 @@ _TIME = re.compile(
 
 
 def parse_time(text: str) -> float:
-    """UTC seconds of the last moment that the text covers: a day is meant to its end, a minute too.
+    """UTC seconds of the moment that the text means: a day is meant to its end, HH:MM is HH:MM:00.
 
-    Raises ConfigError.
+    What is wanted as of 14:00 must not have what came after it. Raises ConfigError.
     """
     return _parse(text, _last_moment)
 
 
 def parse_first_moment(text: str) -> float:
-    """The first moment that the text covers, likewise."""
+    """Likewise, but a day is meant from its beginning."""
     return _parse(text, _first_moment)
 
 
@@ -67,14 +67,14 @@ def describe_time(seconds: float) -> str:
 def _first_moment(day: str, minute: str | None, second: str | None, zone: str | None) -> float:
     if minute is None:
         return datetime.fromisoformat(day).astimezone().timestamp()
-    return _last_moment(day, minute, second or ":00", zone)
+    return _last_moment(day, minute, second, zone)
 
 
 def _last_moment(day: str, minute: str | None, second: str | None, zone: str | None) -> float:
     if minute is None:
         following = datetime.fromisoformat(day) + timedelta(days=1)
         return following.astimezone().timestamp() - 1
-    time = datetime.fromisoformat(f"{day} {minute}{second or ':59'}")
+    time = datetime.fromisoformat(f"{day} {minute}{second or ':00'}")
     if zone is None:
         return time.astimezone().timestamp()
     return datetime.fromisoformat(f"{time.isoformat()}{'+00:00' if zone == 'Z' else zone}").timestamp()
