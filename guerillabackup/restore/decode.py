@@ -14,7 +14,8 @@ from guerillabackup.events import EventListener, RestoreProgress, StageProgress,
 from guerillabackup.osfile import storage_errors
 from guerillabackup.restore.interface import Content, PipelineElement, PipelineProcess, PipelineTools
 from guerillabackup.restore.tar_header import BLOCK_SIZE
-from guerillabackup.restore.tar_stream import TarMember, TarStream
+from guerillabackup.restore.tar_member import TarMember
+from guerillabackup.restore.tar_stream import TarStream
 from guerillabackup.storage.interface import StorageBackupDataElementInterface
 
 MAGIC_SIZE = 512

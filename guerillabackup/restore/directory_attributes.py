@@ -13,7 +13,7 @@ from guerillabackup.osfile import DIRECTORY_FLAGS, storage_errors
 from guerillabackup.restore.below import last_step, open_parent, set_mode
 from guerillabackup.restore.directory_modes import DirectoryModes
 from guerillabackup.restore.directory_record import normal_name
-from guerillabackup.restore.tar_stream import MemberType, TarMember
+from guerillabackup.restore.tar_member import MemberType, TarMember
 
 _PREFIXES = (b"user.", b"trusted.")
 """What tar restores besides access lists, which it clears itself; all else is the system's own."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from guerillabackup.osfile import storage_errors
 from guerillabackup.restore.below import exists, is_directory, last_step, open_parent
 from guerillabackup.restore.directory_record import IN_ARCHIVE, normal_name
-from guerillabackup.restore.tar_stream import TarMember
+from guerillabackup.restore.tar_member import TarMember
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from guerillabackup.restore.interface import Content, ListedMember
 from guerillabackup.restore.left_out import LeftOut
 from guerillabackup.restore.member_patterns import ListedNames, MemberPatterns, explain_unmatched
 from guerillabackup.restore.member_table import MemberTable
-from guerillabackup.restore.tar_stream import MemberType, TarMember
+from guerillabackup.restore.tar_member import MemberType, TarMember
 from guerillabackup.storage.interface import StorageBackupDataElementInterface
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from guerillabackup.errors import IntegrityError
 from guerillabackup.restore.directory_record import FinalNames, normal_name
-from guerillabackup.restore.tar_stream import TarMember
+from guerillabackup.restore.tar_member import TarMember
 
 MAX_SURE_BYTES = 4000
 """A longer line of tar may have lost its middle, and the name with it."""

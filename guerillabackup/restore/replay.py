@@ -19,7 +19,7 @@ from guerillabackup.restore.prepare import apply_renames, check_plain, make_way
 from guerillabackup.restore.problems import OpenProblems
 from guerillabackup.restore.state_check import MAX_REMEMBERED, StateCheck
 from guerillabackup.restore.survey import ArchiveSurvey, Selection
-from guerillabackup.restore.tar_stream import TarMember
+from guerillabackup.restore.tar_member import TarMember
 from guerillabackup.restore.target import RestoreTarget, keep_only
 from guerillabackup.restore.unpack import MemberFilter, Unpacker
 from guerillabackup.storage.interface import StorageBackupDataElementInterface

@@ -5,7 +5,7 @@ Joins the records of an archive with the directories that it was unpacked to.
 
 from guerillabackup.restore.below import list_kinds, open_parent
 from guerillabackup.restore.directory_record import UNCHANGED, normal_name
-from guerillabackup.restore.tar_stream import TarMember
+from guerillabackup.restore.tar_member import TarMember
 
 MAX_REMEMBERED = 10_000
 

@@ -18,7 +18,7 @@ from guerillabackup.restore.directory_record import (
     normal_name,
 )
 from guerillabackup.restore.member_patterns import ListedNames, MemberPatterns, explain_unmatched
-from guerillabackup.restore.tar_stream import MemberType, TarMember
+from guerillabackup.restore.tar_member import MemberType, TarMember
 
 _MAY_LEAD_ELSEWHERE = (MemberType.SYMBOLIC_LINK, MemberType.HARD_LINK)
 """A hard link to a symbolic link is one too, and that may have come with any earlier element."""

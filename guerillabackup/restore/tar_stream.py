@@ -8,7 +8,6 @@ a judgement made here holds for what tar does with the same bytes.
 import enum
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from guerillabackup.errors import IntegrityError
 from guerillabackup.restore.access_lists import lists_by_number
@@ -26,6 +25,7 @@ from guerillabackup.restore.tar_header import (
     with_size,
     xattrs_of,
 )
+from guerillabackup.restore.tar_member import MemberType, TarMember
 from guerillabackup.restore.tar_sparse import PaxSparseMap, check_old_map, is_old_map_continued
 
 MAX_EXTENDED_HEADER_SIZE = 256 << 20
@@ -37,18 +37,6 @@ _ZERO_BLOCK = bytes(BLOCK_SIZE)
 _OLD_GNU_MAGIC = b"ustar  \0"
 _MAX_OCTAL_SIZE = 8**11 - 1
 _PAX_FORBIDDEN_GLOBALLY = (b"path", b"linkpath", b"size", b"GNU.")
-
-
-class MemberType(enum.Enum):
-    """What a member is."""
-
-    FILE = "file"
-    HARD_LINK = "hard link"
-    SYMBOLIC_LINK = "symbolic link"
-    CHARACTER_DEVICE = "character device"
-    BLOCK_DEVICE = "block device"
-    DIRECTORY = "directory"
-    FIFO = "fifo"
 
 
 _TYPES = {
@@ -66,23 +54,6 @@ _TYPES = {
 }
 _GLOBAL, _LONG_NAME, _LONG_LINK, _VOLUME_LABEL = b"g", b"L", b"K", b"V"
 _EXTENSIONS = (_GLOBAL, b"x", b"X", _LONG_NAME, _LONG_LINK)
-
-
-@dataclass(frozen=True, slots=True)
-class TarMember:
-    """One member: `name` and `link_target` as they stand in the archive, `size` of its content in bytes.
-
-    `mode` and the names of extended attributes are of directories only; None where nothing tells them.
-    """
-
-    name: bytes
-    type: MemberType
-    size: int
-    mtime: int
-    link_target: bytes
-    record: DirectoryRecord | None
-    mode: int | None = None
-    xattrs: frozenset[bytes] | None = None
 
 
 class _Wanted(enum.Enum):
@@ -127,6 +98,7 @@ class TarStream:
         self._long_name: bytes | None = None
         self._long_link: bytes | None = None
         self.members_seen = 0
+        self._has_more = False
 
     def feed(self, data: bytes) -> list[memoryview]:
         """What of these bytes, and of what was held back, is handed on; slices of `data` among it.
@@ -150,6 +122,8 @@ class TarStream:
                 block = bytes(self._collected)
                 self._collected.clear()
                 output += [memoryview(piece) for piece in self._take_block(block)]
+        if len(view) > 0 and not self._has_more:
+            self._has_more = bytes(view).strip(b"\0") != b""
         return output
 
     def end(self) -> None:
@@ -157,6 +131,15 @@ class TarStream:
         is_between = self._expected is _Wanted.HEADER and not self._collected and not self._prefix
         if self._expected is not _Wanted.NOTHING and not (is_between and self._payload_left == 0):
             raise IntegrityError(f"archive is cut off after {self._offset} bytes, within a member")
+
+    @property
+    def doubt(self) -> str | None:
+        """What is strange about the end of an archive that `end` took for whole."""
+        if not self.is_at_end:
+            return "the archive has no end mark: what follows may have been cut off, between two members"
+        if self._has_more:
+            return "the archive goes on behind its end mark: what is there is not restored, as tar does not"
+        return None
 
     @property
     def is_at_end(self) -> bool:

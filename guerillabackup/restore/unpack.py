@@ -17,7 +17,8 @@ from guerillabackup.osfile import storage_errors, write_all
 from guerillabackup.restore.advice import count_of
 from guerillabackup.restore.decode import READ_SIZE, ElementDecoder
 from guerillabackup.restore.interface import Content, PipelineTools
-from guerillabackup.restore.tar_stream import TarMember, TarStream
+from guerillabackup.restore.tar_member import TarMember
+from guerillabackup.restore.tar_stream import TarStream
 from guerillabackup.storage.interface import StorageBackupDataElementInterface
 
 TAR_SAYS_INCOMPLETE = (1, 2)
@@ -74,7 +75,8 @@ class Unpacker:
         Raises IntegrityError when the data or the archive is damaged, StorageFullError, PipelineError.
         """
         elements = self._decoder.build(content)
-        elements.append(self._tools.function(_make_filter(is_wanted), "filter"))
+        doubts: list[str] = []
+        elements.append(self._tools.function(_make_filter(is_wanted, doubts), "filter"))
         allowed = (0, *TAR_SAYS_INCOMPLETE)
         # Should tar read an archive in another way than we do after all, it gets no further than this.
         confinement = self._tools.confine(directory)
@@ -86,7 +88,8 @@ class Unpacker:
         finally:
             os.close(null_fd)
         outcome = _judge(element, *self._tools.outcome_of(processes[-1]))
-        return replace(outcome, confined_by=confinement.confined_by)
+        warnings = (*outcome.warnings, *doubts)
+        return replace(outcome, warnings=warnings, confined_by=confinement.confined_by)
 
     def write_file(
         self, element: StorageBackupDataElementInterface, content: Content, directory_fd: int, name: str
@@ -135,8 +138,11 @@ def tar_arguments(directory: str, *, incremental: bool) -> list[str]:
     return arguments
 
 
-def _make_filter(is_wanted: MemberFilter | None) -> Callable[[int, int], None]:
-    """The stage before tar: every member that is wanted, without renames and names of users."""
+def _make_filter(is_wanted: MemberFilter | None, doubts: list[str]) -> Callable[[int, int], None]:
+    """The stage before tar: every member that is wanted, without renames and names of users.
+
+    What is strange about the archive's end is added to `doubts`.
+    """
 
     def run(input_fd: int, output_fd: int) -> None:
         stream = TarStream(is_wanted or (lambda member: True), strip_renames=True, by_number=True)
@@ -145,6 +151,8 @@ def _make_filter(is_wanted: MemberFilter | None) -> Callable[[int, int], None]:
             if passed:
                 write_all(output_fd, b"".join(passed))
         stream.end()
+        if stream.doubt is not None:
+            doubts.append(stream.doubt)
 
     return run
 

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from guerillabackup.restore.directory_attributes import DirectoryAttributes
-from guerillabackup.restore.tar_stream import MemberType, TarMember
+from guerillabackup.restore.tar_member import MemberType, TarMember
 
 
 def directory(name, mode=0o700, xattrs=frozenset()):

@@ -6,7 +6,7 @@ import pytest
 
 from guerillabackup.restore.directory_record import DirectoryRecord
 from guerillabackup.restore.left_out import LeftOut
-from guerillabackup.restore.tar_stream import MemberType, TarMember
+from guerillabackup.restore.tar_member import MemberType, TarMember
 
 
 def directory(name, record):

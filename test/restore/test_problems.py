@@ -4,7 +4,7 @@ import pytest
 
 from guerillabackup.restore.directory_record import FinalNames, Rename
 from guerillabackup.restore.problems import OpenProblems, named_member
-from guerillabackup.restore.tar_stream import MemberType, TarMember
+from guerillabackup.restore.tar_member import MemberType, TarMember
 
 
 def member(name):

@@ -6,7 +6,7 @@ import pytest
 
 from guerillabackup.restore.directory_record import DirectoryRecord
 from guerillabackup.restore.state_check import MAX_REMEMBERED, StateCheck
-from guerillabackup.restore.tar_stream import MemberType, TarMember
+from guerillabackup.restore.tar_member import MemberType, TarMember
 
 
 def directory(name, record):

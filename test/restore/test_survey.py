@@ -6,7 +6,7 @@ from guerillabackup.errors import IntegrityError
 from guerillabackup.restore.directory_record import DirectoryRecord, Rename
 from guerillabackup.restore.member_patterns import MemberPatterns
 from guerillabackup.restore.survey import ArchiveSurvey, Selection
-from guerillabackup.restore.tar_stream import MemberType, TarMember
+from guerillabackup.restore.tar_member import MemberType, TarMember
 
 
 def member(name, kind=MemberType.FILE, link=b"", record=None):

@@ -13,7 +13,8 @@ from trees import archive, describe_tree, make_nasty_tree
 
 from guerillabackup.errors import IntegrityError
 from guerillabackup.restore.directory_record import Rename, normal_name
-from guerillabackup.restore.tar_stream import MemberType, TarStream
+from guerillabackup.restore.tar_member import MemberType
+from guerillabackup.restore.tar_stream import TarStream
 
 
 def run(data, is_wanted=lambda member: True, piece=1 << 20, **options):
@@ -127,6 +128,26 @@ def test_nothing_behind_the_end_mark_passes(nasty):
     hidden = run(nasty)[:-1024]
     for padding in (512, 1024, 5120):
         assert run(hidden + bytes(padding) + hidden) == run(nasty)
+
+
+@pytest.mark.parametrize("piece", [1, 512, 100_001])
+@pytest.mark.parametrize(
+    ("tail", "expected"),
+    [
+        (b"", "no end mark"),
+        (bytes(512), None),
+        (bytes(10_240), None),
+        (bytes(512) + b"x", "goes on behind"),
+        (bytes(10_240) + b"x" + bytes(511), "goes on behind"),
+    ],
+)
+def test_what_is_strange_about_the_end_is_told(nasty, tail, expected, piece):
+    stream = TarStream(lambda member: True)
+    data = run(nasty)[:-1024] + tail
+    for start in range(0, len(data), piece):
+        stream.feed(data[start : start + piece])
+    stream.end()
+    assert stream.doubt is None if expected is None else expected in stream.doubt
 
 
 def test_an_archive_cut_anywhere_within_a_member_is_refused(nasty):

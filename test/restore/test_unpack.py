@@ -57,6 +57,18 @@ def test_only_members_that_are_wanted_are_unpacked(house, unpack):
     assert os.listdir(house.path / "out") == ["b"]
 
 
+def test_an_archive_without_an_end_mark_is_warned_of(house, unpack):
+    source = house.source()
+    (source.tree / "file").write_text("content")
+    path = house.path / "archive.tar"
+    with tarfile.open(path, "w") as archive:
+        archive.add(source.tree / "file", "file")
+    outcome = unpack(source.store("full", path.read_bytes()[:1024]), incremental=False)
+    assert os.listdir(house.path / "out") == ["file"]
+    assert "no end mark" in outcome.warnings[0]
+    assert outcome.problems == ()
+
+
 def test_renames_are_not_left_to_tar(house, unpack):
     (house.path / "out" / "old").mkdir()
     archive = make_incremental({b"./": b"Dnew\0Rold\0Tnew\0\0", b"./new/": b"\0"})

@@ -8,7 +8,7 @@ from trees import describe_tree
 
 from guerillabackup.restore.directory_record import DirectoryRecord
 from guerillabackup.restore.state_check import StateCheck
-from guerillabackup.restore.tar_stream import MemberType, TarMember
+from guerillabackup.restore.tar_member import MemberType, TarMember
 from guerillabackup.units.tar_snapshot import forget_names
 
 
