@@ -14,7 +14,8 @@ from guerillabackup import osfile
 from guerillabackup.errors import StorageError
 
 FILLED = "storage.filled"
-"""Name of the state file: a JSON list with the one storage that was seen with elements in it."""
+"""Name of the state file: a JSON list of the storages that were seen with elements in them."""
+_MAX_STORAGES = 50
 _MAX_SIZE = 1 << 16
 _NOT_ELEMENTS = (".partial", "lost+found")
 
@@ -47,7 +48,8 @@ def remember_storage(directory: str, state_directory: str) -> None:
             return
         descriptor = osfile.open_directory(state_directory)
         try:
-            osfile.replace_file(descriptor, FILLED, json.dumps([directory]).encode("ascii"))
+            known = [*_read_filled(state_directory), directory][-_MAX_STORAGES:]
+            osfile.replace_file(descriptor, FILLED, json.dumps(known).encode("ascii"))
         finally:
             os.close(descriptor)
     except (OSError, StorageError) as error:
@@ -60,15 +62,21 @@ def _is_filled(directory: str) -> bool:
 
 
 def _was_filled(directory: str, state_directory: str) -> bool:
-    """Whether the state says so of this storage; a file that cannot be used says nothing."""
+    """Whether the state says so of this storage."""
+    return directory in _read_filled(state_directory)
+
+
+def _read_filled(state_directory: str) -> list[str]:
+    """The storages of which the state says so; a file that cannot be used says nothing."""
     try:
         descriptor = osfile.open_directory(state_directory)
     except (OSError, StorageError):
-        return False
+        return []
     try:
-        return bool(json.loads(osfile.read_file(descriptor, FILLED, _MAX_SIZE)) == [directory])
+        known = json.loads(osfile.read_file(descriptor, FILLED, _MAX_SIZE))
+        return [each for each in known if isinstance(each, str)] if isinstance(known, list) else []
     except (OSError, StorageError, ValueError, RecursionError):
-        return False
+        return []
     finally:
         os.close(descriptor)
 

@@ -124,6 +124,7 @@ class TransferLoop:
 
     def run(self, signals: Signals) -> None:
         """Until SIGTERM or SIGINT, and the end of the connections then; a second one ends them at once."""
+        signals.renew()  # the configuration's own code may have changed that
         self._manager.ready()
         while not self._has_ended():
             self._go_on(self._wait(signals), signals)
@@ -150,7 +151,7 @@ class TransferLoop:
     def _go_on(self, ready: Mapping[int, int], signals: Signals) -> None:
         received = signals.take()
         if Wish.RELOAD in received and not self._stop_signals:
-            self._reload()
+            self._reload(signals)
         if Wish.END in received:
             self._stop()
         self._meter.add(time.monotonic(), sum_moved(self._works.status().values()))
@@ -163,7 +164,7 @@ class TransferLoop:
         self._wake.is_listened_to = bool(self._waited)
         self._say_how_it_is()
 
-    def _reload(self) -> None:
+    def _reload(self, signals: Signals) -> None:
         self._manager.reloading()
         try:
             self._operations.reload()
@@ -173,6 +174,7 @@ class TransferLoop:
         else:
             self._read_at, self._refused = time.time(), None
             log.info("the configuration was read anew: %d peers", len(self._works.lines()))
+        signals.renew()
         self._manager.ready()
 
     def _stop(self) -> None:

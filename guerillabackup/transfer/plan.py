@@ -81,6 +81,11 @@ class ServicePlan:
         """The directories of all storages, each once."""
         return tuple(dict.fromkeys(peer.storage for peer in self.peers))
 
+    @property
+    def emptied_storages(self) -> frozenset[str]:
+        """Those that something is sent from, so that they may be empty at any time."""
+        return frozenset(peer.storage for peer in self.peers if peer.sender.policy_class is not None)
+
     def find(self, agent_id: str) -> PeerPlan | None:
         """The peer of that name."""
         return next((peer for peer in self.peers if peer.agent_id == agent_id), None)

@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from guerillabackup.config import MAIN_FILE, Configuration, load_configuration
 from guerillabackup.errors import ConfigError, GuerillaBackupError
 from guerillabackup.events import EventListener, ignore_events
-from guerillabackup.generator.storage_place import find_storage_problem
+from guerillabackup.generator.storage_place import find_storage_problem, remember_storage
 from guerillabackup.observe.activation import inherited_sockets
 from guerillabackup.observe.control_server import ControlServer
 from guerillabackup.observe.control_socket import ServiceSocket
@@ -40,6 +41,7 @@ from guerillabackup.transfer.interface import (
     TransferAgent,
     TransferCounters,
 )
+from guerillabackup.transfer.kept import Kept
 from guerillabackup.transfer.lock import TransferLock
 from guerillabackup.transfer.loop import TransferLoop, Wake
 from guerillabackup.transfer.offer_gate import OfferGate
@@ -65,6 +67,7 @@ from guerillabackup.transfer.sending import DefaultTransferAgentServerProtocolAd
 from guerillabackup.transfer.signature_rules import make_signature_rules
 from guerillabackup.transfer.stdio_connector import StdioConnectorService
 from guerillabackup.transfer.storage_share import StorageShares
+from guerillabackup.transfer.storage_shelf import StorageShelf
 from guerillabackup.transfer.works import Line, Works
 
 REQUIRED = ("GeneralPersistencyBaseDir", "GeneralRuntimeDataDir")
@@ -106,16 +109,18 @@ def plan_of(configuration: Configuration) -> ServicePlan:
 class Stock:
     """Storages, policies and keys: what outlives a reload where nothing about it has changed."""
 
-    def __init__(self, listen: EventListener = ignore_events) -> None:
+    def __init__(self, state_directory: str, listen: EventListener) -> None:
         self._listen = listen
         self._signed: tuple[tuple[Any, ...], SignatureRules] | None = None
         self.receive_limit = BandwidthLimit()
         self.send_limit = BandwidthLimit()
-        self._storages: dict[tuple[str, str, Ownership], StorageInterface] = {}
+        self._state_directory = state_directory
+        self._storages = StorageShelf(self._open_storage)
+        self.find_problem = self._storages.find_problem
         self._shares = StorageShares()
         self._gates: dict[int, OfferGate] = {}
-        self._senders: list[tuple[tuple[Any, ...], SenderTransferPolicy]] = []
-        self._receivers: list[tuple[tuple[Any, ...], ReceiverTransferPolicy]] = []
+        self._senders: Kept[SenderTransferPolicy] = Kept()
+        self._receivers: Kept[ReceiverTransferPolicy] = Kept()
         self._ours: list[tuple[str, ReceiverStoreDataTransferPolicy]] = []
         self._stack = ExitStack()
 
@@ -126,9 +131,11 @@ class Stock:
         problems: list[str] = []
         rules = self._read_keys(configuration, problems)
         lines: dict[str, Line] = {}
+        moving = plan.storages if configuration.get("GeneralElementsMoveOn") else plan.emptied_storages
         for peer in plan.peers:
             try:
-                lines[peer.agent_id] = Line(peer, self._make_profile(configuration, peer, agent, rules))
+                profile = self._make_profile(configuration, peer, agent, rules, peer.storage in moving)
+                lines[peer.agent_id] = Line(peer, profile)
             except ConfigError as error:
                 problems += error.problems
             except GuerillaBackupError as error:
@@ -141,6 +148,11 @@ class Stock:
         """What the receiving policies say of themselves."""
         latest = dict(self._ours)
         return [{"policy": name, **policy.status()} for name, policy in sorted(latest.items())]
+
+    def remember(self) -> None:
+        """Note which storages have elements: those must not be empty the next time."""
+        for directory in self._storages.directories:
+            remember_storage(directory, self._state_directory)
 
     def close(self) -> None:
         """When no connection runs any more."""
@@ -170,9 +182,14 @@ class Stock:
         return self._signed[1]
 
     def _make_profile(
-        self, configuration: Configuration, peer: PeerPlan, agent: TransferAgent, rules: SignatureRules
+        self,
+        configuration: Configuration,
+        peer: PeerPlan,
+        agent: TransferAgent,
+        rules: SignatureRules,
+        moves_on: bool,
     ) -> PeerProfile:
-        storage = self._open(configuration, peer.storage)
+        storage = self._open(configuration, peer.storage, moves_on)
         return PeerProfile(
             peer.rules,
             storage,
@@ -183,36 +200,31 @@ class Stock:
             send_limit=self.send_limit,
         )
 
-    def _open(self, configuration: Configuration, directory: str) -> StorageInterface:
+    def _open(self, configuration: Configuration, directory: str, moves_on: bool) -> StorageInterface:
         ownership = make_ownership(
             configuration["StorageDirectoryMode"],
             configuration["StorageFileMode"],
             configuration.get("StorageOwner"),
             configuration.get("StorageGroup"),
         )
-        state = configuration["GeneralPersistencyBaseDir"]
-        key = (directory, state, ownership)
-        if key not in self._storages:
-            if (problem := find_storage_problem(directory, state, elements_move_on=True)) is not None:
-                raise ConfigError(problem)
-            storage = open_storage(directory, ownership, state_directory=state)
-            self._storages[key] = self._stack.enter_context(closing(storage))
-        return self._storages[key]
+        state = self._state_directory
+        if (problem := find_storage_problem(directory, state, elements_move_on=moves_on)) is not None:
+            raise ConfigError(problem)
+        return self._storages.get(directory, ownership)
+
+    def _open_storage(self, directory: str, ownership: Ownership) -> StorageInterface:
+        storage = open_storage(directory, ownership, state_directory=self._state_directory)
+        return self._stack.enter_context(closing(storage))
 
     def _find_sender(
         self, configuration: Configuration, choice: PolicyChoice, storage: StorageInterface
     ) -> SenderTransferPolicy | None:
         if choice.policy_class is None:
             return None
-        key = (choice, id(storage))
-        for known, policy in self._senders:
-            if known == key:
-                return policy
         gate = self._gates.setdefault(id(storage), OfferGate(self._listen))
         values = {**configuration, SENDER_SETTINGS: choice.settings}
-        made = make_sender_policy(choice.policy_class, values, choice.init_args, gate)
-        self._senders.append((key, made))
-        return made
+        make = partial(make_sender_policy, choice.policy_class, values, choice.init_args, gate)
+        return self._senders.get((choice, id(storage)), make)
 
     def _find_receiver(
         self, configuration: Configuration, peer: PeerPlan, storage: StorageInterface, rules: SignatureRules
@@ -220,10 +232,6 @@ class Stock:
         choice = peer.receiver
         if choice.policy_class is None:
             return None
-        key = (choice, id(storage), rules)
-        for known, policy in self._receivers:
-            if known == key:
-                return policy
         state = configuration["GeneralPersistencyBaseDir"]
         name = os.path.basename(catalogue_path(state, peer.storage)).removesuffix(".sqlite")
         if choice != general_choice(configuration, RECEIVER):
@@ -243,9 +251,8 @@ class Stock:
             return ours
 
         values = {**configuration, RECEIVER_SETTINGS: choice.settings}
-        made = make_receiver_policy(choice.policy_class, values, choice.init_args, make_ours)
-        self._receivers.append((key, made))
-        return made
+        make = partial(make_receiver_policy, choice.policy_class, values, choice.init_args, make_ours)
+        return self._receivers.get((choice, id(storage), rules), make)
 
 
 Choose = Callable[[Mapping[str, Any], ServicePlan], ServicePlan]
@@ -260,17 +267,14 @@ class TransferService:
         source: Source,
         listen: EventListener = ignore_events,
         on_change: Callable[[], None] = lambda: None,
-        choose: Choose | None = None,
+        choose: Choose = lambda values, plan: plan,
     ) -> None:
         self._source = source
-        self._stock = Stock(listen)
         configuration = source.load()
-        self.plan = plan_of(configuration)
-        if choose is None:
-            _warn(self.plan)
-        else:
-            self.plan = choose(configuration, self.plan)
-        self.works = Works(_limits(self.plan), on_change)
+        self.plan = choose(configuration, plan_of(configuration))
+        self._stock = Stock(self.plan.state_directory, listen)
+        _warn(self.plan)
+        self.works = Works(_limits(self.plan), on_change, self._stock.find_problem)
         self._lines = self._stock.make_lines(configuration, self.plan, self.works.shared_agent)
         self.set_limit(self.plan.bandwidth_limit)
         self._connectors = ConnectorMaker(os.environ, find_socket_access)
@@ -290,6 +294,7 @@ class TransferService:
 
     def start(self, inherited: Mapping[str, socket.socket]) -> None:
         """Listen and dial; raises ConfigError with all that cannot be."""
+        self._stock.remember()
         self._connectors.inherit(inherited, self._lines.values())
         self.works.use(self._lines, self._connectors.make)
         path = os.path.join(self.plan.runtime_directory, STDIO_SOCKET_NAME)
@@ -298,6 +303,7 @@ class TransferService:
 
     def start_dialling(self) -> None:
         """Be ready to dial, and do nothing else: for who has no service."""
+        self._stock.remember()
         self.works.use(self._lines, self._connectors.make_once)
 
     def reload(self) -> None:
@@ -325,6 +331,7 @@ class TransferService:
         """End what still runs, and let go of everything."""
         self.works.stop(0)
         self.works.join()
+        self._stock.remember()
         self._stock.close()
 
 

@@ -5,16 +5,21 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from guerillabackup.errors import ConfigError, GuerillaBackupError
+from guerillabackup.errors import ConfigError, GuerillaBackupError, StorageError
+from guerillabackup.storage.interface import StorageInterface
 from guerillabackup.transfer.agent import AgentLimits, DefaultTransferAgent
 from guerillabackup.transfer.dial_connector import DialConnectorService
 from guerillabackup.transfer.interface import ConnectorService, OnEnd, TransferAgent, TransferContext
 from guerillabackup.transfer.peers import PeerStatus
 from guerillabackup.transfer.plan import PeerPlan
 from guerillabackup.transfer.profile import PeerProfile
+from guerillabackup.transfer.session import end_session
 
 JOIN_SECONDS = 15.0
 """For connectors to end after the last connection has: a command has some of them to end in."""
+
+FindProblem = Callable[[StorageInterface], str | None]
+"""Why nothing must be moved in or out of a storage just now; None when all is well."""
 
 log = logging.getLogger(__name__)
 
@@ -22,12 +27,23 @@ log = logging.getLogger(__name__)
 class SharedAgent(TransferAgent):
     """The agent as its connectors see it: to end one of those ends no connection."""
 
-    def __init__(self, agent: TransferAgent, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, agent: TransferAgent, on_change: Callable[[], None], find_problem: FindProblem
+    ) -> None:
         self._agent = agent
         self._on_change = on_change
+        self._find_problem = find_problem
 
     def add_connection(self, context: TransferContext, on_end: OnEnd | None = None) -> None:
-        """Run a connection; returns at once."""
+        """Run a connection; returns at once. None runs while there is something with its storage."""
+        problem = self._find_problem(context.local_storage)
+        if problem is not None:
+            log.error("peer %s: connection refused: %s", context.agent_id, problem)
+            self._agent.note_failure(context.agent_id, problem)
+            end_session(context)
+            if on_end is not None:
+                on_end(StorageError(problem))
+            return
 
         def ended(error: Exception | None) -> None:
             if on_end is not None:
@@ -81,9 +97,14 @@ MakeConnectors = Callable[[Line], Sequence[ConnectorService]]
 class Works:
     """All that runs. Used by one thread; `find_profile` by any."""
 
-    def __init__(self, limits: AgentLimits, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        limits: AgentLimits,
+        on_change: Callable[[], None],
+        find_problem: FindProblem = lambda storage: None,
+    ) -> None:
         self._agent = DefaultTransferAgent(limits)
-        self.shared_agent = SharedAgent(self._agent, on_change)
+        self.shared_agent = SharedAgent(self._agent, on_change, find_problem)
         self._entries: dict[str, _Entry] = {}
         self._others: list[_Running] = []
         """Connectors of no peer's own, and those that are ending."""

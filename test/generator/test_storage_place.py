@@ -57,6 +57,16 @@ def test_another_storage_may_be_empty(place, tmp_path):
     assert find((tmp_path / "other", place[1])) is None
 
 
+def test_several_storages_are_remembered(place, tmp_path):
+    other = tmp_path / "other", place[1]
+    for each in (place, other):
+        (each[0] / "host").mkdir(parents=True)
+        remember(each)
+        (each[0] / "host").rmdir()
+    for each in (place, other):
+        assert "is empty, although there were elements in it" in find(each)
+
+
 @pytest.mark.parametrize("content", ["", "[", "[" * 100_000, "{}"])
 def test_a_damaged_memory_keeps_no_backup_from_being_made(place, content):
     (place[1] / FILLED).write_text(content)

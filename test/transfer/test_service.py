@@ -217,6 +217,40 @@ def test_a_peer_may_have_a_storage_of_its_own(make_host, short_directory):
     assert (central.content(), central.content(other)) == ({}, {"/host/s": b"content"})
 
 
+def test_a_storage_that_had_elements_and_is_empty_is_not_received_into(make_host):
+    source = make_host("a", SENDS)
+    source.start()
+    central = make_host("b", RECEIVES)
+    central.store("/central/s", b"content")
+    dial = ("transfer", "connect", "--socket", str(source.socket))
+    assert central.run(*dial).returncode == 0
+    central.data.rename(central.base / "unmounted")
+    central.data.mkdir(mode=0o700)
+    source.store("/host/s", b"content")
+    result = central.run(*dial)
+    assert (result.returncode, "is empty, although there were elements" in result.stderr) == (1, True)
+    assert list(source.content()) == ["/host/s"]
+
+
+def test_nothing_goes_to_a_directory_that_took_the_place_of_the_storage_until_a_reload(make_host):
+    source = make_host("a", SENDS)
+    source.store("/host/s", b"content")
+    central = make_host("b", RECEIVES, peers(alpha={"Connect": str(source.socket)}))
+    central.start()
+    central.wait_for(lambda: central.peer("alpha")["last_error"])
+    central.data.rename(central.base / "before")
+    central.data.mkdir(mode=0o700)
+    source.start()
+    result = central.run("transfer", "connect")
+    assert (result.returncode, "is another directory than when this service" in result.stderr) == (3, True)
+    assert list(source.content()) == ["/host/s"]
+    central.drain()
+    central.send(signal.SIGHUP)
+    central.hear("READY=1")
+    assert central.run("transfer", "connect").returncode == 0
+    assert central.content() == {"/host/s": b"content"}
+
+
 SITE_POLICY = """
 import guerillabackup
 from guerillabackup.Transfer import SenderMoveDataTransferPolicy
