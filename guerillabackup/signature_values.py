@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from difflib import get_close_matches
 
 from guerillabackup.errors import KeyUnusableError
 
@@ -18,6 +19,8 @@ STATUS_PREFIX = "[GNUPG:] "
 EXPIRY_WARNING = 30 * 86400
 """Seconds before the end of a key from which on it is warned of."""
 _EXPIRED = "expired on"
+MAX_NEAR = 3
+"""Keys that a message names instead of one that is not there."""
 _SIGNATURE_TAG = 2
 _BINARY_DOCUMENT = 0
 _WEAK_HASHES = {"1": "MD5", "2": "SHA-1", "3": "RIPEMD-160"}
@@ -176,21 +179,18 @@ def expiry_remedy(key: KeyInfo, purpose: KeyPurpose, where: str) -> str:
 def choose_key(
     keys: Sequence[KeyInfo], name: str, purpose: KeyPurpose, now: float | None, where: str
 ) -> KeyInfo:
-    """The key a name means: fingerprint, long key id, user name, mail address, or else a part of a name.
+    """The key a name means: fingerprint, long key id, user id, its name or its mail address, never a part.
 
-    The whole name in the same letters comes before one that differs in their case, and any of these before a
-    part, which means keys with this purpose only. Among several of one rank the usable one is meant. Raises
-    KeyUnusableError: none, none usable, or more than one.
+    A name in the same letters comes before one that differs in their case. Among several of one rank the
+    usable one is meant. Raises KeyUnusableError: none, none usable, or more than one.
     """
-    found = _best_called(keys, name) or [
-        key
-        for key in keys
-        if purpose in key.purposes and any(name.casefold() in text.casefold() for text in key.names)
-    ]
-    if not found or not name:
+    found = _best_called(keys, name) if name else []
+    if not found:
+        near = _name_near(keys, name, purpose)
+        meant = f": is {' or '.join(near)} meant, which has to be written as a whole" if near else ""
         raise KeyUnusableError(
-            f"key {name!r} is not in keyring {where}; make it with guerillabackup key create, or add it with "
-            "guerillabackup key import"
+            f"key {name!r} is not in keyring {where}{meant}; make it with guerillabackup key create, or add "
+            "it with guerillabackup key import"
         )
     usable = [key for key in found if key.unusable_reason(purpose, now) is None]
     if not usable:
@@ -345,6 +345,20 @@ def _rank_called(key: KeyInfo, name: str) -> int | None:
             elif bracket and fold(name) in (before, mail.removesuffix(">"), f"<{mail}"):
                 ranks.append(rank + 1)
     return min(ranks, default=None)
+
+
+def _name_near(keys: Sequence[KeyInfo], name: str, purpose: KeyPurpose) -> list[str]:
+    """What to write for the keys that may be meant; gpg would take a part of a name, or the end of an id."""
+    wanted = name.strip(" =<>@*!").removeprefix("0x").casefold()
+    near: dict[str, None] = {}
+    for key in sorted(keys, key=lambda each: purpose not in each.purposes):
+        texts = [text.casefold() for text in key.names]
+        is_part = any(wanted in text for text in texts)
+        is_id = len(wanted) >= 8 and any(part.fingerprint.endswith(wanted.upper()) for part in key.parts)
+        if wanted and (is_part or is_id or get_close_matches(wanted, texts, 1, cutoff=0.8)):
+            is_unique = len(_best_called(keys, key.names[0] if key.names else "")) == 1
+            near[repr(key.names[0] if is_unique else key.fingerprint)] = None
+    return list(near)[:MAX_NEAR]
 
 
 def _latest(ends: Sequence[int | None]) -> int | None:

@@ -128,8 +128,8 @@ def test_a_key_that_is_not_in_the_keyring_is_unknown(keyring, empty):
     assert result.fingerprint is None
 
 
-@pytest.mark.parametrize("name", ["Höst <signing@example.org>", "höst", "signing@example.org", "Hös", "-u"])
-def test_a_key_is_found_by_its_name_mail_or_a_part_of_them(keyring, name):
+@pytest.mark.parametrize("name", ["Höst <signing@example.org>", "höst", "signing@example.org", "-u"])
+def test_a_key_is_found_by_its_user_id_name_or_mail(keyring, name):
     assert keyring.verify(b"data", keyring.sign(name, b"data")).is_valid
 
 

@@ -130,10 +130,34 @@ def choose(keys, name):
     return choose_key(keys, name, KeyPurpose.ENCRYPT, NOW, "/keys")
 
 
-def test_a_whole_name_goes_before_a_part_of_one():
-    whole, part = key("backup"), key("backup of old", fingerprint="C" * 40)
-    assert choose([part, whole], "backup") is whole
-    assert choose([part, whole], "of old") is part
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Off site <backup@example.org>", "Off site", "backup@example.org", "<backup@example.org>"),
+        *("OFF SITE", PRIMARY, f"0x{SUBKEY}", SUBKEY[:16]),
+    ],
+)
+def test_a_key_is_meant_by_its_user_id_name_mail_address_fingerprint_or_long_id(name):
+    wanted = key("Off site <backup@example.org>")
+    assert choose([wanted], name) is wanted
+
+
+@pytest.mark.parametrize(
+    "name", ["backup", "old", "up-o", "backup-oldd", "=backup-ol", "AAAAAAAA", "0xAAAAAAAA"]
+)
+def test_a_part_of_a_name_means_no_key_and_the_near_one_is_told(name):
+    with pytest.raises(KeyUnusableError, match=f"'{name}' is not in .*: is 'backup-old' meant"):
+        choose([key("backup-old"), key("other", fingerprint="D" * 40)], name)
+
+
+def test_near_keys_of_one_name_are_told_by_their_fingerprints():
+    with pytest.raises(KeyUnusableError, match=f"is '{PRIMARY}' or '{'C' * 40}' meant"):
+        choose([key("backup-old"), key("backup-old", fingerprint="C" * 40)], "backup")
+
+
+def test_no_key_is_told_that_is_not_near():
+    with pytest.raises(KeyUnusableError, match="is not in keyring /keys; make it"):
+        choose([key("other")], "backup")
 
 
 def test_a_whole_name_in_the_same_letters_goes_before_all_others():
@@ -159,9 +183,10 @@ def test_a_successor_with_the_same_name_is_meant_once_the_old_key_expired():
     assert choose([old, new], "backup") is new
 
 
-def test_a_part_of_a_name_does_not_mean_a_key_for_something_else():
-    wanted = key("offsite backup", fingerprint="C" * 40)
-    assert choose([key("backup host", purpose=KeyPurpose.SIGN), wanted], "backup") is wanted
+def test_near_keys_for_the_purpose_are_told_first():
+    keys = [key("backup host", purpose=KeyPurpose.SIGN), key("offsite backup", fingerprint="C" * 40)]
+    with pytest.raises(KeyUnusableError, match="is 'offsite backup' or 'backup host' meant"):
+        choose(keys, "backup")
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,10 @@ def test_a_program_that_is_missing_is_named(command, made):
         ),
         ("GeneralSigningKey = 'backup'", "key 'backup' ("),
         (
+            "GeneralDefaultEncryptionElement = guerillabackup.GpgEncryptionPipelineElement('backu')",
+            "is 'backup' meant",
+        ),
+        (
             f"GeneralTrustedSigningKeys = {{'.*': ['{'0' * 40}']}}",
             f"names {'0' * 40}, which is not in keyring",
         ),
