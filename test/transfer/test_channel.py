@@ -6,6 +6,7 @@ import pytest
 from transfer_ends import content_file, pipe_channels, socket_channels
 
 from guerillabackup.errors import ConnectionLostError
+from guerillabackup.transfer.bandwidth import BandwidthLimit
 from guerillabackup.transfer.channel import Channel
 
 KINDS = pytest.mark.parametrize("make_channels", [socket_channels, pipe_channels])
@@ -144,3 +145,27 @@ def test_a_channel_owns_the_socket_it_was_made_of():
     channel.close()
     assert other.recv(1) == b""
     other.close()
+
+
+def test_files_go_out_no_faster_than_their_limit_and_that_may_change():
+    left, right = socket_channels()
+    waits = []
+    now = [0.0]
+
+    def sleep(seconds):
+        waits.append(seconds)
+        now[0] += seconds
+
+    left.send_limit = BandwidthLimit(4000, clock=lambda: now[0], sleep=sleep)
+    with content_file(b"x" * 10_000) as file:
+        offset = 0
+        while offset < 5000:
+            sent = left.send_file(file.fileno(), offset, 10_000 - offset)
+            assert 0 < sent <= 1000
+            offset += sent
+        assert sum(waits) == pytest.approx(1.0, abs=0.3)
+        left.send_limit.set_limit(None)
+        assert left.send_file(file.fileno(), offset, 10_000 - offset) == 10_000 - offset
+    assert receive(right, 10_000) == b"x" * 10_000
+    left.close()
+    right.close()
