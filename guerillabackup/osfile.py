@@ -255,7 +255,10 @@ def sync_file_system(descriptor: int) -> None:
 
 
 def start_writeback(descriptor: int, offset: int, length: int) -> None:
-    """Have the kernel begin to write these bytes out, so that the sync at the end is short. Best effort."""
+    """Have the kernel begin to write these bytes out, so that the sync at the end is short. Best effort.
+
+    A length of 0 goes to the end.
+    """
     _libc.sync_file_range(
         descriptor, ctypes.c_int64(offset), ctypes.c_int64(length), ctypes.c_uint(SYNC_FILE_RANGE_WRITE)
     )

@@ -151,8 +151,12 @@ class FileSinkHandle(SinkHandleInterface):
     def sync_files(self) -> None:
         """Data and metadata on stable storage. Raises OSError."""
         assert self._info is not None
-        os.fsync(self._data.descriptor)
-        os.fsync(self._info.descriptor)
+        files = (self._data.descriptor, self._info.descriptor)
+        for descriptor in files:
+            # Both are on their way when the first is synced: a journal is committed for both at once.
+            osfile.start_writeback(descriptor, 0, 0)
+        for descriptor in files:
+            os.fsync(descriptor)
 
     def link_data(self) -> ElementId:
         """The name is taken from here on. Raises OSError."""
