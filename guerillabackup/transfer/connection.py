@@ -61,6 +61,9 @@ class RequestHandler(Protocol):
     def stream_ended(self, is_complete: bool) -> None:
         """How the last stream ended: all of it was given to the system to send, or not."""
 
+    def look_ahead(self) -> None:
+        """Nothing is to be sent, and nothing has come: the peer is busy. Called often."""
+
 
 class _OutgoingStream:
     """An element's data on its way to the peer."""
@@ -224,6 +227,8 @@ class PeerConnection:
         """Wait, receive, send: the bytes of payload that went into the buffer."""
         multiplexer, pace = self._multiplexer, self._pace
         has_output = self._has_output
+        if not has_output:
+            self._handler.look_ahead()
         pace.set_awaited(
             {
                 Awaited.MESSAGE_IN: not multiplexer.is_between_frames and not multiplexer.payload_due,

@@ -198,6 +198,9 @@ class ServerProtocolInterface(ABC):
     def stream_ended(self, is_complete: bool) -> None:
         """How the stream of the current element ended: all of its bytes were handed to the peer, or not."""
 
+    def look_ahead(self) -> None:  # noqa: B027 (there may be nothing to look at)
+        """The peer is busy with what it was sent: get ready what it will ask for. Never raises."""
+
     @abstractmethod
     def end(self) -> None:
         """The connection is over: settle what is open. Called once, also after an error; never raises."""
@@ -261,6 +264,9 @@ class SenderTransferPolicy(ABC):
 
     One policy serves all connections of an agent: methods are called from several threads.
     """
+
+    looks_ahead = False
+    """Whether an element may be taken from a query before the one ahead of it was settled."""
 
     @abstractmethod
     def get_policy_info(self) -> str:

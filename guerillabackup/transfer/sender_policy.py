@@ -52,6 +52,8 @@ class SenderMoveDataTransferPolicy(SenderTransferPolicy):
     is left out or only claimed. `now` is UTC seconds.
     """
 
+    looks_ahead = True
+
     def __init__(
         self,
         settings: SenderSettings | None = None,

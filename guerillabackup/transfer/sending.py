@@ -31,6 +31,9 @@ class DefaultTransferAgentServerProtocolAdapter(ServerProtocolInterface):
         self._policy = context.sender_policy
         self._offers: Iterator[StorageBackupDataElementInterface] | None = None
         self._current: _Offered | None = None
+        self._next: _Offered | None = None
+        self._next_error: Exception | None = None
+        """The element after the current one, or why it cannot be had, when that was looked up ahead."""
 
     def get_policy_info(self) -> str | None:
         return None if self._policy is None else self._policy.get_policy_info()
@@ -43,20 +46,23 @@ class DefaultTransferAgentServerProtocolAdapter(ServerProtocolInterface):
 
     def next_data_element(self, was_stored: bool) -> bool:
         self._settle_current(was_stored, is_refused=not was_stored)
-        while self._offers is not None:
-            element = next(self._offers, None)
-            if element is None:
-                self._end_transaction()
-                break
-            self._current = _Offered(element)
+        error, self._next_error = self._next_error, None
+        if error is not None:
+            raise error
+        self._current, self._next = self._next or self._take_offer(), None
+        if self._current is None:
+            self._end_transaction()
+        return self._current is not None
+
+    def look_ahead(self) -> None:
+        is_known = self._next is not None or self._next_error is not None
+        if is_known or self._current is None or not self._current.was_sent:
+            return
+        if self._policy is not None and self._policy.looks_ahead:
             try:
-                self._current.hold()
-                return True
-            except StorageError as error:
-                # Deleted, or its data unreadable, since the policy looked: the next one, please.
-                log.warning("element %s is skipped: %s", element.get_element_id(), error)
-                self._settle_current(False)
-        return False
+                self._next = self._take_offer()
+            except Exception as error:  # told when it is asked for: what was sent is acknowledged first
+                self._next_error = error
 
     def get_data_element_info(self) -> ElementOffer | None:
         if self._current is None:
@@ -84,10 +90,29 @@ class DefaultTransferAgentServerProtocolAdapter(ServerProtocolInterface):
         except Exception:  # whatever a policy raises, the connection has to be ended
             log.exception("the transfer to %s was not settled as it ended", self._context.agent_id)
 
+    def _take_offer(self) -> "_Offered | None":
+        """The next element of the transaction, held; None at its end."""
+        while self._offers is not None:
+            element = next(self._offers, None)
+            if element is None:
+                break
+            offered = _Offered(element)
+            try:
+                offered.hold()
+                return offered
+            except StorageError as error:
+                # Deleted, or its data unreadable, since the policy looked: the next one, please.
+                log.warning("element %s is skipped: %s", element.get_element_id(), error)
+                self._settle(offered, False)
+        return None
+
     def _end_transaction(self) -> None:
         offers, self._offers = self._offers, None
+        ahead, self._next, self._next_error = self._next, None, None
         try:
             self._settle_current(False)
+            if ahead is not None:
+                self._settle(ahead, False)
         finally:
             try:
                 close = getattr(offers, "close", None)
@@ -100,16 +125,19 @@ class DefaultTransferAgentServerProtocolAdapter(ServerProtocolInterface):
     def _settle_current(self, was_stored: bool, *, is_refused: bool = False) -> None:
         """Tell the policy what became of the current element, which is the current one no more."""
         current, self._current = self._current, None
-        if current is None or self._policy is None:
-            return
-        current.release()
-        outcome = current.outcome(was_stored)
+        if current is not None:
+            self._context.counters.current = ""
+            self._context.counters.elements_refused += is_refused
+            self._settle(current, was_stored)
+
+    def _settle(self, offered: "_Offered", was_stored: bool) -> None:
+        offered.release()
+        outcome = offered.outcome(was_stored)
         counters = self._context.counters
-        counters.current = ""
         counters.elements_sent += outcome is TransferOutcome.SUCCESSFUL
         counters.elements_claimed += outcome is TransferOutcome.CLAIMED
-        counters.elements_refused += is_refused
-        self._policy.apply_policy(self._context, current.element, outcome)
+        if self._policy is not None:
+            self._policy.apply_policy(self._context, offered.element, outcome)
 
 
 class _Offered:

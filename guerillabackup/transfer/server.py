@@ -68,6 +68,11 @@ class JsonStreamServerProtocolRequestHandler:
         """Tell the policy how the stream ended."""
         self._server.stream_ended(is_complete)
 
+    def look_ahead(self) -> None:
+        """Use the time in which the peer is busy."""
+        if not self._is_stopping:
+            self._server.look_ahead()
+
     def _get_policy_info(self, announcement: Announcement | None) -> bytes:
         policy = self._server.get_policy_info()
         if announcement is None:

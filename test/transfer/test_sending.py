@@ -262,3 +262,86 @@ def test_before_a_long_stream_what_was_put_off_is_done(storage):
         assert sum(1 for _ in storage.query_backup_data_elements()) == 5
         read(adapter)
         assert sum(1 for _ in storage.query_backup_data_elements()) == 2
+
+
+class LookingAhead(Recorder):
+    looks_ahead = True
+
+
+def test_what_comes_next_is_taken_while_the_peer_stores_what_it_was_sent(storage):
+    policy = LookingAhead()
+    _, adapter = connect(storage, policy)
+    adapter.start_transaction(None)
+    assert adapter.next_data_element(False)
+    adapter.look_ahead()
+    assert policy.offered == 1  # it may go on without asking for the data
+    read(adapter)
+    for _ in range(3):
+        adapter.look_ahead()
+    assert (policy.offered, policy.told) == (2, [])
+    assert adapter.get_data_element_info().metainfo.timestamp == 0
+    assert adapter.next_data_element(True)
+    assert (policy.offered, policy.told) == (2, [(0, SUCCESSFUL)])
+    assert adapter.get_data_element_info().metainfo.timestamp == 1
+    adapter.end()
+    assert policy.told == [(0, SUCCESSFUL), (1, REJECTED)]
+
+
+def test_what_was_taken_ahead_and_not_asked_for_is_settled_as_rejected(storage):
+    policy = LookingAhead()
+    _, adapter = connect(storage, policy)
+    adapter.start_transaction(None)
+    adapter.next_data_element(False)
+    read(adapter)
+    adapter.look_ahead()
+    adapter.end()
+    assert policy.told == [(0, ATTEMPTED), (1, REJECTED)]
+    assert policy.closed == policy.settled == 1
+
+
+def test_no_policy_is_asked_ahead_that_does_not_say_it_may(storage):
+    policy = Recorder()
+    _, adapter = connect(storage, policy)
+    adapter.start_transaction(None)
+    adapter.next_data_element(False)
+    read(adapter)
+    adapter.look_ahead()
+    assert policy.offered == 1
+
+
+def test_the_end_is_the_end_when_it_was_seen_ahead(storage):
+    policy = LookingAhead()
+    _, adapter = connect(storage, policy)
+    adapter.start_transaction(None)
+    was_stored, count = False, 0
+    while adapter.next_data_element(was_stored):
+        read(adapter)
+        adapter.look_ahead()
+        was_stored, count = True, count + 1
+    assert count == 3
+    assert policy.told == [(number, SUCCESSFUL) for number in range(3)]
+    assert policy.closed == policy.settled == 1
+    adapter.end()
+    assert len(policy.told) == 3
+
+
+class FailingAhead(LookingAhead):
+    """Its listing fails after the first element."""
+
+    def query_backup_data_elements(self, context, query_data):
+        yield from itertools.islice(super().query_backup_data_elements(context, query_data), 1)
+        raise StorageError("the disk is gone")
+
+
+def test_what_fails_ahead_is_told_after_the_acknowledgement(storage):
+    policy = FailingAhead()
+    _, adapter = connect(storage, policy)
+    adapter.start_transaction(None)
+    adapter.next_data_element(False)
+    read(adapter)
+    adapter.look_ahead()
+    adapter.look_ahead()
+    with pytest.raises(StorageError, match="the disk is gone"):
+        adapter.next_data_element(True)
+    assert policy.told == [(0, SUCCESSFUL)]
+    adapter.end()
