@@ -1,5 +1,5 @@
-"""Goal: killed at random while elements move, the sender, the receiver and what joins them lose no element, store
-none twice, show none that is not whole, and delete none that is not elsewhere; in the end all have moved.
+"""Goal: killed at random while elements move, the sender, the receiver and what joins them lose no element,
+store none twice, show none that is not whole, and delete none that is not elsewhere; in the end all have moved.
 
 SOAK_KILLS says how often something is killed (100 without it); SOAK_SEED repeats what chance did.
 """
@@ -172,7 +172,6 @@ def test_killed_at_random_a_transfer_loses_nothing_and_stores_nothing_twice(soak
     assert soak.received.look(soak.writer).keys() == soak.writer.written.keys(), f"seed {SEED}"
     with open_storage(str(soak.receiver.storage)) as storage:
         assert len(list(storage.query_backup_data_elements())) == len(soak.writer.written)
-    print(
-        f"{KILLS} kills, {soak.joined} connections; of {len(soak.writer.written)} elements {moved} moved meanwhile"
-    )
+    total = len(soak.writer.written)
+    print(f"{KILLS} kills, {soak.joined} connections; of {total} elements {moved} moved meanwhile")
     assert KILLS < 50 or moved > KILLS, "hardly anything was moving while it was killed"

@@ -142,7 +142,7 @@ def digest(path: Path) -> str:
 
 
 def start_socat(first: Side, second: Side, *, quick: bool = False) -> subprocess.Popen[bytes]:
-    """What joins two services that both listen; a quick one does not wait for the other when one has ended."""
+    """What joins two services that both listen; a quick one does not wait for the second to end."""
     ends = [f"UNIX-CONNECT:{side.socket},retry=1000,interval=0.05" for side in (first, second)]
     wait = "-t0.01" if quick else "-t60"
     return subprocess.Popen(
