@@ -308,11 +308,32 @@ def why_no_keyring(path: str) -> str | None:
     return f"{path} is no keyring: there are no keys in it{hint}"
 
 
+def why_not_readable(path: str) -> str | None:
+    """What to say of a keyring that is there, or may be, and that we may not read; None for others.
+
+    gpg takes what it cannot read for empty.
+    """
+    try:
+        os.stat(path)
+        parts = [path, *(os.path.join(path, name) for name in _KEYRING_FILES)]
+        needed = [(part, os.R_OK | (os.X_OK if os.path.isdir(part) else 0)) for part in parts]
+        is_denied = any(
+            os.path.exists(part) and not os.access(part, mode, effective_ids=True) for part, mode in needed
+        )
+    except PermissionError:
+        is_denied = True
+    except OSError:
+        is_denied = False
+    return f"keyring {path}: permission denied" if is_denied else None
+
+
 def _is_keyring(path: str) -> bool:
     return any(os.path.lexists(os.path.join(path, name)) for name in _KEYRING_FILES)
 
 
 def _check_keyring_directory(path: str) -> None:
+    if (denied := why_not_readable(path)) is not None:
+        raise KeyUnusableError(denied)
     try:
         status = os.stat(path)
     except OSError as error:

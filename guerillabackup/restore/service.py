@@ -47,7 +47,7 @@ from guerillabackup.restore.verify import (
     verify_needed,
 )
 from guerillabackup.signature import Keyring, read_passphrase
-from guerillabackup.signature_home import GpgHome, why_no_keyring
+from guerillabackup.signature_home import GpgHome, why_no_keyring, why_not_readable
 from guerillabackup.storage.interface import StorageBackupDataElementInterface
 from guerillabackup.storage.registry import make_ownership, open_storage
 
@@ -99,6 +99,8 @@ class RestoreService:
         )
         self._configuration = configuration
         self._private_keyring = private_keyring or configuration.get("GeneralPrivateKeyringDir")
+        if private_keyring is not None and (denied := why_not_readable(private_keyring)) is not None:
+            raise KeyUnusableError(denied)
         if private_keyring is not None and not os.path.isdir(private_keyring):
             raise KeyUnusableError(f"the private keyring {private_keyring} is not there, or is no directory")
         if private_keyring is not None and (problem := why_no_keyring(private_keyring)) is not None:
@@ -308,6 +310,8 @@ class RestoreService:
         """A gpg home with the keys that decrypt; raises KeyUnusableError where there are none."""
         if self._private_keyring is None:
             raise KeyUnusableError("it is encrypted, and no private keyring is known")
+        if (denied := why_not_readable(self._private_keyring)) is not None:
+            raise KeyUnusableError(denied)
         if not os.path.lexists(self._private_keyring):
             raise KeyUnusableError(
                 f"the private keyring {self._private_keyring} is not there, and only the one with the key "
@@ -336,10 +340,16 @@ def _make_rules(
 
     Who restores may have nothing but the private keyring, which has the public signing keys as well.
     """
+    # A keyring that this user may not enter is as if it were not there, like a configuration: the other one
+    # may be enough. What is asked of that keyring itself says later that it cannot be read.
+    has_own = os.path.isdir(configuration.keys_directory) and _is_enterable(configuration.keys_directory)
+    if private_keyring is not None and (denied := why_not_readable(private_keyring)) is not None:
+        if not has_own:
+            raise KeyUnusableError(denied)
+        private_keyring = None
     own, private = (
         [stack.enter_context(Keyring(directory))] if directory and os.path.isdir(directory) else []
-        # A keyring that this user may not enter is as if it were not there, like a configuration.
-        for directory in (_enterable(configuration.keys_directory), private_keyring)
+        for directory in (configuration.keys_directory if has_own else None, private_keyring)
     )
     trusted = configuration.get("GeneralTrustedSigningKeys")
     is_required = configuration.get("GeneralRequireSignatures")
@@ -356,8 +366,8 @@ def _make_rules(
     )
 
 
-def _enterable(directory: str) -> str | None:
-    return directory if os.access(directory, os.R_OK | os.X_OK) else None
+def _is_enterable(directory: str) -> bool:
+    return os.access(directory, os.R_OK | os.X_OK)
 
 
 def _digest_of(process: TransformationProcessInterface) -> bytes:

@@ -12,7 +12,8 @@ from guerillabackup.errors import ConfigError
 
 EXPECTED = (
     "YYYY-MM-DD (the end of that day), "
-    "'YYYY-MM-DD HH:MM[:SS]' (the beginning of that minute) with or without Z or +HH:MM, YYYYmmddHHMMSS, @SECONDS"
+    "'YYYY-MM-DD HH:MM[:SS]' (the beginning of that minute) with or without Z or +HH:MM, "
+    "YYYYmmddHHMMSS, @SECONDS"
 )
 
 _TIME = re.compile(

@@ -2,10 +2,14 @@
 
 import io
 import os
+import shutil
 import stat
 import sys
 
 import pytest
+from ordinary_user import as_user, user_place  # noqa: F401 - a fixture
+
+PROGRAM = (sys.executable, "-m", "guerillabackup.cli.main")
 
 
 def names(outcome):
@@ -246,3 +250,24 @@ def test_a_passphrase_protects_the_half_that_decrypts(command, tmp_path):
     export = ("key", "export", "backup", "--secret", *private)
     assert command(*export).status == 5
     assert "PRIVATE KEY" in command(*export, *with_passphrase).out
+
+
+@pytest.mark.parametrize("hidden", [".", "private", "private/pubring.kbx", "private/private-keys-v1.d"])
+def test_a_keyring_that_one_may_not_read_is_no_empty_one(user_place, hidden):  # noqa: F811
+    outer, private = user_place / "outer", user_place / "outer" / "private"
+    as_user(["mkdir", "-m", "700", outer, user_place / "data"])
+    options = ("--private-keyring", private, "--config-dir", user_place / "etc")
+    made = as_user([*PROGRAM, "key", "create", "backup", "--purpose", "encrypt", *options])
+    assert made.returncode == 0, made.stderr
+    shutil.rmtree(user_place / "etc")
+    as_user(["chmod", "0", outer / hidden])
+    in_storage = ("--storage", user_place / "data")
+    for words in (
+        ("key", "list"),
+        ("restore", "/host/tree", "--to", user_place / "out", *in_storage),
+        ("element", "verify", "--all", *in_storage),
+    ):
+        outcome = as_user([*PROGRAM, *words, *options])
+        assert (outcome.returncode, outcome.stdout) == (5, "")
+        assert f"error: keyring {private}: permission denied" in outcome.stderr
+        assert "make one with" not in outcome.stderr
