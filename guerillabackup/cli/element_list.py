@@ -71,11 +71,15 @@ def list_elements(
         data_uuids=frozenset(uuid for text in uuids for uuid in _read_uuid(text)) if uuids else None,
     )
     with _open_catalogue(invocation.configuration_for(storage), storage) as catalogue:
+
+        def hint(pattern: str) -> str:
+            return "" if storage is None else _suggest_above(storage, pattern, catalogue)
+
         if is_long or invocation.as_json:
-            listing = _require_any(catalogue.list_facts(selection), selection)
+            listing = _require_any(catalogue.list_facts(selection), selection, hint)
             _write(invocation, listing, _record, _render)
         else:
-            ids = _require_any(catalogue.list_ids(selection), selection)
+            ids = _require_any(catalogue.list_ids(selection), selection, hint)
             output = QuickOutput(STOPPED)
             for element_id in ids:
                 output.write(element_id + "\n")
@@ -218,7 +222,9 @@ def _render(facts: ElementFacts, now: float | None = None) -> str:
     return f"{time_text:20}{age}  {facts.backup_type:4}  {human_size(facts.size):>9}  {what}"
 
 
-def _require_any(listing: Iterator[Any], selection: ElementSelection) -> Iterator[Any]:
+def _require_any(
+    listing: Iterator[Any], selection: ElementSelection, hint: Callable[[str], str]
+) -> Iterator[Any]:
     """The same; raises ElementNotFoundError before the first where something was asked for that is not."""
     from itertools import chain
 
@@ -227,7 +233,7 @@ def _require_any(listing: Iterator[Any], selection: ElementSelection) -> Iterato
     if selection.asks_metadata:
         raise ElementNotFoundError("no element meets all of what was asked for; see them all without it")
     if selection.pattern is not None:
-        raise ElementNotFoundError(_nothing_like(selection.pattern))
+        raise ElementNotFoundError(_nothing_like(selection.pattern) + hint(selection.pattern))
     return iter(())
 
 
@@ -236,6 +242,15 @@ def _nothing_like(pattern: str) -> str:
         f"no source in the storage is {pattern}, is below it or matches it; "
         "see them all with: guerillabackup element list"
     )
+
+
+def _suggest_above(storage: str, pattern: str, catalogue: Catalogue) -> str:
+    from guerillabackup.restore.advice import suggest_above
+
+    def has_source(name: str) -> bool:
+        return next(catalogue.list_ids(ElementSelection(name)), None) is not None
+
+    return suggest_above(os.path.abspath(storage), pattern, has_source)
 
 
 def _first_moment(text: str) -> float:

@@ -1,7 +1,7 @@
 """What to tell people about what stands in the way of a restore. No I/O."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 MAX_DOUBTS = 20
 """Files of a source that cannot be read or belong to no element: how many are told of one by one."""
@@ -46,3 +46,16 @@ def suggest_close(text: str, names: Iterable[str]) -> str:
     """What to add to a sentence about a name that is not there: those that are like it, if there are any."""
     close = [name for name in difflib.get_close_matches(text, list(names), n=5, cutoff=0.4) if name != text]
     return f"; did you mean {', '.join(close)}" if close else ""
+
+
+def suggest_above(directory: str, source: str, has_source: Callable[[str], bool]) -> str:
+    """What to add where a storage lacks a source because its directory was named a level too deep, or more.
+
+    It is so when the directory ends as the source begins, and the storage has what is left of the source.
+    """
+    folders, steps = directory.rstrip("/").split("/"), source.strip("/").split("/")
+    for count in range(1, min(len(steps), len(folders))):
+        if folders[-count:] == steps[:count] and has_source("/" + "/".join(steps[count:])):
+            up = "one directory up" if count == 1 else f"{count} directories up"
+            return f"; is the storage {'/'.join(folders[:-count]) or '/'}, {up}"
+    return ""

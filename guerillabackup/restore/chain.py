@@ -342,7 +342,7 @@ def _gap_text(graph: _Graph, target: ChainLink, link: ChainLink) -> str:
     restorable = graph.restorable()
     if restorable:
         last = max(restorable, key=lambda each: (each.arrival, each.timestamp, each.element_id))
-        text += f"; the last element that can be is {last.element_id}"
+        text += f"; the last one whose chain is complete is {last.element_id}, which was not verified yet"
     return text
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from guerillabackup.element import ElementId, SourceUrl
 from guerillabackup.errors import ElementNotFoundError, IntegrityError
-from guerillabackup.restore.advice import shorten, suggest_close
+from guerillabackup.restore.advice import shorten, suggest_above, suggest_close
 from guerillabackup.restore.chain import RestoreChain, find_chain, last_before_damage
 from guerillabackup.restore.elements import ElementOperations
 from guerillabackup.restore.newest import require_newest, tell_of_lonely_lists
@@ -18,11 +18,13 @@ def search_chain(
     source_url: SourceUrl,
     at: float | None = None,
     element_id: ElementId | None = None,
+    *,
+    directory: str = "",
 ) -> RestoreChain:
     """The elements to restore; raises ElementNotFoundError, IntegrityError.
 
     What cannot be read of the source, and files of it that belong to no element, are warnings, and part of
-    the error where there is one.
+    the error where there is one. `directory` is where the storage is, to tell of a wrong one.
     """
     found = elements.links(source_url)
     doubts = [f"{error}; it is left out" for error in found.unreadable.values()]
@@ -33,7 +35,7 @@ def search_chain(
         raise found.unreadable[element_id]
     try:
         if not found.links:
-            raise _not_found(elements, source_url)
+            raise _not_found(elements, source_url, directory)
         chain = find_chain(found.links, at=at, element_id=element_id, is_genuine=elements.is_genuine)
         if element_id is None:
             require_newest(chain.target.element_id, damaged, at)
@@ -51,10 +53,18 @@ def tell_way_out(elements: ElementOperations, chain: RestoreChain, damaged: Elem
     """What can be restored where an element of a chain is damaged, to end a sentence with, or nothing."""
     links = elements.links(chain.target.element_id.source_url).links
     last = last_before_damage(links, chain, damaged)
-    return "" if last is None else f"; the last element that can be restored is {last}"
+    if last is None:
+        return ""
+    return (
+        f"; {last} is the last one before it, and was not verified itself; see which are whole with: "
+        f"guerillabackup element verify {last.source_url}"
+    )
 
 
-def _not_found(elements: ElementOperations, source_url: SourceUrl) -> ElementNotFoundError:
+def _not_found(elements: ElementOperations, source_url: SourceUrl, directory: str) -> ElementNotFoundError:
     sources = [each for each in elements.sources() if source_url.is_members or not each.is_members]
-    hint = suggest_close(str(source_url), map(str, sources))
+    names = [str(each) for each in sources]
+    hint = suggest_above(directory, str(source_url), names.__contains__) or suggest_close(
+        str(source_url), names
+    )
     return ElementNotFoundError(f"source {source_url} has no elements in the storage{hint}")

@@ -98,6 +98,7 @@ class RestoreService:
             configuration.get("StorageGroup"),
         )
         self._configuration = configuration
+        self._directory = os.path.abspath(storage_directory)
         self._private_keyring = private_keyring or configuration.get("GeneralPrivateKeyringDir")
         if private_keyring is not None and (denied := why_not_readable(private_keyring)) is not None:
             raise KeyUnusableError(denied)
@@ -129,7 +130,7 @@ class RestoreService:
         self, source_url: SourceUrl, at: float | None = None, element_id: ElementId | None = None
     ) -> RestoreChain:
         """The elements that a restore would use; raises ElementNotFoundError, IntegrityError."""
-        return search_chain(self.elements, source_url, at, element_id)
+        return search_chain(self.elements, source_url, at, element_id, directory=self._directory)
 
     def verify_chain(self, chain: RestoreChain) -> list[Verification]:
         """Read and judge every element of a chain."""

@@ -230,7 +230,9 @@ class _Findings:
 
     def check_signature(self, metainfo: BackupElementMetainfo, source_url: SourceUrl) -> None:
         if metainfo.source_url not in (None, source_url):
-            self._add(f"its metadata was made for source {metainfo.source_url}", True)
+            is_deep = str(metainfo.source_url).endswith(str(source_url))
+            hint = ": is the storage one directory up, or more" if is_deep else ""
+            self._add(f"its metadata was made for source {metainfo.source_url}{hint}", True)
         if metainfo.metadata_signature is None:
             self._add("it is not signed", self._rules.unsigned_is_violation)
         elif self._rules.check_metadata is None:

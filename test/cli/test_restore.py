@@ -67,10 +67,11 @@ def test_damage_is_told_with_the_last_element_that_can_be_restored(host):
     for way in (("--to", host.path / "out"), ("--list",)):
         status, _, errors = host("restore", "/host/tree", *way)
         assert status == 4
-        assert f"the last element that can be restored is {good.get_element_id()}" in errors
+        assert f"{good.get_element_id()} is the last one before it, and was not verified itself" in errors
+        assert "guerillabackup element verify /host/tree" in errors
     host.data_path(good).write_bytes(b"")
     _, _, errors = host("restore", "/host/tree", "--to", host.path / "out")
-    assert "that can be restored" not in errors
+    assert "the last one before it" not in errors
 
 
 def test_a_missing_key_ends_with_5_and_says_where_to_name_it(host):

@@ -153,3 +153,23 @@ def test_the_commands_of_the_manual_tell_one_checksum_by_both_ways(tmp_path, los
     done = subprocess.run(["bash", "-ec", script], capture_output=True, text=True, check=True)
     read, stored = done.stdout.splitlines()
     assert read.split()[0] == stored
+
+
+def test_a_storage_named_one_level_too_deep_is_told_with_the_right_one(tmp_path, capsys):
+    deep = tmp_path / "copy" / "myhost"
+    (tmp_path / "copy").mkdir(mode=0o700)
+    with DefaultFileStorage(str(tmp_path / "copy")) as storage:
+        source = SampleSource(storage, tmp_path, source="/myhost/system/etc")
+        source.store("full", b"one")
+        signed = SampleSource(storage, tmp_path, source="/myhost/system/log")
+        signed.store("full", b"two", SourceUrl="/myhost/system/log")
+    hint = f"is the storage {tmp_path / 'copy'}"
+    for place in (deep, deep / "system"):
+        for words in (("restore", "/myhost/system/etc", "--list"), ("element", "list", "/myhost/system/etc")):
+            assert run([*words, "--storage", str(place), "--config-dir", str(tmp_path / "nowhere")]) == 1
+            assert hint in capsys.readouterr().err
+    arguments = ["--storage", str(deep), "--config-dir", str(tmp_path / "nowhere"), "--accept-unverified"]
+    assert run(["restore", "/system/log", "--list", *arguments]) == 4
+    assert "made for source /myhost/system/log: is the storage one directory up" in capsys.readouterr().err
+    assert run(["restore", "/myhost/none", "--list", *arguments]) == 1
+    assert "is the storage" not in capsys.readouterr().err
