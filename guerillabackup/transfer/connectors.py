@@ -74,9 +74,10 @@ class ConnectorMaker:
         return [DialConnectorService(self._dialler(line.plan), line.profile, ON_DEMAND, random.random)]
 
     def _listen(self, plan: PeerPlan, path: str) -> ListeningSocket:
-        inherited = self._inherited.pop(plan.agent_id, None)
+        inherited = self._inherited.get(plan.agent_id)
         if inherited is not None:
-            return ListeningSocket(inherited)
+            # It is kept for the connector after a reload: systemd goes on listening at it.
+            return ListeningSocket(inherited.dup())
         return listen(path, self._find_access(plan.access))
 
     def _dialler(self, plan: PeerPlan) -> Dialler:

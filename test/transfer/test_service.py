@@ -166,6 +166,17 @@ def test_a_reload_that_cannot_be_used_is_refused_and_all_goes_on(make_host):
     assert host.end() == 0
 
 
+def test_a_reload_by_which_code_of_the_site_s_own_raises_anything_is_refused(make_host):
+    host = make_host("a", SENDS)
+    host.start()
+    odd = "class Odd:\n    def __eq__(self, other): raise RuntimeError('odd')\n    __hash__ = None"
+    host.write_config(SENDS, odd, "TransferSenderPolicyInitArgs = [Odd()]")
+    host.send(signal.SIGHUP)
+    refused = host.wait_for(lambda: host.status()["reload_refused"])
+    assert "odd" in refused["error"] or "Odd" in refused["error"]
+    assert host.end() == 0
+
+
 def test_what_is_under_way_has_its_time_and_a_second_signal_ends_it_at_once(make_host):
     host = make_host("a", SENDS, "TransferShutdownTime = 86400")
     host.start()
@@ -312,6 +323,12 @@ def test_a_socket_of_systemd_is_used_for_the_peer_it_names_and_left_when_it_ends
     central = make_host("b", RECEIVES)
     assert central.run("transfer", "connect", "--socket", str(path)).returncode == 0
     assert host.peer("beta")["elements_sent"] == 1
+    host.write_config(SENDS, peers(beta={"Listen": str(short_directory / "unused.socket"), "Interval": 5}))
+    host.drain()
+    host.send(signal.SIGHUP)
+    host.hear("READY=1")
+    host.store("/host/s", b"more")
+    assert central.run("transfer", "connect", "--socket", str(path)).returncode == 0
     assert host.end() == 0
     assert path.exists()
     host.start(code=ACTIVATE, arguments=(str(short_directory / "s2"), "nobody", MAIN, *serve), wait=False)
