@@ -2,7 +2,9 @@
 
 Every function takes a directory descriptor and single names (or a sequence of them), opens each step with
 O_NOFOLLOW, and so cannot be led out of the directory it was given. What writes is complete and durable in the
-order its docstring says; `storage_errors` turns OSError into StorageError with what and which.
+order its docstring says; `storage_errors` turns OSError into StorageError with what and which. What holds a
+descriptor forgets it before it is closed: an interrupt may come right after that, and the number be another
+file's when it is closed again.
 Touches: os, ctypes.
 """
 
@@ -69,9 +71,8 @@ def open_directory_below(directory_fd: int, components: Sequence[str]) -> int:
     try:
         for component in components:
             _check_name(component)
-            below = os.open(component, DIRECTORY_FLAGS, dir_fd=current)
-            os.close(current)
-            current = below
+            above, current = current, os.open(component, DIRECTORY_FLAGS, dir_fd=current)
+            os.close(above)
     except BaseException:
         os.close(current)
         raise
@@ -110,8 +111,8 @@ def make_directory_below(
                     _sync_or_close(current, below)
             except FileNotFoundError:
                 below = _make_one_directory(current, component, ownership)
-            os.close(current)
-            current = below
+            above, current = current, below
+            os.close(above)
     except BaseException:
         os.close(current)
         raise

@@ -120,8 +120,8 @@ class GpgHome:
                 self._agent = None
             shutil.rmtree(self._path, ignore_errors=True)
             if self._descriptor >= 0:
-                os.close(self._descriptor)
-                self._descriptor = -1
+                descriptor, self._descriptor = self._descriptor, -1
+                os.close(descriptor)
 
     def _end_agent(self) -> bool:
         """Tell the agent to end, over its socket; False when that is not in the home, or nobody answers."""

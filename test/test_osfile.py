@@ -1,5 +1,6 @@
 """The one hand on the file system: never through a link, exact modes, every byte, old or new and no part."""
 
+import ast
 import errno
 import os
 import resource
@@ -402,3 +403,67 @@ def test_syncing_a_file_system_of_a_closed_descriptor_is_an_error(directory):
     with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
         osfile.sync_file_system(descriptor)
     osfile.start_writeback(descriptor, 0, 0)
+
+
+# Interrupts.
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Raise KeyboardInterrupt right after a descriptor was closed, once; hands back all that were closed."""
+    really, closed = os.close, []
+
+    def close(descriptor):
+        closed.append(descriptor)
+        really(descriptor)
+        if len(closed) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "close", close)
+    yield closed
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda directory: osfile.open_directory_below(directory, ["a", "b"]),
+        lambda directory: osfile.make_directory_below(directory, ["a", "new"], PRIVATE),
+    ],
+    ids=["open", "make"],
+)
+def test_an_interrupt_after_a_descriptor_was_closed_closes_it_no_second_time(directory, base, interrupt, act):
+    (base / "a" / "b").mkdir(parents=True)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(KeyboardInterrupt):
+        act(directory)
+    assert len(interrupt) == 2
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def closed_before_it_is_forgotten(source: str) -> list[str]:
+    """What is closed by os.close in a function, and only then set to something else."""
+    found = []
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    for function in (node for node in ast.walk(ast.parse(source)) if isinstance(node, functions)):
+        closed: dict[str, int] = {}
+        for node in ast.walk(function):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "os.close":
+                closed[ast.unparse(node.args[0])] = node.lineno
+        for node in ast.walk(function):
+            if isinstance(node, ast.Assign):
+                names = {ast.unparse(name) for target in node.targets for name in ast.walk(target)}
+                found += [name for name in names & closed.keys() if closed[name] < node.lineno]
+    return found
+
+
+def test_what_holds_a_descriptor_is_seen_to_be_closed_before_it_is_forgotten():
+    assert closed_before_it_is_forgotten("def f(self):\n os.close(self.fd)\n self.fd = -1") == ["self.fd"]
+    assert closed_before_it_is_forgotten("def f():\n fd, own = own, -1\n os.close(fd)") == []
+
+
+def test_whatever_holds_a_descriptor_forgets_it_before_it_is_closed():
+    package = Path(osfile.__file__).parent
+    found = {str(path): closed_before_it_is_forgotten(path.read_text()) for path in package.rglob("*.py")}
+    assert len(found) > 200
+    assert {path: names for path, names in found.items() if names} == {}

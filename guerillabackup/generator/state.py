@@ -67,8 +67,8 @@ class StateDirectory:
         """Let go of the directory and its lock; may be called twice."""
         if self.descriptor >= 0:
             forked.release(self.descriptor)
-            os.close(self.descriptor)
-            self.descriptor = -1
+            descriptor, self.descriptor = self.descriptor, -1
+            os.close(descriptor)
 
     def load(self, name: str) -> Any:
         """The JSON value of a file, None when there is no such file; raises StateError, DamagedStateError."""

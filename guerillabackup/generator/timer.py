@@ -76,9 +76,9 @@ class WakeTimer:
 
     def close(self) -> None:
         if self.descriptor >= 0:
+            descriptor, self.descriptor = self.descriptor, -1
             with contextlib.suppress(OSError):
-                os.close(self.descriptor)
-            self.descriptor = -1
+                os.close(descriptor)
 
 
 def _create(libc: ctypes.CDLL) -> int:

@@ -58,8 +58,8 @@ class TransformationProcessOutputStream(
         try:
             self._output.close()
         finally:
-            os.close(self.streamFd)
-            self.streamFd = -1
+            descriptor, self.streamFd = self.streamFd, -1
+            os.close(descriptor)
 
 
 class NullProcessOutputStream(TransformationProcessOutputInterface):  # type: ignore[misc]

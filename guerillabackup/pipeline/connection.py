@@ -137,8 +137,8 @@ class PumpedOutput(TransformationProcessOutputInterface):
 
     def _close_writer(self) -> None:
         if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+            writer, self._writer = self._writer, None
+            writer.close()
 
 
 class OutputSlot:
@@ -178,8 +178,8 @@ class OutputSlot:
         """Let go of the write end: the reader sees the end once all others did."""
         self._is_closed = True
         if self._own is not None:
-            os.close(self._own)
-            self._own = None
+            descriptor, self._own = self._own, None
+            os.close(descriptor)
 
     def abandon(self) -> None:
         """Let go of all, the read end too when nobody ever took it."""

@@ -326,8 +326,8 @@ class OSProcess(TransformationProcessInterface):
             except BlockingIOError:
                 return
             if not data:
-                os.close(self._message_fd)
-                self._message_fd = -1
+                descriptor, self._message_fd = self._message_fd, -1
+                os.close(descriptor)
             self._messages.feed(data)
             left -= len(data)
 
@@ -372,7 +372,8 @@ class OSProcess(TransformationProcessInterface):
                 os.killpg(self._child.pid, number)
 
     def _close_descriptors(self) -> None:
-        for descriptor in (self._child_fd, self._message_fd):
+        descriptors = (self._child_fd, self._message_fd)
+        self._child_fd = self._message_fd = -1
+        for descriptor in descriptors:
             if descriptor >= 0:
                 os.close(descriptor)
-        self._child_fd = self._message_fd = -1

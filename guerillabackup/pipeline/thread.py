@@ -111,8 +111,8 @@ class StageStreams:
     def close(self) -> None:
         """Let go of what it opened itself."""
         if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+            writer, self._writer = self._writer, None
+            writer.close()
 
     def _wait(self, descriptor: int, event: int, seconds: float | None = None) -> None:
         poll = select.poll()

@@ -199,5 +199,5 @@ class TransformProcess(TransformationProcessInterface):
 
     def _close_writer(self) -> None:
         if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+            writer, self._writer = self._writer, None
+            writer.close()

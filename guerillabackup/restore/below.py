@@ -27,9 +27,8 @@ def open_parent(root_fd: int, name: bytes, *, make: bool = False) -> Iterator[in
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(step, dir_fd=current)
                 os.mkdir(step, 0o700, dir_fd=current)
-            below = os.open(step, DIRECTORY_FLAGS, dir_fd=current)
-            os.close(current)
-            current = below
+            above, current = current, os.open(step, DIRECTORY_FLAGS, dir_fd=current)
+            os.close(above)
         yield current
     finally:
         os.close(current)
@@ -55,8 +54,8 @@ class Cursor:
             raise OSError(errno.ESTALE, "a directory was moved meanwhile")
 
     def _move(self, descriptor: int) -> None:
-        os.close(self.descriptor)
-        self.descriptor = descriptor
+        before, self.descriptor = self.descriptor, descriptor
+        os.close(before)
 
     def __enter__(self) -> Self:
         return self

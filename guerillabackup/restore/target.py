@@ -124,9 +124,9 @@ class RestoreTarget:
         if self.is_staged:
             with storage_errors(f"cannot remove {self.unpack_path}"):
                 remove(self._target_fd, os.fsencode(os.path.basename(self.unpack_path)))
-            if self.unpack_fd != self._target_fd:
-                os.close(self.unpack_fd)
-            self.unpack_fd = self._target_fd
+            unpack_fd, self.unpack_fd = self.unpack_fd, self._target_fd
+            if unpack_fd != self._target_fd:
+                os.close(unpack_fd)
             self.unpack_path = self.path
             self.is_staged = False
 
@@ -134,10 +134,10 @@ class RestoreTarget:
         """Close its descriptors; called again it does nothing."""
         if self._target_fd < 0:
             return
-        if self.unpack_fd != self._target_fd:
-            os.close(self.unpack_fd)
-        os.close(self._target_fd)
+        descriptors = {self.unpack_fd, self._target_fd}
         self._target_fd = self.unpack_fd = -1
+        for descriptor in descriptors:
+            os.close(descriptor)
 
     def __enter__(self) -> "RestoreTarget":
         return self

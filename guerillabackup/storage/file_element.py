@@ -128,10 +128,10 @@ class FileElement(StorageBackupDataElementInterface):
                 self._metainfo = self._read_metadata(directory_fd, size)
                 os.set_blocking(descriptor, True)
                 self._let_go()
-                self._held_fd = descriptor
             except BaseException:
                 os.close(descriptor)
                 raise
+            self._held_fd = descriptor
 
     def get_data_size(self) -> int:
         with self._directory() as directory_fd:
@@ -153,10 +153,11 @@ class FileElement(StorageBackupDataElementInterface):
                     fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 self._check_is_data(directory_fd, descriptor)
                 os.set_blocking(descriptor, True)
-                return os.fdopen(descriptor, "rb", buffering=0)
             except BaseException:
                 os.close(descriptor)
                 raise
+            # Not within: the stream closes it.
+            return os.fdopen(descriptor, "rb", buffering=0)
 
     def set_extra_data(self, name: str, value: bytes | None) -> None:
         check_name(name)

@@ -265,8 +265,8 @@ class _MemorySinkHandle(SinkHandleInterface):
 
     def _end_stream(self) -> None:
         if self._stream is not None:
-            os.close(self._stream)
-            self._stream = None
+            stream, self._stream = self._stream, None
+            os.close(stream)
 
 
 class _MemoryBatch(BatchInterface):

@@ -69,9 +69,9 @@ class NewFile:
                 _remove_partial(self._root.descriptor, self._partial_name)
             self._partial_name = ""
         if self.descriptor >= 0:
+            descriptor, self.descriptor = self.descriptor, -1
             with contextlib.suppress(OSError):
-                os.close(self.descriptor)
-            self.descriptor = -1
+                os.close(descriptor)
 
 
 class FreeNames:

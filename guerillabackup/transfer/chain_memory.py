@@ -58,9 +58,7 @@ class ChainMemory:
     def close(self) -> None:
         """Let go of the journal."""
         with self._lock:
-            if self._journal_fd is not None:
-                os.close(self._journal_fd)
-                self._journal_fd = None
+            self._close_journal()
 
     def received(
         self, source_url: SourceUrl, metainfo: BackupElementMetainfo, *, was_held: bool = False
@@ -113,6 +111,11 @@ class ChainMemory:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         return os.open(os.path.join(directory, JOURNAL), flags, 0o600)
 
+    def _close_journal(self) -> None:
+        if self._journal_fd is not None:
+            descriptor, self._journal_fd = self._journal_fd, None
+            os.close(descriptor)
+
     def _write_anew(self, directory: str) -> None:
         lines = [
             _line(source, key, before)
@@ -124,9 +127,7 @@ class ChainMemory:
             osfile.replace_file(directory_fd, JOURNAL, b"".join(lines))
         finally:
             os.close(directory_fd)
-        if self._journal_fd is not None:
-            os.close(self._journal_fd)
-            self._journal_fd = None
+        self._close_journal()
         self._lines = len(lines)
 
     def _load(self, directory: str) -> None:

@@ -45,8 +45,8 @@ class TransferLock:
     def close(self) -> None:
         """Let others have it; may be called twice."""
         if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
 
     def __enter__(self) -> Self:
         return self
