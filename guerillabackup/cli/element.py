@@ -72,6 +72,9 @@ def verify(
 ) -> ExitStatus | None:
     """Verify digest, signature and chain of elements or of whole sources.
 
+    Of sources also that the last element which this host's generator has stored is still there, unless
+    elements move on from here.
+
     A line for each finding; ends with 4 when there was a violation, with 5 when there was none, but keys to
     check signatures with are not known here.
     """

@@ -5,8 +5,9 @@ Joins the storage with chain.py, which decides, and verify.py, which reads.
 
 import base64
 import contextlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from guerillabackup.element import ElementId, SourceUrl
 from guerillabackup.errors import (
@@ -20,9 +21,14 @@ from guerillabackup.errors import (
 from guerillabackup.events import EventListener
 from guerillabackup.restore.chain import ChainLink, Severity, examine_chain, find_dependents
 from guerillabackup.restore.companions import find_lists, find_lonely_lists
+from guerillabackup.restore.describe import describe_what_can_be
 from guerillabackup.restore.renamed import doubt_name
 from guerillabackup.restore.verify import VerifyRules, digest_data, verify_element, verify_metadata
-from guerillabackup.storage.interface import StorageBackupDataElementInterface, StorageInterface
+from guerillabackup.storage.interface import (
+    ElementSelection,
+    StorageBackupDataElementInterface,
+    StorageInterface,
+)
 
 MAX_NAMED = 4
 MAY_BE_COMING = 3600.0
@@ -30,6 +36,10 @@ MAY_BE_COMING = 3600.0
 LONELY_LIST = (
     "the element whose members it lists is not in this storage: it was moved on, or was deleted or lost "
     "without its list; if it is nowhere else either, element delete takes the list away"
+)
+LOST_LAST = (
+    "the last element that was stored of it, as this host's generator remembers, is not in the storage: it "
+    "was deleted or lost, or is damaged; the next backup is a full one, which settles it"
 )
 
 
@@ -68,12 +78,23 @@ class SourceLinks:
 
 
 class ElementOperations:
-    """Works on the elements of one storage."""
+    """Works on the elements of one storage.
 
-    def __init__(self, storage: StorageInterface, rules: VerifyRules, listen: EventListener) -> None:
+    `read_last` hands out the DataUuid that the last element of each source must have: of one of several,
+    where it is not known which.
+    """
+
+    def __init__(
+        self,
+        storage: StorageInterface,
+        rules: VerifyRules,
+        listen: EventListener,
+        read_last: Callable[[], Mapping[SourceUrl, Collection[bytes]]] = dict,
+    ) -> None:
         self._storage = storage
         self._rules = rules
         self._listen = listen
+        self._read_last = read_last
 
     def get(self, text: str) -> StorageBackupDataElementInterface:
         """The element of exactly this id; raises ElementIdError, ElementNotFoundError."""
@@ -85,7 +106,7 @@ class ElementOperations:
         Of one whose metadata cannot be read what its name tells, and what is wrong as `problem`.
         """
         companion = self.companion(element)
-        record = _describe_what_can_be(element)
+        record = describe_what_can_be(element)
         if "problem" not in record:
             metainfo = element.get_metadata()
             for key in sorted(metainfo.keys()):
@@ -155,13 +176,16 @@ class ElementOperations:
         are told of too. One finding without severity stands for each element that is in order. Raises for a
         name that is neither, and for a storage without any element, before the first finding.
         """
+        # Before the storage is looked at: what is stored meanwhile is not missed.
+        last = self._read_last()
         if names:
             sources, single = self._resolve(names)
+            last = {source_url: last[source_url] for source_url in sources if source_url in last}
         else:
             sources, single = self.sources(), []
             if not sources:
                 raise ElementNotFoundError("the storage has no elements at all: is it the right directory")
-        return self._verify(sources, single, is_all=not names)
+        return chain(self._verify(sources, single, is_all=not names), self._find_lost(last))
 
     def _verify(
         self, sources: Sequence[SourceUrl], single: Sequence[ElementId], *, is_all: bool
@@ -177,6 +201,13 @@ class ElementOperations:
             yield from self._verify_source(source_url, wanted)
         if is_all:
             yield from self.find_leftovers()
+
+    def _find_lost(self, last: Mapping[SourceUrl, Collection[bytes]]) -> Iterator[Finding]:
+        """Sources whose last element is not here; one without any may have been given up with all of them."""
+        for source_url, uuids in sorted(last.items()):
+            facts = list(self._storage.list_facts(ElementSelection.of_source(source_url)))
+            if not any(each.data_uuid in uuids for each in facts):
+                yield Finding(str(source_url), Severity.VIOLATION if facts else Severity.WARNING, LOST_LAST)
 
     def plan_deletion(self, names: Sequence[str]) -> DeletionPlan:
         """What deleting these ids comes to, their members lists too; raises ElementNotFoundError."""
@@ -296,36 +327,6 @@ class ElementOperations:
             yield Finding(subject, Severity.WARNING, LONELY_LIST)
         if not result.violations and not result.warnings and not is_lonely:
             yield Finding(subject, None, f"{result.size} bytes as they were signed")
-
-
-def _describe_what_can_be(element: StorageBackupDataElementInterface) -> dict[str, object]:
-    try:
-        return _describe(element)
-    except MetainfoError as error:
-        element_id = element.get_element_id()
-        return {
-            "id": str(element_id),
-            "source": str(element_id.source_url),
-            "type": element_id.backup_type.value,
-            "timestamp": None,
-            "arrival": element.get_arrival_time(),
-            "size": element.get_data_size(),
-            "signed": None,
-            "problem": str(error),
-        }
-
-
-def _describe(element: StorageBackupDataElementInterface) -> dict[str, object]:
-    metainfo = element.get_metadata()
-    return {
-        "id": str(element.get_element_id()),
-        "source": str(element.get_source_url()),
-        "type": metainfo.backup_type.value,
-        "timestamp": metainfo.timestamp,
-        "arrival": element.get_arrival_time(),
-        "size": element.get_data_size(),
-        "signed": metainfo.metadata_signature is not None,
-    }
 
 
 def _doubt_names(elements: Iterable[StorageBackupDataElementInterface]) -> Iterator[str]:

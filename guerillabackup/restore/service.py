@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from guerillabackup.config import Configuration
+from guerillabackup.config_keys import elements_move_on
 from guerillabackup.element import ElementId, SourceUrl
 from guerillabackup.errors import (
     ConfigError,
@@ -17,6 +18,7 @@ from guerillabackup.errors import (
     KeyUnusableError,
 )
 from guerillabackup.events import EventListener, ignore_events
+from guerillabackup.generator.last_elements import read_last_elements
 from guerillabackup.pipeline.compression import decompression_element
 from guerillabackup.pipeline.confinement import Confinement
 from guerillabackup.pipeline.digest import DigestPipelineElement, DigestProcess
@@ -117,7 +119,8 @@ class RestoreService:
             self.rules = _make_rules(configuration, self._private_keyring, accept_unverified, stack)
             self.tools = self._make_tools()
             self.decoder = ElementDecoder(self.tools, listen)
-            self.elements = ElementOperations(self.storage, self.rules, listen)
+            read_last = partial(_read_last, configuration, self.storage.base_directory)
+            self.elements = ElementOperations(self.storage, self.rules, listen, read_last)
             self._stack = stack.pop_all()
 
     def __enter__(self) -> "RestoreService":
@@ -365,6 +368,19 @@ def _make_rules(
         accept_unverified=accept_unverified,
         import_into=None if own else private_keyring,
     )
+
+
+def _read_last(configuration: Configuration, directory: str) -> dict[SourceUrl, frozenset[bytes]]:
+    """What this host's generator remembers as the last elements, if the storage in the directory is its."""
+    own, state = (
+        configuration.get(key) for key in ("DefaultFileSystemSinkBaseDir", "GeneralPersistencyBaseDir")
+    )
+    if not isinstance(own, str) or not isinstance(state, str) or elements_move_on(configuration):
+        return {}
+    with contextlib.suppress(OSError):
+        if os.path.samefile(own, directory):
+            return read_last_elements(state)
+    return {}
 
 
 def _is_enterable(directory: str) -> bool:
