@@ -15,8 +15,10 @@ from guerillabackup.restore.directory_modes import DirectoryModes
 from guerillabackup.restore.directory_record import normal_name
 from guerillabackup.restore.tar_member import MemberType, TarMember
 
-_PREFIXES = (b"user.", b"trusted.")
-"""What tar restores besides access lists, which it clears itself; all else is the system's own."""
+_PREFIXES = (b"user.", b"trusted.", b"security.")
+"""What tar restores besides access lists, which it clears itself; as an ordinary user only the first."""
+_LABELS = (b"security.selinux", b"security.SMACK64", b"security.ima", b"security.evm")
+"""What a kernel that uses them gives to everything by itself: no older archive has to have brought them."""
 _NO_ATTRIBUTES = (errno.ENOTSUP, errno.ENOENT, errno.ENOTDIR)
 
 
@@ -70,7 +72,12 @@ def _set(root_fd: int, name: bytes, mode: int | None, xattrs: frozenset[bytes] |
             set_mode(descriptor, mode)
         path = b"/proc/self/fd/%d" % descriptor
         for surplus in _surplus(path + b"/.", xattrs):
-            os.removexattr(path + b"/.", surplus)
+            try:
+                os.removexattr(path + b"/.", surplus)
+            except PermissionError:
+                # Of these, who may not take one away could not have brought it: it is the system's own.
+                if not surplus.startswith(b"security."):
+                    raise
     finally:
         os.close(descriptor)
 
@@ -85,4 +92,5 @@ def _surplus(path: bytes, xattrs: frozenset[bytes] | None) -> list[bytes]:
         if error.errno in _NO_ATTRIBUTES:
             return []
         raise
-    return [each for each in found if each.startswith(_PREFIXES) and each not in xattrs]
+    brought = [each for each in found if each.startswith(_PREFIXES) and not each.startswith(_LABELS)]
+    return [each for each in brought if each not in xattrs]

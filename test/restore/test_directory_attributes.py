@@ -1,5 +1,6 @@
 """Directories that have what their archive says of them, and nothing else."""
 
+import contextlib
 import os
 
 import pytest
@@ -54,6 +55,19 @@ def test_extended_attributes_that_the_archive_does_not_name_go(tmp_path, apply):
         os.setxattr(tmp_path, name, b"1")
     apply(directory(b"./", xattrs=frozenset([b"user.kept"])))
     assert os.listxattr(tmp_path) == ["user.kept"]
+
+
+def try_to_set(path, name):
+    with contextlib.suppress(PermissionError):
+        os.setxattr(path, name, b"1")
+
+
+def test_attributes_that_only_root_may_set_go_as_well_but_labels_of_the_kernel_stay(tmp_path, apply):
+    for name in ("trusted.old", "security.old", "security.kept", "security.SMACK64EXEC"):
+        try_to_set(tmp_path, name)
+    before = os.listxattr(tmp_path)
+    apply(directory(b"./", xattrs=frozenset([b"security.kept"])))
+    assert os.listxattr(tmp_path) == [name for name in before if not name.endswith(".old")]
 
 
 def test_extended_attributes_stay_where_the_archive_has_no_place_for_them(tmp_path, apply):
