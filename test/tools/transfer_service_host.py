@@ -3,6 +3,7 @@
 Touches: hashlib, os, select, signal, socket, subprocess, time.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from guerillabackup.element import BackupElementMetainfo, ElementId, SourceUrl
+from guerillabackup.errors import ElementNotFoundError
 from guerillabackup.storage.default_file import DefaultFileStorage
 
 TREE = Path(__file__).parent.parent.parent
@@ -79,7 +81,8 @@ class TransferHost:
         with DefaultFileStorage(str(data or self.data)) as storage:
             found = {}
             for element in storage.query_backup_data_elements():
-                with element.get_data_stream() as stream:
+                # What a service moves on meanwhile is not there.
+                with contextlib.suppress(ElementNotFoundError), element.get_data_stream() as stream:
                     found[str(element.get_source_url())] = stream.read()
             return found
 

@@ -51,6 +51,28 @@ def test_elements_go_both_ways_at_once(make_host):
     )
 
 
+def test_two_services_that_dial_each_other_at_once_move_each_element_once(make_host):
+    left, right = make_host("left"), make_host("right")
+    content = {}
+    for host, other, name, its in ((left, right, "left", "right"), (right, left, "right", "left")):
+        host.write_config(
+            SENDS,
+            RECEIVES,
+            f"TransferSenderSettings = {{'Sources': ['/{name}/*']}}",
+            f"TransferReceiverSettings = {{'Sources': ['/{its}/*']}}",
+            peers(other={"Connect": str(other.socket), "Interval": 1}),
+        )
+        content[host] = {f"/{name}/s{number}": os.urandom(20_000) for number in range(20)}
+        for source, data in content[host].items():
+            host.store(source, data)
+    left.start(wait=False)
+    right.start(wait=False)
+    left.wait_for(lambda: (left.content(), right.content()) == (content[right], content[left]))
+    received = [sum(peer["elements_received"] for peer in host.status()["peers"]) for host in (left, right)]
+    assert received == [20, 20]
+    assert (left.end(), right.end()) == (0, 0)
+
+
 def test_it_tells_systemd_that_it_is_ready_alive_reloads_and_ends(make_host):
     host = make_host("a", SENDS)
     host.start(WATCHDOG_USEC="200000")
