@@ -6,7 +6,7 @@ from pathlib import Path
 
 from measure import options
 
-BENCHMARKS = ("startup.py", "small_elements.py", "logfile.py", "catalogue.py", "backup.py")
+BENCHMARKS = ("startup.py", "small_elements.py", "logfile.py", "catalogue.py", "transfer.py", "backup.py")
 
 
 def main() -> None:

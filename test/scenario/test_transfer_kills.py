@@ -1,5 +1,5 @@
 """Goal: killed at random while elements move, the sender, the receiver and what joins them lose no element,
-store none twice, show none that is not whole, and delete none that is not elsewhere; in the end all have moved.
+store none twice, show none that is not whole, and delete none that is not elsewhere. In the end all moved.
 
 SOAK_KILLS says how often something is killed (100 without it); SOAK_SEED repeats what chance did.
 """

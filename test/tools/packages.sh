@@ -43,6 +43,7 @@ debian /usr/lib/python3/dist-packages/pytest_timeout.py python3-pytest-timeout
 debian /usr/lib/python3/dist-packages/xdist python3-pytest-xdist
 debian /usr/lib/python3/dist-packages/hypothesis python3-hypothesis
 bench restic restic
+bench socat socat
 bench borg borgbackup
 TABLE
 }
