@@ -5,6 +5,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 MAX_DOUBTS = 20
 """Files of a source that cannot be read or belong to no element: how many are told of one by one."""
+NOT_ROOT = (
+    "not root: owners and groups are not restored, nor set-id bits of others' files, and attributes and "
+    "device files only as far as a user may; all is yours"
+)
 NAME_THE_KEYRING = (
     "name the directory of the keyring that has the key with --private-keyring or in GeneralPrivateKeyringDir"
 )

@@ -28,7 +28,7 @@ from guerillabackup.pipeline.interface import TransformationProcessInterface
 from guerillabackup.pipeline.os_process import OSProcess, OSProcessPipelineElement
 from guerillabackup.pipeline.run import instantiate_pipeline, run_pipeline, start_all
 from guerillabackup.pipeline.thread import ThreadPipelineElement
-from guerillabackup.restore.advice import NAME_THE_KEYRING, advise_on_keys
+from guerillabackup.restore.advice import NAME_THE_KEYRING, NOT_ROOT, advise_on_keys
 from guerillabackup.restore.chain import RestoreChain
 from guerillabackup.restore.chain_search import search_chain, tell_way_out
 from guerillabackup.restore.decode import ElementDecoder
@@ -244,7 +244,8 @@ class RestoreService:
         contents: Sequence[Content],
         warnings: list[str],
     ) -> RestoreReport:
-        replay = ArchiveReplay(self.decoder, Unpacker(self.tools, self.decoder), elements, contents, patterns)
+        unpacker = Unpacker(self.tools, self.decoder)
+        replay = ArchiveReplay(self.decoder, unpacker, elements, contents, patterns)
         replay.survey()
         with RestoreTarget(request.target, into_existing=request.into_existing) as target:
             try:
@@ -257,6 +258,7 @@ class RestoreService:
                     raise
                 raise type(error)(f"{error}; what is in {target.path} is incomplete") from error
             warnings += [*target.warnings, *replay.warnings]
+            warnings += [NOT_ROOT] if unpacker.lost_owners else []
             ids = tuple(element.get_element_id() for element in elements)
             problems = tuple(replay.problems)
             return RestoreReport(

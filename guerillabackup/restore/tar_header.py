@@ -1,6 +1,7 @@
 """The fields of a tar archive's headers: reading and writing them. No I/O."""
 
 import re
+import stat
 from collections.abc import Mapping
 
 BLOCK_SIZE = 512
@@ -40,8 +41,34 @@ def pad(content: bytes) -> bytes:
 
 def with_size(header: bytes, size: int) -> bytes:
     """The header with another size, and its check sum."""
-    changed = header[:124] + b"%011o\0" % size + header[136:148] + b" " * 8 + header[156:]
+    return _with_sum(header[:124] + b"%011o\0" % size + header[136:])
+
+
+def with_mode(header: bytes, mode: int) -> bytes:
+    """The header, and what is behind its block, with another mode."""
+    return _with_sum(header[:100] + b"%07o\0" % mode + header[108:BLOCK_SIZE]) + header[BLOCK_SIZE:]
+
+
+def _with_sum(header: bytes) -> bytes:
+    changed = header[:148] + b" " * 8 + header[156:]
     return changed[:148] + b"%06o\0 " % sum(changed) + changed[156:]
+
+
+def owner_of(header: bytes, pax: Mapping[bytes, bytes]) -> tuple[int | None, int | None]:
+    """The numbers of user and group; None for what is no number."""
+    uid, gid = (
+        signed_decimal(pax[key]) if key in pax else parse_number(header[start : start + 8])
+        for key, start in ((b"uid", 108), (b"gid", 116))
+    )
+    return uid, gid
+
+
+def without_set_ids(header: bytes, pax: Mapping[bytes, bytes], unpacked_by: tuple[int, int]) -> bytes:
+    """The header without the bits that would lend out the rights of who unpacks, not those of its owner."""
+    mode = parse_number(header[100:108]) or 0
+    own = zip(owner_of(header, pax), unpacked_by, (stat.S_ISUID, stat.S_ISGID), strict=True)
+    kept = mode & ~sum(bit for number, mine, bit in own if number != mine)
+    return header if kept == mode else with_mode(header, kept)
 
 
 def pax_record(key: bytes, value: bytes) -> bytes:

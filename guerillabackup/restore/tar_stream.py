@@ -15,6 +15,7 @@ from guerillabackup.restore.directory_record import DirectoryRecord
 from guerillabackup.restore.tar_header import (
     BLOCK_SIZE,
     OCTAL,
+    owner_of,
     pad,
     padded,
     parse_number,
@@ -23,6 +24,7 @@ from guerillabackup.restore.tar_header import (
     signed_decimal,
     text_of,
     with_size,
+    without_set_ids,
     xattrs_of,
 )
 from guerillabackup.restore.tar_member import MemberType, TarMember
@@ -72,7 +74,8 @@ class TarStream:
 
     `is_wanted` is asked once for each member, in order. With `strip_renames` the rename records of
     directories are left out, with `by_number` access control lists name users and groups by their numbers.
-    After the end-of-archive mark nothing is handed on but that mark.
+    `unpacked_by` are the user and group that all members get where they cannot have their own. After the
+    end-of-archive mark nothing is handed on but that mark.
     """
 
     def __init__(
@@ -81,10 +84,13 @@ class TarStream:
         *,
         strip_renames: bool = False,
         by_number: bool = False,
+        unpacked_by: tuple[int, int] | None = None,
     ) -> None:
         self._is_wanted = is_wanted
         self._strip_renames = strip_renames
         self._by_number = by_number
+        self._unpacked_by = unpacked_by
+        self.has_foreign_owners = False
         self._offset = 0
         self._collected = bytearray()
         self._size_needed = BLOCK_SIZE
@@ -297,11 +303,22 @@ class TarStream:
         self.members_seen += 1
         self._payload_left = padded(size)
         self._passes_payload = self._is_wanted(member)
+        if self._passes_payload and self._unpacked_by is not None:
+            pieces = self._without_owner(member, pieces, self._unpacked_by)
         output = [*self._prefix, *pieces] if self._passes_payload else []
         self._prefix = []
         self._pax = {}
         self._long_name = self._long_link = None
         return output
+
+    def _without_owner(
+        self, member: TarMember, pieces: list[bytes], unpacked_by: tuple[int, int]
+    ) -> list[bytes]:
+        if owner_of(pieces[0], self._pax) == unpacked_by:
+            return pieces
+        self.has_foreign_owners = True
+        is_file = member.type is MemberType.FILE
+        return [without_set_ids(pieces[0], self._pax, unpacked_by), *pieces[1:]] if is_file else pieces
 
     def _member(self, size: int, record: DirectoryRecord | None) -> TarMember:
         header, pax = self._header, self._pax

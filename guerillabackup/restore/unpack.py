@@ -59,6 +59,8 @@ class Unpacker:
 
     def __init__(self, tools: PipelineTools, decoder: ElementDecoder) -> None:
         self._tools = tools
+        self.lost_owners = False
+        """Whether something that was unpacked belongs to others, and here to us."""
         self._decoder = decoder
 
     def unpack(
@@ -76,7 +78,7 @@ class Unpacker:
         """
         elements = self._decoder.build(content)
         doubts: list[str] = []
-        elements.append(self._tools.function(_make_filter(is_wanted, doubts), "filter"))
+        elements.append(self._tools.function(self._make_filter(is_wanted, doubts), "filter"))
         allowed = (0, *TAR_SAYS_INCOMPLETE)
         # Should tar read an archive in another way than we do after all, it gets no further than this.
         confinement = self._tools.confine(directory)
@@ -121,6 +123,31 @@ class Unpacker:
         """Write the content as it is to a descriptor, which stays the caller's."""
         self._decoder.run(element, self._decoder.build(content), descriptor)
 
+    def _make_filter(self, is_wanted: MemberFilter | None, doubts: list[str]) -> Callable[[int, int], None]:
+        """The stage before tar: every member that is wanted, without renames and names of users.
+
+        What is strange about the archive's end is added to `doubts`.
+        """
+        unpacked_by = None if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+
+        def run(input_fd: int, output_fd: int) -> None:
+            stream = TarStream(
+                is_wanted or (lambda member: True),
+                strip_renames=True,
+                by_number=True,
+                unpacked_by=unpacked_by,
+            )
+            while piece := os.read(input_fd, READ_SIZE):
+                passed = stream.feed(piece)
+                if passed:
+                    write_all(output_fd, b"".join(passed))
+            stream.end()
+            self.lost_owners = self.lost_owners or stream.has_foreign_owners
+            if stream.doubt is not None:
+                doubts.append(stream.doubt)
+
+        return run
+
 
 def tar_arguments(directory: str, *, incremental: bool) -> list[str]:
     """How tar is called to unpack; what only root can restore is asked for by root only."""
@@ -136,25 +163,6 @@ def tar_arguments(directory: str, *, incremental: bool) -> list[str]:
     if incremental:
         arguments.append("--listed-incremental=/dev/null")
     return arguments
-
-
-def _make_filter(is_wanted: MemberFilter | None, doubts: list[str]) -> Callable[[int, int], None]:
-    """The stage before tar: every member that is wanted, without renames and names of users.
-
-    What is strange about the archive's end is added to `doubts`.
-    """
-
-    def run(input_fd: int, output_fd: int) -> None:
-        stream = TarStream(is_wanted or (lambda member: True), strip_renames=True, by_number=True)
-        while piece := os.read(input_fd, READ_SIZE):
-            passed = stream.feed(piece)
-            if passed:
-                write_all(output_fd, b"".join(passed))
-        stream.end()
-        if stream.doubt is not None:
-            doubts.append(stream.doubt)
-
-    return run
 
 
 def _judge(

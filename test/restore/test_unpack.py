@@ -1,11 +1,16 @@
 """Archives unpacked by tar, and what it means when tar complains."""
 
+import io
 import os
+import subprocess
 import tarfile
 
 import pytest
 from failing_tar import failing_tar
 from hand_made import make_incremental
+from ordinary_user import NOBODY, as_user, user_place  # noqa: F401 - a fixture
+from sample_source import SampleSource
+from terminal import PROGRAM
 from trees import describe_tree
 
 from guerillabackup.errors import IntegrityError, StorageFullError
@@ -13,6 +18,7 @@ from guerillabackup.osfile import write_all
 from guerillabackup.pipeline.confinement import Confinement
 from guerillabackup.restore.interface import Content
 from guerillabackup.restore.unpack import MAX_PROBLEMS, Unpacker, leaves_files_whole, tar_arguments
+from guerillabackup.storage.registry import open_storage
 
 FILE, SYMBOLIC, HARD = tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
 ARCHIVE = Content(("zstd",), True)
@@ -177,3 +183,34 @@ def test_tar_that_was_let_down_by_all_that_comes_before_it_changes_nothing_outsi
 def test_only_rights_that_lack_leave_files_whole():
     assert leaves_files_whole("./dev: Cannot mknod: Operation not permitted")
     assert not leaves_files_whole("./file: Cannot write: Input/output error")
+
+
+def of_owners(*owners):
+    """An archive with a set-id file for each user and group, and one of 0."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for number, (uid, gid) in enumerate(owners):
+            member = tarfile.TarInfo(f"file{number}")
+            member.mode, member.uid, member.gid, member.size = 0o6751, uid, gid, 1
+            if number == 1:  # so that it has an extended header with a number that the other one hides
+                member.pax_headers = {"uid": str(uid)}
+                member.uid = 0
+            archive.addfile(member, io.BytesIO(b"x"))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("is_own", [False, True])
+def test_an_ordinary_user_gets_no_set_id_file_of_somebody_else_and_one_warning(user_place, is_own):  # noqa: F811
+    me = (NOBODY, NOBODY) if os.geteuid() == 0 else (os.getuid(), os.getgid())
+    owners = [me, me] if is_own else [(4242, me[1]), (4243, 4243), (me[0], 4242)]
+    with open_storage(str(user_place / "data"), create=True) as storage:
+        source = SampleSource(storage, user_place)
+        source.store("full", of_owners(*owners))
+    if os.geteuid() == 0:
+        subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", user_place / "data"], check=True)
+    arguments = ["restore", "/host/tree", "--storage", user_place / "data", "--to", user_place / "out"]
+    done = as_user([*PROGRAM, *arguments, "--config-dir", user_place / "nowhere", "--accept-unverified"])
+    assert done.returncode == 0, done.stderr
+    modes = [path.stat().st_mode & 0o7777 for path in sorted((user_place / "out").iterdir())]
+    assert modes == ([0o6751, 0o6751] if is_own else [0o2751, 0o751, 0o4751])
+    assert done.stderr.count("warning: not root: owners and groups are not restored") == (0 if is_own else 1)
