@@ -20,6 +20,7 @@ from guerillabackup.cli.config_check_sources import (
     warn_of_nothing,
 )
 from guerillabackup.cli.config_check_transfer import check_transfer
+from guerillabackup.cli.interrupts import is_interrupted
 from guerillabackup.config import Configuration, load_configuration
 from guerillabackup.config_keys import elements_move_on
 from guerillabackup.errors import ConfigError, KeyUnusableError
@@ -159,7 +160,9 @@ def _unlisted_sources(
             check_sources(unit_class.list_sources(overlay))
     except ConfigError as error:
         return [f"unit {name}: {problem}" for problem in error.problems]
-    except (Exception, SystemExit) as error:  # a unit's own code may raise anything
+    except BaseException as error:  # a unit's own code may raise anything
+        if is_interrupted(error):
+            raise
         return [f"unit {name}: {describe_error(error)}"]
     return []
 

@@ -86,6 +86,7 @@ def run(
         if unit_names or source_urls or full or quiet:
             raise click.UsageError("--unit, --source, --full and --quiet go with --once")
         return serve(invocation)
+    from guerillabackup.cli.interrupts import is_interrupted
     from guerillabackup.cli.own_output import kept_for_us
     from guerillabackup.generator.keys import KeyringAhead
     from guerillabackup.generator.outcome import describe_source
@@ -115,6 +116,7 @@ def run(
                 full=full,
                 listen=listen,
                 keys=keys,
+                is_interrupted=is_interrupted,
             )
         except NothingToRunError as error:
             from guerillabackup.cli.unit_hint import what_to_do

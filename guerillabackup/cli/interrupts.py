@@ -35,15 +35,27 @@ def end_in_order() -> None:
     sys.unraisablehook = interrupt.note_dropped
 
 
+def is_interrupted(error: BaseException) -> bool:
+    """Whether a signal asked for the end, so that what was raised came of it, or does not matter any more.
+
+    Code of others may raise KeyboardInterrupt as well. Where it put other handlers in the place of ours, that
+    cannot be told apart.
+    """
+    ours = [each for each in map(signal.getsignal, ENDING) if isinstance(each, _Interrupt)]
+    return any(each.has_come for each in ours) if ours else isinstance(error, KeyboardInterrupt)
+
+
 class _Interrupt:
     """The handler of all of them."""
 
     def __init__(self) -> None:
+        self.has_come = False
         self._number = int(signal.SIGINT)
         self._times_later = 0
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         self._number = number
+        self.has_come = True
         if self._times_later < MAX_TIMES_LATER and _is_importing(frame):
             self._try_later()
             return

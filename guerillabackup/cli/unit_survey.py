@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 
 from guerillabackup.cli.config_check import overlay_of
+from guerillabackup.cli.interrupts import is_interrupted
 from guerillabackup.config import Configuration
 from guerillabackup.errors import ConfigError, GuerillaBackupError
 from guerillabackup.generator.activation import UnitDefinition, definition_of, find_definitions
@@ -72,7 +73,9 @@ def _view_unit(configuration: Configuration, unit: UnitFile) -> UnitView:
                 problems.append("it has no source")
     except GuerillaBackupError as error:
         problems += error.problems if isinstance(error, ConfigError) else [str(error)]
-    except (Exception, SystemExit) as error:  # a unit's own code may raise anything
+    except BaseException as error:  # a unit's own code may raise anything
+        if is_interrupted(error):
+            raise
         problems.append(describe_error(error))
     return UnitView(
         unit.name,

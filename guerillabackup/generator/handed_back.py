@@ -21,7 +21,7 @@ def describe_error(error: BaseException) -> str:
     name = type(error).__name__
     try:
         return f"{name}: {_shorten(str(error))}"
-    except (Exception, SystemExit):
+    except BaseException:  # it does not matter what: this one cannot be told
         return f"{name}, which does not say what it is about"
 
 
@@ -29,7 +29,7 @@ def bounded(error: GuerillaBackupError) -> GuerillaBackupError:
     """The error, or a shorter one in its place that can be told."""
     try:
         text = str(error)
-    except (Exception, SystemExit):
+    except BaseException:  # it does not matter what: this one cannot be told
         return GuerillaBackupError(describe_error(error))
     return error if len(text) <= MAX_TEXT else GuerillaBackupError(_shorten(text))
 

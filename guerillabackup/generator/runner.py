@@ -61,12 +61,18 @@ class ConditionLocks:
             return self._locks.setdefault(id(condition), (condition, threading.Lock()))[1]
 
 
+def is_any_interrupt(error: BaseException) -> bool:
+    """For `Surroundings.is_interrupted` where nobody knows of signals: each KeyboardInterrupt is one."""
+    return isinstance(error, KeyboardInterrupt)
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What all units of a generator share.
 
     `open_storage` and `open_keys` are called for each run, the latter only when a key is needed, and are left
-    when it has ended. `cancelled` says that the generator is ending.
+    when it has ended. `cancelled` says that the generator is ending, and `is_interrupted` of what was
+    raised that it came of a signal, and is no unit's own.
     """
 
     config_directory: str
@@ -76,6 +82,7 @@ class Surroundings:
     clock: Callable[[], float]
     read_anchor: Callable[[], ClockAnchor | None]
     cancelled: Callable[[], bool] = field(default=lambda: False)
+    is_interrupted: Callable[[BaseException], bool] = is_any_interrupt
     condition_locks: ConditionLocks = field(default_factory=ConditionLocks)
 
 
@@ -119,7 +126,7 @@ class UnitRunner:
     def look(self, get_request: GetRequest, *, is_asked: bool, heeds_condition: bool) -> UnitOutcome:
         """Invoke the unit if it is due or `is_asked`; errors are in the outcome.
 
-        What its own code raises is one, but for KeyboardInterrupt.
+        Whatever its own code raises is one; an interrupt by a signal is raised as KeyboardInterrupt.
         """
         if self.unit.error is not None:
             return self._failed(self.unit.error)
@@ -129,11 +136,12 @@ class UnitRunner:
                 self._stack = stack
                 self._storage.current = stack.enter_context(self._around.open_storage())
                 return self._look(is_asked, heeds_condition)
-        except GuerillaBackupError as error:
-            outcome = self._failed(error)
-        except (Exception, SystemExit) as error:  # a unit's own code may raise anything, and the others go on
+        except BaseException as error:  # a unit's own code may raise anything, and the others go on
+            self._let_through(error)
             log.debug("unit %s", self.unit.name, exc_info=True)
-            outcome = self._failed(GuerillaBackupError(describe_error(error)))
+            if not isinstance(error, GuerillaBackupError):
+                error = GuerillaBackupError(describe_error(error))
+            outcome = self._failed(error)
         finally:
             self._get_request = _when_due
             self._storage.current = self._keys = None
@@ -142,7 +150,7 @@ class UnitRunner:
         return outcome
 
     def close(self) -> None:
-        """Let go of the unit, and of what it was before. May be called twice; never raises."""
+        """Let go of the unit, and of what it was before. May be called twice; raises interrupts only."""
         predecessor, self._predecessor = self._predecessor, None
         if predecessor is not None:
             predecessor.close()
@@ -150,7 +158,8 @@ class UnitRunner:
         if instance is not None:
             try:
                 instance.close()
-            except (Exception, SystemExit):  # a unit's own code may raise anything
+            except BaseException as error:  # a unit's own code may raise anything
+                self._let_through(error)
                 log.warning("unit %s could not be closed", self.unit.name, exc_info=True)
 
     def _look(self, is_asked: bool, heeds_condition: bool) -> UnitOutcome:
@@ -172,7 +181,8 @@ class UnitRunner:
         self._get_request = _when_due
         try:
             seconds = _ask_time(instance)
-        except (Exception, SystemExit):  # what it made is worth more than what it says of its time
+        except BaseException as error:  # what it made is worth more than what it says of its time
+            self._let_through(error)
             log.warning("unit %s does not say when it is due next", name, exc_info=True)
             seconds = 0.0
         states = self._describe_sources(instance)
@@ -183,7 +193,8 @@ class UnitRunner:
     ) -> dict[SourceUrl, SourceState] | None:
         try:
             return check_states(instance.describe_sources())
-        except (Exception, SystemExit):  # what it made is worth more than what it says of it
+        except BaseException as error:  # what it made is worth more than what it says of it
+            self._let_through(error)
             log.warning("unit %s does not say how its sources are", self.unit.name, exc_info=True)
             return None
 
@@ -236,6 +247,10 @@ class UnitRunner:
             log.info("unit %s is not run until its condition holds: %s", self.unit.name, obstacle)
         else:
             log.info("unit %s: its condition holds now", self.unit.name)
+
+    def _let_through(self, error: BaseException) -> None:
+        if self._around.is_interrupted(error):
+            raise KeyboardInterrupt from error
 
     def _failed(self, error: GuerillaBackupError) -> UnitOutcome:
         error = bounded(error)

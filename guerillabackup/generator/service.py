@@ -23,7 +23,7 @@ from guerillabackup.generator.keys import KeyringAhead
 from guerillabackup.generator.loader import UnitFile, list_units
 from guerillabackup.generator.lock import GeneratorLock
 from guerillabackup.generator.outcome import RunOutcome, UnitOutcome
-from guerillabackup.generator.runner import Surroundings, UnitRunner
+from guerillabackup.generator.runner import Surroundings, UnitRunner, is_any_interrupt
 from guerillabackup.generator.selection import (
     LoadedUnit,
     NothingToRunError,
@@ -59,14 +59,16 @@ def run_once(
     listen: EventListener = ignore_events,
     clock: Callable[[], float] | None = None,
     keys: KeyringAhead | None = None,
+    is_interrupted: Callable[[BaseException], bool] = is_any_interrupt,
 ) -> RunOutcome:
     """Invoke every unit that is due, once, one after the other; all units, or those named.
 
     With `source_urls` only these sources, due or not; with `full` a full backup of each. A unit whose
     DefaultUnitRunCondition does not hold is skipped, unless it or a source of it is named. `clock` gives UTC
     seconds in place of the system's; `keys` is the configuration's keyring where the caller opened it, and
-    closes it. Raises ConfigError for what concerns all of them, NothingToRunError when no unit has a source;
-    what fails for one unit or source is in the outcome.
+    closes it; `is_interrupted` tells what came of a signal from what a unit raised. Raises ConfigError for
+    what concerns all of them, NothingToRunError when no unit has a source; what fails for one unit or source
+    is in the outcome.
     """
     configuration.require(*REQUIRED)
     listing = list_units(configuration.units_directory)
@@ -81,7 +83,7 @@ def run_once(
         stack.enter_context(GeneratorLock(configuration["GeneralPersistencyBaseDir"], is_service=False))
         if keys is None:
             keys = stack.enter_context(KeyringAhead(configuration.keys_directory))
-        loaded = [_load(configuration, unit) for unit in listing.units]
+        loaded = [_load(configuration, unit, is_interrupted) for unit in listing.units]
         foreign = find_foreign_sources(loaded)
         chosen = choose_units(loaded, unit_names, source_urls)
         _warn(configuration)
@@ -93,6 +95,7 @@ def run_once(
             listen,
             clock or time.time,
             read_anchor if clock is None else lambda: None,
+            is_interrupted=is_interrupted,
         )
         get_request = make_request(source_urls, full=full)
         heeds_condition = not (unit_names or source_urls)
@@ -187,7 +190,7 @@ def load_plant(
     if (problem := _find_storage_problem(configuration)) is not None:
         log.error("no unit can be run now: %s", problem)
     loaded = {
-        unit.name: _prefer_working(_load(configuration, unit), (before or {}).get(unit.name))
+        unit.name: _prefer_working(_load(configuration, unit, _never), (before or {}).get(unit.name))
         for unit in listing.units
     }
     for unit in loaded.values():
@@ -204,6 +207,7 @@ def load_plant(
         ignore_events,
         clock,
         read_anchor if clock is time.time else lambda: None,
+        is_interrupted=_never,
     )
     return Plant(
         loaded,
@@ -216,7 +220,14 @@ def load_plant(
     )
 
 
-def _load(configuration: Configuration, unit: UnitFile) -> LoadedUnit:
+def _never(error: BaseException) -> bool:
+    """The service is interrupted by nothing: signals are read from a pipe."""
+    return False
+
+
+def _load(
+    configuration: Configuration, unit: UnitFile, is_interrupted: Callable[[BaseException], bool]
+) -> LoadedUnit:
     """Read a unit's files; nothing is raised, because what is wrong with one must not stop the others."""
     try:
         own = configuration if unit.overlay is None else configuration.overlay(unit.overlay)
@@ -226,7 +237,9 @@ def _load(configuration: Configuration, unit: UnitFile) -> LoadedUnit:
         return LoadedUnit(unit.name, unit_class, adapt_elements(own), sources, test_mode=test_mode)
     except GuerillaBackupError as error:
         return LoadedUnit(unit.name, error=bounded(error))
-    except (Exception, SystemExit) as error:  # a unit's own code may raise anything, and the others go on
+    except BaseException as error:  # a unit's own code may raise anything, and the others go on
+        if is_interrupted(error):
+            raise
         log.debug("unit %s", unit.name, exc_info=True)
         return LoadedUnit(unit.name, error=GuerillaBackupError(describe_error(error)))
 

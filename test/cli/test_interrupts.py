@@ -93,3 +93,27 @@ def test_what_is_ignored_stays_ignored():
     print("went on")
     """
     assert run(program, signal.SIGHUP, signal.SIG_IGN) == "went on\n"
+
+
+def test_what_came_of_a_signal_is_told_from_what_code_of_others_raised():
+    program = """
+    from guerillabackup.cli.interrupts import is_interrupted
+
+    print(is_interrupted(KeyboardInterrupt()), is_interrupted(ValueError()))
+    try:
+        interrupt()
+    except KeyboardInterrupt as error:
+        print(is_interrupted(error), is_interrupted(ValueError()))
+    """
+    assert run(program) == "False False\nTrue True\n"
+
+
+def test_with_the_handlers_of_others_each_keyboard_interrupt_is_one():
+    program = """
+    from guerillabackup.cli.interrupts import is_interrupted
+
+    for number in ENDING:
+        signal.signal(number, signal.default_int_handler)
+    print(is_interrupted(KeyboardInterrupt()), is_interrupted(ValueError()))
+    """
+    assert run(program.replace("ENDING", repr(tuple(map(int, ENDING))))) == "True False\n"

@@ -1,5 +1,6 @@
 """One unit over many runs: what it is given, what becomes of its errors, and how it is exchanged."""
 
+import asyncio
 import logging
 from contextlib import contextmanager
 
@@ -13,7 +14,7 @@ from guerillabackup.generator.interface import (
     SourceOutcome,
     SourceRequest,
 )
-from guerillabackup.generator.runner import Surroundings, UnitRunner
+from guerillabackup.generator.runner import Surroundings, UnitRunner, is_any_interrupt
 from guerillabackup.generator.selection import LoadedUnit
 from guerillabackup.storage.memory import MemoryStorage
 
@@ -27,6 +28,8 @@ class World:
         self.notes = []
         self.events = []
         self.behaviour = {}
+
+    is_interrupted = staticmethod(is_any_interrupt)
 
     @contextmanager
     def open_storage(self):
@@ -74,7 +77,13 @@ class World:
 
     def surroundings(self):
         return Surroundings(
-            "/conf", self.open_storage, self.open_keys, self.events.append, lambda: 1e9, lambda: None
+            "/conf",
+            self.open_storage,
+            self.open_keys,
+            self.events.append,
+            lambda: 1e9,
+            lambda: None,
+            is_interrupted=self.is_interrupted,
         )
 
 
@@ -137,7 +146,10 @@ def test_what_a_unit_made_counts_also_when_it_fails_to_say_its_time_after_it(wor
 
 
 @pytest.mark.parametrize("where", ["make", "time", "invoke"])
-@pytest.mark.parametrize("error", [RuntimeError("own"), SystemExit(3), StorageError("full")])
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("own"), SystemExit(3), StorageError("full"), GeneratorExit(), asyncio.CancelledError()],
+)
 def test_whatever_a_unit_raises_is_its_error_and_it_is_made_anew_next_time(world, where, error):
     def fail(*arguments):
         raise error
@@ -151,6 +163,28 @@ def test_whatever_a_unit_raises_is_its_error_and_it_is_made_anew_next_time(world
     world.behaviour.clear()
     assert look(runner).error is None
     assert world.notes.count("made") == 2
+
+
+@pytest.mark.parametrize("where", ["make", "time", "invoke"])
+def test_a_unit_that_raises_what_a_signal_raises_has_failed_like_others(world, where):
+    def fail(*arguments):
+        raise KeyboardInterrupt
+
+    world.is_interrupted = lambda error: False
+    world.behaviour[where] = fail
+    assert str(look(world.runner()).error) == "KeyboardInterrupt: "
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("cleaning up"), StorageError("full")])
+def test_whatever_a_unit_makes_of_an_interrupt_by_a_signal_it_stays_one(world, error):
+    def fail(*arguments):
+        raise error
+
+    world.is_interrupted = lambda error: True
+    world.behaviour["invoke"] = fail
+    with pytest.raises(KeyboardInterrupt):
+        look(world.runner())
+    assert world.events == []
 
 
 def test_a_condition_that_does_not_hold_skips_what_is_due_but_not_what_is_asked_for(world):

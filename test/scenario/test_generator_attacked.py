@@ -234,3 +234,33 @@ def test_a_state_that_cannot_be_written_keeps_the_service_from_starting_and_it_s
     start_with_state_on(host, "ro", wait=False)
     assert host.process.wait(60) == 1
     assert f"cannot lock the state in {host.state}: Read-only file system" in host.log()
+
+
+@pytest.mark.parametrize(
+    "error", ["KeyboardInterrupt", "GeneratorExit", "__import__('asyncio').CancelledError"]
+)
+def test_a_unit_that_raises_what_is_no_exception_leaves_the_others_of_a_single_run_alone(host, error):
+    host.add_unit("Bad", f"raise {error}")
+    host.add_tar("Tar", ONE)
+    done = host.run("generator", "run", "--once")
+    assert done.returncode == 3, done.stderr
+    assert "unit Bad: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert host.stored() == ["/host/a"]
+
+
+@pytest.mark.parametrize(
+    "answer", ["raise", "raise RuntimeError('own')", "raise GeneratorExit", "sys.exit(0)"]
+)
+def test_a_signal_ends_a_single_run_whatever_a_unit_makes_of_it(host, answer):
+    body = f"""
+        try:
+            os.kill(os.getpid(), signal.SIGINT); time.sleep(60)
+        except BaseException:
+            {answer}"""
+    host.add_unit("Bad", body)
+    host.add_tar("Tar", ONE)
+    done = host.run("generator", "run", "--once")
+    assert done.returncode == 130, done.stderr
+    assert "interrupted" in done.stderr
+    assert host.stored() == []
