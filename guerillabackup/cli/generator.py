@@ -141,6 +141,7 @@ def run(
                 "sources": records,
                 "failed_units": failed_units,
                 "skipped_units": skipped_units,
+                "waiting": [{"source": url, "reason": reason} for url, reason in _list_waiting(outcome)],
                 "warnings": warnings,
             }
         )
@@ -178,8 +179,16 @@ def _tell(invocation: Invocation, outcome: "RunOutcome") -> None:
         elif source.error is None:
             invocation.say(f"ran for {source.source_url} and stored nothing: this is the test mode")
     skipped = [unit for unit in outcome.units if unit.skipped is not None]
+    for url, reason in _list_waiting(outcome):
+        invocation.say(f"source {url}: left for the next run: {reason}")
     for unit in skipped:
         invocation.say(f"unit {unit.unit_name} is due, but was not run: {unit.skipped}")
-    if not sources and not skipped and not outcome.errors:
+    if not sources and not skipped and not outcome.errors and not _list_waiting(outcome):
         first = min(outcome.units, key=lambda unit: unit.next_in)
         invocation.say(f"nothing was due; next: unit {first.unit_name} in {human_span(first.next_in)}")
+
+
+def _list_waiting(outcome: "RunOutcome") -> list[tuple[str, str | None]]:
+    from guerillabackup.generator.outcome import list_waiting
+
+    return [(str(url), state.waits_for) for unit in outcome.units for url, state in list_waiting(unit)]

@@ -211,6 +211,8 @@ def _conclude(
             invocation.say(f"stored {source['element']}{remarks}")
         elif source["error"] is None:
             invocation.say(f"ran for {source['source']} and stored nothing: this is the test mode")
+    for item in (item for outcome in outcomes for item in outcome.get("waiting", ())):
+        invocation.say(f"source {item['source']}: left for the next run: {item['reason']}")
     for warning in warnings:
         invocation.warn(warning)
     for item in failed:

@@ -67,6 +67,12 @@ def describe_source(unit_name: str, source: SourceOutcome) -> dict[str, Any]:
     }
 
 
+def list_waiting(outcome: UnitOutcome) -> list[tuple[SourceUrl, SourceState]]:
+    """What a run left for a later one without being an error, as a log file that a program has open."""
+    states = outcome.states if outcome.was_invoked and outcome.states is not None else {}
+    return [(url, state) for url, state in states.items() if state.waits_for is not None]
+
+
 def describe_outcome(outcome: UnitOutcome) -> dict[str, Any]:
     """What came of a unit, as a JSON object."""
     return {
@@ -74,6 +80,7 @@ def describe_outcome(outcome: UnitOutcome) -> dict[str, Any]:
         "error": None if outcome.error is None else str(outcome.error),
         "skipped": outcome.skipped,
         "sources": [describe_source(outcome.unit_name, source) for source in outcome.sources],
+        "waiting": [{"source": str(url), "reason": state.waits_for} for url, state in list_waiting(outcome)],
         "given_up": outcome.was_given_up,
         "only_keys_failed": RunOutcome((outcome,), ()).only_keys_failed,
     }

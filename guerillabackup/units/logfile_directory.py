@@ -14,8 +14,11 @@ from guerillabackup.units.logfile_input import LogInput
 from guerillabackup.units.logfile_ledger import LogLedger
 from guerillabackup.units.logfile_names import LogFile
 from guerillabackup.units.logfile_report import RunReport
-from guerillabackup.units.logfile_run import LogGroup, LogNotReadyError, LogWriter
+from guerillabackup.units.logfile_run import LogGroup, LogNotReadyError, LogOpenError, LogWriter
 from guerillabackup.units.making import sign_parts
+
+OVERDUE_SECONDS = 86400.0
+"""How long a rotated log may be held open without a warning."""
 
 
 class DirectoryRun:
@@ -30,9 +33,11 @@ class DirectoryRun:
         self._listed = frozenset(listed)
         self._apart: set[SourceUrl] = set()
         self._done: set[str] = set()
+        self._files: Sequence[LogFile] = ()
 
     def run(self, files: Sequence[LogFile]) -> None:
         """Store what can be; what cannot stops its source only. Raises what concerns the memory of all."""
+        self._files = files
         self._run(files)
         while self._apart:
             # Of the sources of a group that could not be stored, perhaps only one is why.
@@ -55,10 +60,19 @@ class DirectoryRun:
             return
         try:
             group.write(file)
+        except LogOpenError as error:
+            self._report.postpone(url, str(error), is_usual=not self._was_rotated_long_ago(file))
         except LogNotReadyError as error:
             self._report.postpone(url, str(error))
         except GuerillaBackupError as error:
             self._report.fail(url, error)
+
+    def _was_rotated_long_ago(self, file: LogFile) -> bool:
+        """Whether a file that is newer by its name was there a day ago: the old one should be closed."""
+        of_source = [each for each in self._files if each.source_url == file.source_url]
+        limit = self._writer.context.clock() - OVERDUE_SECONDS
+        modified = (self._writer.directory.find_modified(each.name) for each in _after(file, of_source))
+        return any(at is not None and at <= limit for at in modified)
 
     def _store(self, group: LogGroup) -> None:
         """Store a group; the sources of one that cannot be are tried apart."""
@@ -87,6 +101,10 @@ class DirectoryRun:
             self._report.stored(element.get_element_id(), item.content_size, item.data_size, item.seconds)
         for url, error in unremoved.items():
             self._report.fail(url, error)
+
+
+def _after(file: LogFile, files: Sequence[LogFile]) -> Sequence[LogFile]:
+    return files[files.index(file) + 1 :]
 
 
 def group_by_source(

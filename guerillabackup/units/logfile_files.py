@@ -102,6 +102,11 @@ class LogDirectory:
         status = osfile.stat_file(self.descriptor, name)
         return None if status is None else (status.st_dev, status.st_ino)
 
+    def find_modified(self, name: str) -> float | None:
+        """When the file of that name was last written to; None where there is none."""
+        status = osfile.stat_file(self.descriptor, name)
+        return None if status is None else status.st_mtime
+
     def remove(self, name: str, identity: FileIdentity, *, after_restart: bool = False) -> Removal:
         """Remove a file that is what was read, under its name or one it was given since. Raises OSError.
 

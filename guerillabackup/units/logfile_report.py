@@ -30,11 +30,12 @@ class RunReport:
         """All went well in test mode."""
         self.outcomes.append(SourceOutcome(url, None))
 
-    def postpone(self, url: SourceUrl, reason: str) -> None:
-        """Stop for a source until the next run, without an error."""
+    def postpone(self, url: SourceUrl, reason: str, *, is_usual: bool = False) -> None:
+        """Stop for a source until the next run, without an error; without a warning where that is usual."""
         self._stopped.add(url)
         self.postponed[url] = reason
-        self._report.warn(url, f"left for the next run: {reason}")
+        if not is_usual:
+            self._report.warn(url, f"left for the next run: {reason}")
 
     def fail(self, url: SourceUrl, error: GuerillaBackupError) -> None:
         """Stop for a source with an error; when the generator ends, that is why."""

@@ -39,6 +39,10 @@ class LogNotReadyError(StorageError, TemporaryError):
     """Somebody still works with the file: it is taken by a later run."""
 
 
+class LogOpenError(LogNotReadyError):
+    """Somebody has the file open for writing, which is what logs are there for."""
+
+
 @dataclass(frozen=True, slots=True)
 class WrittenFile:
     """A log file that was read whole: what it was then, and the element that is written of it."""
@@ -112,7 +116,7 @@ class LogGroup:
             identity = FileIdentity.of(os.fstat(descriptor))
             writer = self._writer.writers.find_writer(descriptor)
             if writer is not None:
-                raise LogNotReadyError(f"{where} is still open for writing by {writer}")
+                raise LogOpenError(f"{where} is still open for writing by {writer}")
             handle = stack.enter_context(self._writer.context.storage.get_sink_handle(file.source_url))
             try:
                 written = self._write(file, identity, descriptor, handle)

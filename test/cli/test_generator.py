@@ -92,6 +92,20 @@ def test_quiet_is_not_silent_where_what_was_due_is_not_stored_in_test_mode(host,
     assert "GeneralDebugTestModeFlag is set: everything is run, nothing is stored" in checked.err
 
 
+def test_a_log_that_is_still_open_is_said_and_no_reason_for_mail(host, generate):
+    (host / "logs").mkdir()
+    (host / "conf" / "units" / "Log").write_text(
+        "from guerillabackup.units.logfile import LogfileBackupUnit as backupGeneratorUnitClass\n"
+    )
+    entry = (str(host / "logs"), r"^(app)\.(?P<oldserial>[0-9])$", None, None, None)
+    (host / "conf" / "units" / "Log.config").write_text(f"LogBackupUnitInputList = [{entry!r}]\n")
+    for options, said in ((("--quiet",), 0), ((), 1)):
+        with open(host / "logs" / "app.1", "a"):
+            outcome = generate("--unit", "Log", "--source", f"{host / 'logs'}/app", *options)
+        assert (outcome.status, outcome.err.count("still open")) == (0, 0)
+        assert outcome.out.count("app: left for the next run: ") == said
+
+
 def test_sockets_that_are_left_out_are_no_warning_but_said(host, generate):
     add_unit(host, "/host/a")
     here = os.getcwd()

@@ -270,15 +270,34 @@ def test_a_file_that_is_written_to_stops_its_source_and_no_other(bench):
     for number in (1, 2, 3):
         bench.log(f"app.log.{number}", f"{number}")
     bench.log("web.log.1", "web")
+    unit = bench.open()
     with open(bench.logs / "app.log.2", "a"):
-        outcomes = bench.run()
+        outcomes = unit.invoke_unit()
     assert errors(outcomes) == []
     assert bench.contents() == [b"3"]
     assert bench.names() == ["app.log.1", "app.log.2"]
-    (warning,) = bench.warnings()
-    assert f"app.log.2 is still open for writing by process {os.getpid()}" in warning
+    (state,) = unit.describe_sources().values()
+    assert f"app.log.2 is still open for writing by process {os.getpid()}" in state.waits_for
+    unit.close()
     bench.run()
     assert bench.contents() == [b"3", b"2", b"1"]
+
+
+def test_an_open_file_is_warned_of_when_newer_ones_have_been_there_for_a_day(bench):
+    held = bench.log("app.log.2", "2")
+    bench.log("app.log.1", "1")
+    now = int(bench.now)
+    for newer, warnings in ((now - 80_000, 0), (now - 90_000, 1)):
+        os.utime(held, (now - 10, now - 10))  # a program that goes on writing to what was rotated
+        os.utime(bench.logs / "app.log.1", (newer, newer))
+        with open(held, "a"):
+            bench.run(wait=1)
+        assert len(bench.warnings()) == warnings
+    assert "app.log.2 is still open for writing by process" in bench.warnings()[0]
+    (bench.logs / "app.log.1").unlink()
+    with open(held, "a"):
+        bench.run(wait=90_000)
+    assert len(bench.warnings()) == 1
 
 
 @pytest.mark.parametrize(
