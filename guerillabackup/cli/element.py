@@ -161,7 +161,10 @@ def delete(
     is_forced: bool,
     storage: str | None,
 ) -> None:
-    """Delete elements of exactly these ids, and the lists of their members."""
+    """Delete elements of exactly these ids, and the lists of their members.
+
+    Ends with 1 when the answer to its question is no, and nothing is deleted then.
+    """
     with RestoreService(invocation.configuration_for(storage), storage_directory=storage) as service:
         plan = service.elements.plan_deletion([str(each) for each in element_ids])
         if plan.dependents and not is_forced:
@@ -176,14 +179,15 @@ def delete(
 
 
 def _ask(plan: DeletionPlan) -> None:
-    """Raises Abort when the answer is no, UsageError when nobody is there to give one."""
+    """Raises ConfigError when the answer is no, UsageError when nobody is there to give one."""
     if not sys.stdin.isatty():
         raise click.UsageError("nobody is here to be asked: say --yes")
     for each in plan.elements:
         click.echo(f"{each.get_element_id()}  {human_size(each.get_data_size())}", err=True)
     for text in dependents_text(plan.dependents):
         click.echo(f"warning: {text}", err=True)
-    click.confirm(f"delete {count_elements(len(plan.elements))} for good?", abort=True, err=True)
+    if not click.confirm(f"delete {count_elements(len(plan.elements))} for good?", err=True):
+        raise ConfigError("not deleted: the answer was no")
 
 
 def _severity(finding: Finding) -> str:

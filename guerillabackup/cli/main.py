@@ -116,7 +116,7 @@ def _find_version() -> str:
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit statuses: 0 done, 1 error, 2 wrong usage, 3 finished with some sources failed, "
-    "4 integrity violated, 5 key missing or unusable.",
+    "4 integrity violated, 5 key missing or unusable, 130 interrupted (Ctrl-C, SIGTERM, SIGHUP).",
 )
 @click.option(
     "--version",

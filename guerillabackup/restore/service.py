@@ -4,6 +4,7 @@ Joins chain, survey and patterns, which decide, with storage, keyrings, pipeline
 """
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -58,6 +59,8 @@ MAX_HELD = 256
 
 READER_STALL_SECONDS = 86400.0
 """How long who reads a restored stream may be busy without a sign of it: a database builds indices."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +256,12 @@ class RestoreService:
                 is_merged = not target.is_staged or all(map(leaves_files_whole, replay.problems))
                 if is_merged:
                     target.merge()
+            except KeyboardInterrupt:
+                if not target.is_staged:
+                    log.warning(
+                        "what is in %s is incomplete: remove it before you restore again", target.path
+                    )
+                raise
             except GuerillaBackupError as error:
                 if target.is_staged:
                     raise

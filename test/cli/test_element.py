@@ -157,8 +157,9 @@ def test_deleting_what_others_need_ends_with_1_unless_forced(host, source):
 def test_deleting_asks_at_a_terminal_and_without_an_answer_deletes_nothing(host, source):
     arguments = ("element", "delete", INC)
     status, output, shown = run_at_terminal(arguments, [("delete 1 element for good?", "n")])
-    assert (status, output.strip()) == (130, "")
+    assert (status, output.strip()) == (1, "")
     assert INC in shown
+    assert "error: not deleted: the answer was no" in shown
     assert host("element", "list")[1] == f"{FULL}\n{INC}\n"
     status, output, _ = run_at_terminal(arguments, [("for good?", "y")])
     assert (status, output.strip()) == (0, f"deleted {INC}")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -360,3 +361,31 @@ def test_a_restore_that_is_told_to_end_leaves_no_homes_and_no_staging(host, tmp_
     if child.returncode == 130:
         assert os.listdir(target) == ["own"]
     assert os.listdir(tmp_path / "tmp") == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_restore_ends_with_130_and_names_what_is_half_done(host, number):
+    source = host.source()
+    for name in range(2000):
+        (source.tree / f"file{name}").write_text("content")
+    source.back_up("full")
+    target = host.path / "out"
+    arguments = ["restore", "/host/tree", "--to", str(target), "--config-dir", str(host.path / "etc")]
+    # tar goes on for as long as its output is not to be written: nothing is timed here.
+    slow = host.path / "programs"
+    slow.mkdir()
+    (slow / "tar").write_text(f'#!/bin/sh\n{shutil.which("tar")} "$@"\nsleep 600\n')
+    (slow / "tar").chmod(0o755)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "guerillabackup.cli.main", *arguments],
+        env={**os.environ, "PATH": f"{slow}:{os.environ['PATH']}"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while child.poll() is None and not (target / "file1999").exists():
+        time.sleep(0.005)
+    child.send_signal(number)
+    _, errors = child.communicate(timeout=60)
+    assert child.returncode == 130, errors
+    assert f"warning: what is in {target} is incomplete: remove it before you restore again" in errors
+    assert "error: interrupted" in errors
