@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from guerillabackup.errors import IntegrityError
-from guerillabackup.osfile import start_writeback
+from guerillabackup.osfile import start_writeback, storage_errors
 from guerillabackup.storage.interface import SinkHandleInterface
 from guerillabackup.transfer.bandwidth import BandwidthLimit
 from guerillabackup.transfer.interface import ProtocolDataElementStream
@@ -135,6 +135,10 @@ class StreamTaker:
                     break
                 buffer = hasher.next_buffer()
                 filled, is_end = self._fill(stream, buffer)
+            if copy is None or not copy.is_same:
+                # Each connection for itself: the sync that all share has little left to wait for.
+                with storage_errors("cannot sync the data of an element"):
+                    os.fsync(descriptor)
             digest = hasher.end()
         return Taken(size, digest, copy is not None and copy.ends_here())
 
