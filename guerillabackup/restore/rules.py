@@ -3,11 +3,14 @@
 It joins the keyrings with the rules that verify.py applies.
 """
 
+import contextlib
+import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from guerillabackup.element import BackupElementMetainfo, SourceUrl
+from guerillabackup.errors import KeyUnusableError
 from guerillabackup.restore.verify import VerifyRules
 from guerillabackup.signature import (
     KeyPurpose,
@@ -16,6 +19,44 @@ from guerillabackup.signature import (
     SignatureStatus,
     verify_metainfo,
 )
+from guerillabackup.signature_home import why_not_readable
+
+
+def open_rules(
+    keys_directory: str,
+    private_keyring: str | None,
+    trusted: Mapping[str, Sequence[str]] | None,
+    *,
+    is_required: bool | None,
+    signs_here: bool,
+    accept_unverified: bool,
+    stack: contextlib.ExitStack,
+) -> VerifyRules:
+    """How signatures are judged on this host, by the keyrings that the stack closes.
+
+    Who restores may have nothing but the private keyring, which has the public signing keys as well. Where
+    nothing says whether signatures are required they are when this host signs, or has keys to check them by.
+    """
+    # A keyring that this user may not enter is as if it were not there, like a configuration: the other one
+    # may be enough. What is asked of that keyring itself says later that it cannot be read.
+    has_own = os.path.isdir(keys_directory) and os.access(keys_directory, os.R_OK | os.X_OK)
+    if private_keyring is not None and (denied := why_not_readable(private_keyring)) is not None:
+        if not has_own:
+            raise KeyUnusableError(denied)
+        private_keyring = None
+    own, private = (
+        [stack.enter_context(Keyring(directory))] if directory and os.path.isdir(directory) else []
+        for directory in (keys_directory if has_own else None, private_keyring)
+    )
+    if is_required is None:
+        is_required = signs_here or knows_signers([*own, *private])
+    return make_rules(
+        [*own, *private],
+        trusted,
+        is_required=is_required,
+        accept_unverified=accept_unverified,
+        import_into=None if own else private_keyring,
+    )
 
 
 def make_rules(

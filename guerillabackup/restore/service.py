@@ -38,18 +38,17 @@ from guerillabackup.restore.interface import Content, ListedMember, PipelineTool
 from guerillabackup.restore.listing import StateListing
 from guerillabackup.restore.member_patterns import MemberPatterns
 from guerillabackup.restore.replay import ArchiveReplay
-from guerillabackup.restore.rules import knows_signers, make_rules
+from guerillabackup.restore.rules import open_rules
 from guerillabackup.restore.stream import VerifiedStream
 from guerillabackup.restore.target import RestoreTarget, check_free, check_outside
 from guerillabackup.restore.unpack import Unpacker, leaves_files_whole
 from guerillabackup.restore.verify import (
     Verification,
-    VerifyRules,
     summarize_warnings,
     verify_element,
     verify_needed,
 )
-from guerillabackup.signature import Keyring, read_passphrase
+from guerillabackup.signature import read_passphrase
 from guerillabackup.signature_home import GpgHome, why_no_keyring, why_not_readable
 from guerillabackup.storage.interface import StorageBackupDataElementInterface
 from guerillabackup.storage.registry import make_ownership, open_storage
@@ -119,7 +118,16 @@ class RestoreService:
         with contextlib.ExitStack() as stack:
             self.storage = open_storage(storage_directory, ownership)
             stack.callback(self.storage.close)
-            self.rules = _make_rules(configuration, self._private_keyring, accept_unverified, stack)
+            trusted = configuration.get("GeneralTrustedSigningKeys")
+            self.rules = open_rules(
+                configuration.keys_directory,
+                self._private_keyring,
+                trusted,
+                is_required=configuration.get("GeneralRequireSignatures"),
+                signs_here=bool(configuration.get("GeneralSigningKey") or trusted),
+                accept_unverified=accept_unverified,
+                stack=stack,
+            )
             self.tools = self._make_tools()
             self.decoder = ElementDecoder(self.tools, listen)
             read_last = partial(_read_last, configuration, self.storage.base_directory)
@@ -345,42 +353,6 @@ class RestoreService:
         return self._home.path
 
 
-def _make_rules(
-    configuration: Configuration,
-    private_keyring: str | None,
-    accept_unverified: bool,
-    stack: contextlib.ExitStack,
-) -> VerifyRules:
-    """How signatures are judged on this host, by the keyrings that the stack closes.
-
-    Who restores may have nothing but the private keyring, which has the public signing keys as well.
-    """
-    # A keyring that this user may not enter is as if it were not there, like a configuration: the other one
-    # may be enough. What is asked of that keyring itself says later that it cannot be read.
-    has_own = os.path.isdir(configuration.keys_directory) and _is_enterable(configuration.keys_directory)
-    if private_keyring is not None and (denied := why_not_readable(private_keyring)) is not None:
-        if not has_own:
-            raise KeyUnusableError(denied)
-        private_keyring = None
-    own, private = (
-        [stack.enter_context(Keyring(directory))] if directory and os.path.isdir(directory) else []
-        for directory in (configuration.keys_directory if has_own else None, private_keyring)
-    )
-    trusted = configuration.get("GeneralTrustedSigningKeys")
-    is_required = configuration.get("GeneralRequireSignatures")
-    if is_required is None:
-        is_required = bool(configuration.get("GeneralSigningKey") or trusted) or knows_signers(
-            [*own, *private]
-        )
-    return make_rules(
-        [*own, *private],
-        trusted,
-        is_required=is_required,
-        accept_unverified=accept_unverified,
-        import_into=None if own else private_keyring,
-    )
-
-
 def _read_last(configuration: Configuration, directory: str) -> dict[SourceUrl, frozenset[bytes]]:
     """What this host's generator remembers as the last elements, if the storage in the directory is its."""
     own, state = (
@@ -392,10 +364,6 @@ def _read_last(configuration: Configuration, directory: str) -> dict[SourceUrl, 
         if os.path.samefile(own, directory):
             return read_last_elements(state)
     return {}
-
-
-def _is_enterable(directory: str) -> bool:
-    return os.access(directory, os.R_OK | os.X_OK)
 
 
 def _digest_of(process: TransformationProcessInterface) -> bytes:
