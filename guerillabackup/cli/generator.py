@@ -73,7 +73,9 @@ def run(
     or none has a source; with 3 when some sources have no new element, while those of the others are stored;
     with 5 when the reason was a key each time. What failed is tried again by the next run.
 
-    A unit whose DefaultUnitRunCondition does not hold is not run, which is said and is no error. One that is
+    A unit that another run is still at work with is left to that one, which is said and is no error, but for
+    one that has gone on for a day: it may be hung. A unit whose DefaultUnitRunCondition does not hold is not
+    run, which is said and is no error. One that is
     named, or a source of which is named, runs in any case.
 
     Where there is no service, something has to start --once regularly: cron, for example each hour with

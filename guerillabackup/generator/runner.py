@@ -34,9 +34,12 @@ from guerillabackup.generator.keys import KeyringAhead
 from guerillabackup.generator.outcome import UnitOutcome
 from guerillabackup.generator.run_storage import RunStorage
 from guerillabackup.generator.selection import LoadedUnit
+from guerillabackup.generator.state import StateBusyError, seconds_since_start
 from guerillabackup.generator.timing import ClockAnchor
 from guerillabackup.storage.interface import StorageInterface
 
+LONG_RUN_SECONDS = 86400.0
+"""How long another run may be at work with a unit before it is taken for a hung one."""
 CONDITION_SECONDS = 60.0
 """Seconds that one unit waits for a condition which is being evaluated for another one."""
 
@@ -123,9 +126,17 @@ class UnitRunner:
         """Whether there is one to be closed yet."""
         return self._predecessor is not None
 
-    def look(self, get_request: GetRequest, *, is_asked: bool, heeds_condition: bool) -> UnitOutcome:
+    def look(
+        self,
+        get_request: GetRequest,
+        *,
+        is_asked: bool,
+        heeds_condition: bool,
+        leaves_to_others: bool = False,
+    ) -> UnitOutcome:
         """Invoke the unit if it is due or `is_asked`; errors are in the outcome.
 
+        With `leaves_to_others` it is no error that another run works with it, unless that one seems to hang.
         Whatever its own code raises is one; an interrupt by a signal is raised as KeyboardInterrupt.
         """
         if self.unit.error is not None:
@@ -136,6 +147,8 @@ class UnitRunner:
                 self._stack = stack
                 self._storage.current = stack.enter_context(self._around.open_storage())
                 return self._look(is_asked, heeds_condition)
+        except StateBusyError as error:
+            outcome = self._left_to_another(error) if leaves_to_others else self._failed(error)
         except BaseException as error:  # a unit's own code may raise anything, and the others go on
             self._let_through(error)
             log.debug("unit %s", self.unit.name, exc_info=True)
@@ -251,6 +264,16 @@ class UnitRunner:
     def _let_through(self, error: BaseException) -> None:
         if self._around.is_interrupted(error):
             raise KeyboardInterrupt from error
+
+    def _left_to_another(self, error: StateBusyError) -> UnitOutcome:
+        seconds = None if error.holder is None else seconds_since_start(error.holder)
+        if seconds is None:
+            return self._failed(error)
+        text = f"another run (process {error.holder}, for {seconds / 60:.0f} min) works with it"
+        if seconds >= LONG_RUN_SECONDS:
+            return self._failed(GuerillaBackupError(f"{text}: is it hung"))
+        self._around.listen(UnitSkipped(self.unit.name, text))
+        return UnitOutcome(self.unit.name, skipped=text)
 
     def _failed(self, error: GuerillaBackupError) -> UnitOutcome:
         error = bounded(error)

@@ -102,7 +102,14 @@ def run_once(
         outcomes = []
         for unit in chosen:
             with closing(UnitRunner(unit, foreign[unit.name], surroundings)) as runner:
-                outcomes.append(runner.look(get_request, is_asked=False, heeds_condition=heeds_condition))
+                outcomes.append(
+                    runner.look(
+                        get_request,
+                        is_asked=False,
+                        heeds_condition=heeds_condition,
+                        leaves_to_others=heeds_condition and not full,
+                    )
+                )
             _warn_of_test_mode(unit, outcomes[-1])
         signing_key = configuration.get("GeneralSigningKey")
         if signing_key is not None and not any(outcome.was_invoked for outcome in outcomes):

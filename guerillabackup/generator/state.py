@@ -38,7 +38,9 @@ class DamagedStateError(StateError):
 
 
 class StateBusyError(StateError, TemporaryError):
-    """Another process works with this state right now."""
+    """Another process works with this state right now; `holder` is that one, where it is known."""
+
+    holder: int | None = None
 
 
 class StateDirectory:
@@ -140,6 +142,30 @@ class StateDirectory:
         try:
             fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise StateBusyError(
+            busy = StateBusyError(
                 f"another generator works with {self.path} right now; run this again when it has ended"
-            ) from error
+            )
+            busy.holder = find_holder(os.fstat(self.descriptor).st_ino)
+            raise busy from error
+
+
+def find_holder(inode: int) -> int | None:
+    """The process that has a lock on the file of an inode, as the kernel lists it; None: it is not seen."""
+    with contextlib.suppress(OSError, ValueError, IndexError), open("/proc/locks", encoding="ascii") as table:
+        for line in table:
+            words = line.split()
+            # `1: FLOCK ADVISORY WRITE 4711 fe:00:2146500 0 EOF`; who waits for it has an arrow there.
+            if words[1] == "FLOCK" and int(words[5].rpartition(":")[2]) == inode:
+                return int(words[4])
+    return None
+
+
+def seconds_since_start(process: int) -> float | None:
+    """For how long a process has been there; None where it is not."""
+    try:
+        with open(f"/proc/{process}/stat", encoding="ascii", errors="replace") as text:
+            ticks = int(text.read().rpartition(")")[2].split()[19])
+        with open("/proc/uptime", encoding="ascii") as text:
+            return float(text.read().split()[0]) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return None

@@ -5,6 +5,8 @@ import socket
 
 import pytest
 
+from guerillabackup.generator.state import StateDirectory
+
 DEFINITION = "from guerillabackup.units.tar import TarBackupUnit as backupGeneratorUnitClass\n"
 SELDOM = [10**7, 10**8, None, 0]
 
@@ -104,6 +106,19 @@ def test_a_log_that_is_still_open_is_said_and_no_reason_for_mail(host, generate)
             outcome = generate("--unit", "Log", "--source", f"{host / 'logs'}/app", *options)
         assert (outcome.status, outcome.err.count("still open")) == (0, 0)
         assert outcome.out.count("app: left for the next run: ") == said
+
+
+def test_a_run_beside_one_that_is_still_going_on_is_no_error_for_a_day(host, generate, monkeypatch):
+    add_unit(host, "/host/a")
+    with StateDirectory(str(host / "state" / "generators" / "Tar")):
+        quiet, loud = generate("--quiet"), generate()
+        assert (quiet.status, quiet.out, loud.status) == (0, "", 0)
+        assert "Tar" not in quiet.err
+        told = f"unit Tar is due, but was not run: another run (process {os.getpid()}, for "
+        assert told in loud.out
+        monkeypatch.setattr("guerillabackup.generator.runner.LONG_RUN_SECONDS", 0.0)
+        hung = generate("--quiet")
+        assert (hung.status, "is it hung" in hung.err) == (3, True)
 
 
 def test_sockets_that_are_left_out_are_no_warning_but_said(host, generate):
