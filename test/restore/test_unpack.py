@@ -67,7 +67,7 @@ def test_an_archive_without_an_end_mark_is_warned_of(house, unpack):
     source = house.source()
     (source.tree / "file").write_text("content")
     path = house.path / "archive.tar"
-    with tarfile.open(path, "w") as archive:
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
         archive.add(source.tree / "file", "file")
     outcome = unpack(source.store("full", path.read_bytes()[:1024]), incremental=False)
     assert os.listdir(house.path / "out") == ["file"]
