@@ -66,8 +66,8 @@ class Side:
         lines += [f"{name} = {value}" for name, value in self.settings.items()]
         (self.base / "config").write_text("\n".join(lines) + "\n")
 
-    def start(self, *, wait: bool = True) -> None:
-        """Start the service, and wait until it listens."""
+    def start(self, *, wait: bool = True, prefix: tuple[str, ...] = ()) -> None:
+        """Start the service, and wait until it listens; ours may be started by another program."""
         self.socket.unlink(missing_ok=True)
         if self.original is not None:
             config = str(self.base / "config")
@@ -80,7 +80,7 @@ class Side:
             command = ["-c", MAIN, "transfer", "serve", "--config-dir", str(self.base)]
             with self.log_path.open("ab") as log:
                 self.process = subprocess.Popen(
-                    [sys.executable, *(own if self.environment else command)],
+                    [*prefix, sys.executable, *(own if self.environment else command)],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
