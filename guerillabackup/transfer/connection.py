@@ -138,16 +138,7 @@ class PeerConnection:
                 received = self._run_for_payload(buffer)
                 if received:
                     return received
-            if not self._parts:
-                return 0
-            part = self._parts[0]
-            count = min(len(part), len(buffer))
-            buffer[:count] = part[:count]
-            if count < len(part):
-                self._parts[0] = part[count:]
-            else:
-                self._parts.popleft()
-            return count
+            return self._take_parts(buffer)
 
     @property
     def is_stream_open(self) -> bool:
@@ -181,6 +172,20 @@ class PeerConnection:
     @property
     def _has_output(self) -> bool:
         return bool(self._output) or self._stream is not None
+
+    def _take_parts(self, buffer: memoryview) -> int:
+        """What came of the stream in small parts, as many of them as there is room for."""
+        filled = 0
+        while self._parts and filled < len(buffer):
+            part = self._parts[0]
+            count = min(len(part), len(buffer) - filled)
+            buffer[filled : filled + count] = part[:count]
+            filled += count
+            if count < len(part):
+                self._parts[0] = part[count:]
+            else:
+                self._parts.popleft()
+        return filled
 
     @contextlib.contextmanager
     def _noting_errors(self) -> Iterator[None]:
