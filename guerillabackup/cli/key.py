@@ -187,6 +187,8 @@ def export(
         passphrase_file = passphrase_source(passphrase_file, home)
     with Keyring(home, passphrase_file=passphrase_file) as keyring:
         text = keyring.export_key(name, secret=secret)
+        if secret:
+            _tell_of_signers(invocation, keyring.list_keys(), name)
     if output is None:
         if invocation.as_json:
             invocation.write_record({"name": name, "secret": secret, "key": text})
@@ -234,6 +236,25 @@ def import_(invocation: Invocation, file: str, private_keyring: str | None) -> N
         if item.is_revoked:
             when = "was revoked already" if item.fingerprint in revoked else "is revoked now"
             invocation.say(f"key {', '.join(item.names)} ({item.fingerprint}) {when} in {home}")
+
+
+def _tell_of_signers(invocation: Invocation, keys: "list[KeyInfo]", name: str) -> None:
+    """Whoever keeps that file alone can decrypt, and verify nothing."""
+    from guerillabackup.signature import KeyPurpose
+
+    signers = [
+        item
+        for item in keys
+        if KeyPurpose.SIGN in item.purposes
+        and KeyPurpose.ENCRYPT not in item.purposes
+        and name not in (*item.names, item.fingerprint)
+    ]
+    known = ", ".join(name for item in signers for name in item.names)
+    invocation.warn(
+        f"what was exported is the key {name} alone; elements are verified with others, which are not in it: "
+        + (known or "the keys that sign on the hosts that are backed up")
+        + "; write those to files as well, with: guerillabackup key export NAME"
+    )
 
 
 def _keys_directory(invocation: Invocation) -> str:

@@ -213,6 +213,7 @@ def _restore(invocation: Invocation, service: RestoreService, request: RestoreRe
                 "is_merged": report.is_merged,
                 "members": report.members,
                 "confined_by": report.confined_by,
+                "remarks": report.remarks,
                 "warnings": report.warnings,
                 "problems": report.problems,
             }
@@ -222,6 +223,8 @@ def _restore(invocation: Invocation, service: RestoreService, request: RestoreRe
     elif report.is_archive:
         last = f"the state of {report.elements[-1]}, from {count_elements(len(report.elements))}"
         members = "" if report.members is None else f"{count_of(report.members, 'member')} of "
+        for text in report.remarks:
+            invocation.say(text)
         invocation.say(f"restored {members}{report.source_url} to {report.written_to}: {last}")
     else:
         invocation.say(f"{report.elements[-1]} is not an archive: its content is in {report.written_to}")

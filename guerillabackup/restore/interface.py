@@ -99,5 +99,7 @@ class RestoreReport:
     is_merged: bool = True
     members: int | None = None
     """How many members patterns chose, directories among them; None where all were restored."""
+    remarks: tuple[str, ...] = ()
+    """What is worth saying, and is as it was wanted."""
     confined_by: tuple[str, ...] | None = None
     """What kept tar inside of the target, beside its own care and ours; None where tar was not needed."""

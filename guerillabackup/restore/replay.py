@@ -30,7 +30,8 @@ MAX_NAMED = 5
 class ArchiveReplay:
     """One restore of archives: `survey` before anything is written, then `run`.
 
-    `problems` are what is not restored although it was backed up, `warnings` what else is worth a look.
+    `problems` are what is not restored although it was backed up, `warnings` what else is worth a look,
+    `remarks` what is likely to be as it was wanted.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class ArchiveReplay:
         self._selection: Selection | None = None
         self._is_in_doubt = False
         self.warnings: list[str] = []
+        self.remarks: list[str] = []
         self.problems: list[str] = []
         self.members_kept: int | None = None
         """How many of the members were asked for by patterns; None: all."""
@@ -189,7 +191,7 @@ class ArchiveReplay:
             )
         if rest := missing - archived.keys() - lost:
             text = "listed and never archived (excluded, sockets, or gone while the backup ran)"
-            self.warnings.append(f"{_counted(rest, 'name')} {text}: {_name(rest)}")
+            self.remarks.append(f"{_counted(rest, 'name')} {text}: {_name(rest)}")
         return listed
 
     def _warn_of_unreadable(self) -> None:

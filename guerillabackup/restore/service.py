@@ -282,6 +282,7 @@ class RestoreService:
                 *(request.source_url, ids, target.path, True, tuple(warnings), problems),
                 is_merged=is_merged,
                 members=replay.members_kept,
+                remarks=tuple(replay.remarks),
                 confined_by=replay.confined_by,
             )
 

@@ -34,6 +34,10 @@ NO_KEYRING = (
     "no keyring is known that could have the source's public signing key; name the directory of one with "
     "--private-keyring DIR"
 )
+LAST_RESORT = (
+    "where that key is lost, --accept-unverified goes on as a last resort, and nothing says then who made "
+    "the element"
+)
 _ALWAYS_VIOLATED = frozenset(
     (SignatureStatus.BAD, SignatureStatus.WRONG_SOURCE, SignatureStatus.UNTRUSTED, SignatureStatus.REVOKED)
 )
@@ -256,7 +260,8 @@ class _Findings:
             if result.status is SignatureStatus.UNKNOWN_KEY:
                 self.unknown_keys += is_violation
                 hint = f"import the source's public signing key with: {self._rules.import_command}"
-                self._add(f"{what} cannot be checked: {result.text}; {hint}", is_violation)
+                last_resort = f"; {LAST_RESORT}" if is_violation else ""
+                self._add(f"{what} cannot be checked: {result.text}; {hint}{last_resort}", is_violation)
             else:
                 self._add(f"{what} is not valid: {result.text}", is_violation)
 

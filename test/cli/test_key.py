@@ -165,7 +165,10 @@ def test_a_secret_key_is_exported_to_a_file_of_its_owners_alone_and_imported_int
     secret = tmp_path / "secret.asc"
     private = ("--private-keyring", tmp_path / "private")
     arguments = ("key", "export", "backup", "--secret", "--output", secret, "--config-dir", made)
-    assert command(*arguments, *private).status == 0
+    exported = command(*arguments, *private)
+    assert exported.status == 0
+    assert "elements are verified with others, which are not in it: " in exported.err
+    assert "guerillabackup key export" in exported.err
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     assert command(*arguments, *private).status == 1
     outcome = command("key", "import", secret, "--config-dir", tmp_path / "other")

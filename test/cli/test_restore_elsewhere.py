@@ -45,7 +45,9 @@ def restore(tmp_path, source, *options):
 
 def test_no_configuration_is_needed_but_what_cannot_be_checked_is_refused_until_told(tmp_path, lost, capsys):
     assert restore(tmp_path, lost) == 5
-    assert "key import" in capsys.readouterr().err
+    errors = capsys.readouterr().err
+    assert "key import" in errors
+    assert "--accept-unverified goes on as a last resort" in errors
     assert not (tmp_path / "out").exists()
     assert restore(tmp_path, lost, "--accept-unverified") == 0
     assert describe_tree(tmp_path / "out") == describe_tree(lost.tree)

@@ -79,7 +79,9 @@ def test_a_tree_with_every_kind_of_member_is_restored_exactly(house, private_hom
     assert describe_tree(house.path / "out") == describe_tree(source.tree)
 
 
-def test_of_separate_chains_in_a_copy_the_one_of_the_later_signed_time_is_restored(house, signer, signing_home):
+def test_of_separate_chains_in_a_copy_the_one_of_the_later_signed_time_is_restored(
+    house, signer, signing_home
+):
     source = house.source(sign=signer("signing"))
     first = source.now
     source.now += 86400
@@ -549,7 +551,7 @@ def test_sockets_are_told_of(house):
     source.back_up("inc")
     report = house.restore()
     assert report.problems == ()
-    assert any("'socket'" in text for text in report.warnings)
+    assert any("'socket'" in text for text in report.remarks)
 
 
 def test_members_that_were_archived_and_are_lost_are_a_problem(house):
@@ -561,7 +563,7 @@ def test_members_that_were_archived_and_are_lost_are_a_problem(house):
     report = house.restore()
     assert len(report.problems) == 1
     assert "'a'" in report.problems[0]
-    assert any("'never'" in text for text in report.warnings)
+    assert any("'never'" in text for text in report.remarks)
 
 
 RACED = [
