@@ -1,10 +1,12 @@
 """Standard output for data that is no text. Touches: fcntl, os, sys."""
 
+import contextlib
 import fcntl
 import os
 import sys
+from collections.abc import Iterator
 
-from guerillabackup.errors import StorageError
+from guerillabackup.errors import BrokenOutputError, StorageError, StorageFullError
 
 
 def binary_stdout() -> int:
@@ -15,3 +17,19 @@ def binary_stdout() -> int:
         raise StorageError("cannot write the data: standard output is closed")
     sys.stdout.flush()
     return descriptor
+
+
+@contextlib.contextmanager
+def writing_to_stdout() -> Iterator[None]:
+    """Whatever stage says that there is no place for what goes to standard output: that is what is told.
+
+    Raises BrokenPipeError where whoever reads us has enough.
+    """
+    try:
+        yield
+    except BrokenOutputError as error:
+        raise BrokenPipeError from error
+    except StorageFullError as error:
+        raise StorageFullError(
+            f"cannot write to standard output: no space left where it goes to ({error})"
+        ) from error

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from guerillabackup.cli.binary_output import binary_stdout
+from guerillabackup.cli.binary_output import binary_stdout, writing_to_stdout
 from guerillabackup.cli.common import ExitStatus, Invocation, shared
 from guerillabackup.cli.format import count_elements, count_of, human_size
 from guerillabackup.cli.parameters import (
@@ -22,7 +22,7 @@ from guerillabackup.cli.parameters import (
 )
 from guerillabackup.cli.passphrase import passphrase_source
 from guerillabackup.element import ElementId
-from guerillabackup.errors import BrokenOutputError, ConfigError
+from guerillabackup.errors import ConfigError
 from guerillabackup.restore.chain import Severity
 from guerillabackup.restore.elements import DeletionPlan, Finding, dependents_text
 from guerillabackup.restore.service import RestoreService
@@ -134,16 +134,16 @@ def cat(
     if not is_raw:
         home = private_keyring or configuration.get("GeneralPrivateKeyringDir")
         passphrase_file = passphrase_source(passphrase_file, home)
-    with RestoreService(
-        configuration,
-        storage_directory=storage,
-        private_keyring=private_keyring,
-        passphrase_file=passphrase_file,
-    ) as service:
-        try:
-            service.write_content(str(element_id), binary_stdout(), raw=is_raw)
-        except BrokenOutputError as error:
-            raise BrokenPipeError from error  # whoever reads us has enough
+    with (
+        RestoreService(
+            configuration,
+            storage_directory=storage,
+            private_keyring=private_keyring,
+            passphrase_file=passphrase_file,
+        ) as service,
+        writing_to_stdout(),
+    ):
+        service.write_content(str(element_id), binary_stdout(), raw=is_raw)
 
 
 @click.command()

@@ -211,8 +211,10 @@ def _invoke(arguments: list[str], command: click.Command) -> int:
 
 
 def _unexpected(error: Exception, debug: bool) -> str:
+    from guerillabackup.unexpected import explain
+
     hint = "" if debug else f" (run it again with --debug, as in '{PROGRAM} … --debug', to see where)"
-    return f"unexpected {type(error).__name__}: {error}{hint}"
+    return f"unexpected {type(error).__name__}: {error}{explain(error)}{hint}"
 
 
 def _flush(status: int) -> None:

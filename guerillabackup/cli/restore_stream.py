@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from guerillabackup.cli.binary_output import binary_stdout
+from guerillabackup.cli.binary_output import binary_stdout, writing_to_stdout
 from guerillabackup.cli.common import ExitStatus, Invocation, show_error
 from guerillabackup.cli.format import count_of, human_size, human_time
 from guerillabackup.config import Configuration
-from guerillabackup.errors import BrokenOutputError, PipelineError
+from guerillabackup.errors import PipelineError
 from guerillabackup.pipeline.os_process import OSProcessPipelineElement
 from guerillabackup.restore.chain import RestoreChain
 from guerillabackup.restore.service import RestoreService
@@ -34,10 +34,8 @@ def restore_to_stdout(
     descriptor = binary_stdout()
     with service.open_stream(chain) as stream:
         _warn(invocation, stream.warnings)
-        try:
+        with writing_to_stdout():
             stream.write(descriptor)
-        except BrokenOutputError as error:
-            raise BrokenPipeError from error  # whoever reads us has enough
     return None
 
 

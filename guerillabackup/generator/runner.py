@@ -37,6 +37,7 @@ from guerillabackup.generator.selection import LoadedUnit
 from guerillabackup.generator.state import StateBusyError, seconds_since_start
 from guerillabackup.generator.timing import ClockAnchor
 from guerillabackup.storage.interface import StorageInterface
+from guerillabackup.unexpected import explain
 
 LONG_RUN_SECONDS = 86400.0
 """How long another run may be at work with a unit before it is taken for a hung one."""
@@ -153,7 +154,7 @@ class UnitRunner:
             self._let_through(error)
             log.debug("unit %s", self.unit.name, exc_info=True)
             if not isinstance(error, GuerillaBackupError):
-                error = GuerillaBackupError(describe_error(error))
+                error = GuerillaBackupError(f"{describe_error(error)}{explain(error)}")
             outcome = self._failed(error)
         finally:
             self._get_request = _when_due

@@ -124,6 +124,8 @@ def _judge_damage(end: ProcessEnd) -> GuerillaBackupError | None:
     if end.exit_status == 0:
         return IntegrityError(end.describe()) if _LEFT_OUT.search(words) else None
     # lz4 says nothing at all of what it leaves out.
-    if end.exit_status > 0 and (_DAMAGE.search(words) or not words.strip()):
+    if end.exit_status > 0 and not words.strip():
+        return IntegrityError(f"{end.describe()}, without a word, as for input that is damaged or cut off")
+    if end.exit_status > 0 and _DAMAGE.search(words):
         return IntegrityError(end.describe())
     return judge_end(end)

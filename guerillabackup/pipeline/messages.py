@@ -70,9 +70,16 @@ class MessageCollector:
         return f"{_to_text(self._line)} ({left_out} bytes left out) {_to_text(self._tail)}"
 
 
-def last_words(lines: list[str]) -> str:
-    """The end of what a process said, short enough for an error message; empty when it said nothing."""
+def last_words(lines: list[str], program: str = "") -> str:
+    """The end of what a process said, short enough for an error message; empty when it said nothing.
+
+    Where the end has none of the lines that begin with the program's name, and there are such, it is theirs:
+    what bzip2 says is wrong is followed by what it advises.
+    """
     said = [line.strip() for line in lines if line.strip()]
+    named = [line for line in said if program and line.startswith(f"{program}: ")]
+    if named and not any(line in named for line in said[-SHOWN_LINES:]):
+        said = named
     return "; ".join(said[-SHOWN_LINES:])[-SHOWN_CHARACTERS:]
 
 

@@ -1,6 +1,7 @@
-"""How a child process ended, in words and as an error. Touches: signal."""
+"""How a child process ended, in words and as an error. Touches: os, signal."""
 
 import enum
+import os
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,7 +39,9 @@ class ProcessEnd:
 
     def describe(self, messages: Sequence[str] | None = None) -> str:
         """A line for people; `messages` in place of all it said."""
-        words = last_words(list(self.messages if messages is None else messages))
+        words = last_words(
+            list(self.messages if messages is None else messages), os.path.basename(self.program)
+        )
         ending = (
             f"was ended by {_signal_name(-self.exit_status)}"
             if self.exit_status < 0

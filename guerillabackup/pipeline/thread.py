@@ -34,6 +34,7 @@ from guerillabackup.pipeline.interface import (
     TransformationProcessOutputInterface,
 )
 from guerillabackup.pipeline.outcome import ErrorLatch, ProcessState
+from guerillabackup.unexpected import explain_no_thread
 
 START_DEADLINE_SECONDS = 1.0
 JOIN_DEADLINE_SECONDS = 10.0
@@ -194,7 +195,8 @@ class ThreadProcess(TransformationProcessInterface):
             self._thread.start()
         except (OSError, RuntimeError) as error:
             self._thread = None
-            self._fail(PipelineError(f"stage {self._name} cannot be started: {error}"))
+            reason = f"{error}{explain_no_thread() if isinstance(error, RuntimeError) else ''}"
+            self._fail(PipelineError(f"stage {self._name} cannot be started: {reason}"))
             self._errors.tell()
         finally:
             self._output.close()

@@ -17,6 +17,7 @@ from guerillabackup.osfile import storage_errors, write_all
 from guerillabackup.restore.advice import count_of
 from guerillabackup.restore.decode import READ_SIZE, ElementDecoder
 from guerillabackup.restore.interface import Content, PipelineTools
+from guerillabackup.restore.space import space_told
 from guerillabackup.restore.tar_member import TarMember
 from guerillabackup.restore.tar_stream import TarStream
 from guerillabackup.storage.interface import StorageBackupDataElementInterface
@@ -85,11 +86,12 @@ class Unpacker:
         arguments = tar_arguments(directory, incremental=incremental)
         elements.append(self._tools.program(arguments, allowed, confinement))
         null_fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            processes = self._decoder.run(element, elements, null_fd)
-        finally:
-            os.close(null_fd)
-        outcome = _judge(element, *self._tools.outcome_of(processes[-1]))
+        with space_told(directory):
+            try:
+                processes = self._decoder.run(element, elements, null_fd)
+            finally:
+                os.close(null_fd)
+            outcome = _judge(element, *self._tools.outcome_of(processes[-1]))
         warnings = (*outcome.warnings, *doubts)
         return replace(outcome, warnings=warnings, confined_by=confinement.confined_by)
 
@@ -103,7 +105,8 @@ class Unpacker:
         with storage_errors(f"cannot write {name}"):
             descriptor = os.open(unfinished, flags, 0o600, dir_fd=directory_fd)
         try:
-            self.write_stream(element, content, descriptor)
+            with space_told(f"/proc/self/fd/{directory_fd}"):
+                self.write_stream(element, content, descriptor)
             with storage_errors(f"cannot write {name}"):
                 time = element.get_metadata().timestamp
                 os.utime(descriptor, (time, time))

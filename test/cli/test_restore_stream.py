@@ -186,3 +186,15 @@ def test_an_interrupt_ends_the_program_too_however_early_it_comes(host, dumps):
         assert process.wait(timeout=60) == 130
     with pytest.raises(ProcessLookupError):
         os.kill(program, 0)
+
+
+@pytest.mark.parametrize("command", ["restore", "cat"])
+def test_a_full_standard_output_is_what_the_error_names(host, dumps, command):
+    arguments = ["restore", URL, "--to-stdout"]
+    if command == "cat":
+        arguments = ["element", "cat", str(dumps[0].get_element_id())]
+    argv = [sys.executable, "-m", "guerillabackup.cli.main", *arguments]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert "error: cannot write to standard output: no space left where it goes to (" in done.stderr

@@ -62,3 +62,11 @@ def test_the_last_words_are_the_last_three_lines_with_text():
 
 def test_the_last_words_have_a_limit():
     assert len(last_words(["x" * 4096] * 3)) == 600
+
+
+def test_what_a_program_says_is_wrong_stays_before_its_advice():
+    said = ["bzip2: Compressed file ends;", "\tperhaps it is corrupted?", "bzip2: Bad"]
+    advice = ["It is possible", "You can use", "data from undamaged sections of corrupted files."]
+    assert last_words([*said, *advice], "bzip2") == "bzip2: Compressed file ends;; bzip2: Bad"
+    assert last_words([*said, *advice]) == "; ".join(advice)
+    assert last_words(["tar: a", "b", "c"], "tar") == "tar: a; b; c"
