@@ -145,6 +145,13 @@ class Invocation(NamedTuple):
 
             write_text(printable(text), _DONE)
 
+    def note(self, text: str) -> None:
+        """A line for a reader on stderr, where stdout is another's; nothing with `--json`."""
+        if not self.as_json:
+            from guerillabackup.cli.format import printable
+
+            click.echo(f"{PROGRAM}: {printable(text)}", err=True)
+
     def warn(self, text: str) -> None:
         """A line on stderr about what an administrator should look at."""
         from guerillabackup.cli.format import printable

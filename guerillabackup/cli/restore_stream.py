@@ -79,6 +79,8 @@ def restore_into_program(
         )
     elif argv is None:
         invocation.say(f"restored {source_url} with {program.name}: the content of {stream.element_id}")
+    else:
+        invocation.note(f"restored {source_url} into {program.name}: the content of {stream.element_id}")
     return None
 
 

@@ -84,7 +84,8 @@ def test_a_program_that_fails_ends_it_with_1(host, dumps):
 
 
 def test_a_program_of_the_command_line_gets_it_with_its_own_options(host, dumps):
-    status, output, _ = host("restore", URL, "--into-command", "--", "grep", "-c", "--", "three")
+    status, output, told = host("restore", URL, "--into-command", "--", "grep", "-c", "--", "three")
+    assert f"guerillabackup: restored {URL} into grep: the content of {URL.rpartition('/')[0]}/" in told
     assert (status, output) == (0, "1\n")
 
 
