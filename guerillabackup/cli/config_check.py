@@ -6,7 +6,7 @@ It joins the configuration, the units' own checks and the keyrings.
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -211,12 +211,13 @@ def _check_keys(
     configuration: Configuration, overlays: Iterable[Configuration], outcome: CheckOutcome
 ) -> None:
     everywhere = (configuration, *overlays)
-    wanted: dict[tuple[str, KeyPurpose], None] = {}
+    wanted: dict[tuple[str, KeyPurpose], str] = {}
     for effective in everywhere:
-        for name in _encryption_keys(effective):
-            wanted[name, KeyPurpose.ENCRYPT] = None
+        for name, origin in _encryption_keys(effective):
+            wanted.setdefault((name, KeyPurpose.ENCRYPT), origin)
         if effective.get("GeneralSigningKey") is not None:
-            wanted[effective["GeneralSigningKey"], KeyPurpose.SIGN] = None
+            name = effective["GeneralSigningKey"]
+            wanted.setdefault((name, KeyPurpose.SIGN), f"{effective.origin('GeneralSigningKey')}: ")
     trusted = configuration.get("GeneralTrustedSigningKeys") or {}
     fingerprints = {item.upper() for items in trusted.values() for item in items}
     if wanted or fingerprints:
@@ -239,14 +240,15 @@ def _check_keys(
 
 
 def _check_wanted(
-    keyring: Keyring, where: str, wanted: Iterable[tuple[str, KeyPurpose]], outcome: CheckOutcome
+    keyring: Keyring, where: str, wanted: Mapping[tuple[str, KeyPurpose], str], outcome: CheckOutcome
 ) -> None:
+    """`wanted` has in front of what is said of a key where it is set."""
     now = time.time()
-    for name, purpose in wanted:
+    for (name, purpose), origin in wanted.items():
         try:
             key = keyring.check_usable(name, purpose, now)
         except KeyUnusableError as error:
-            outcome.key_problems += error.problems
+            outcome.key_problems += [f"{origin}{problem}" for problem in error.problems]
         else:
             warning = expiry_warning(name, key, purpose, now, where)
             outcome.warnings += [] if warning is None else [warning]
@@ -281,10 +283,11 @@ def _check_private_keyring(directory: str, outcome: CheckOutcome) -> None:
         outcome.key_problems.append(f"the private keyring {directory} has no key that decrypts")
 
 
-def _encryption_keys(configuration: Configuration) -> list[str]:
-    """Names of the keys of the keys directory that data is encrypted for."""
+def _encryption_keys(configuration: Configuration) -> list[tuple[str, str]]:
+    """Names of the keys of the keys directory that data is encrypted for, and where each is set."""
     element = configuration.get("GeneralDefaultEncryptionElement")
     # An element with a home or arguments of its own, or of another kind, has its keys where it says.
     has_own = getattr(element, "home", None) is not None or getattr(element, "argv", None) is not None
     names = [] if has_own else [name for name in getattr(element, "keys", ()) if isinstance(name, str)]
-    return [*names, *find_encryption_keys(configuration)]
+    where = f"{configuration.origin('GeneralDefaultEncryptionElement')}: " if names else ""
+    return [*((name, where) for name in names), *((name, "") for name in find_encryption_keys(configuration))]

@@ -119,6 +119,15 @@ def test_a_key_that_is_missing_or_of_no_use_ends_with_5(command, made, line, mes
     assert message in outcome.err
 
 
+def test_a_key_that_is_not_there_is_told_with_where_it_is_set(command, made):
+    with open(made / "config", "a") as file:
+        file.write("GeneralSigningKey = 'singing'\n")
+    line = len((made / "config").read_text().splitlines())
+    outcome = command("config", "check", "--config-dir", made)
+    assert outcome.status == 5
+    assert f"{made / 'config'}:{line}: key 'singing' is not in keyring" in outcome.err
+
+
 def test_a_keyring_that_others_can_enter_ends_with_5(command, made):
     (made / "keys").chmod(0o755)
     outcome = command("config", "check", "--config-dir", made)
