@@ -7,6 +7,7 @@ joins the works, the control socket and the signals.
 import logging
 import os
 import select
+import sys
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -36,6 +37,8 @@ WATCHED_SECONDS = 0.25
 FORCE_SECONDS = 20.0
 """For connections to end that were forced to."""
 MAX_EVENTS = 10_000
+SWITCH_SECONDS = 0.001
+"""That one thread may keep the others from running Python: those of connections have short turns."""
 
 log = logging.getLogger(__name__)
 
@@ -125,6 +128,7 @@ class TransferLoop:
     def run(self, signals: Signals) -> None:
         """Until SIGTERM or SIGINT, and the end of the connections then; a second one ends them at once."""
         signals.renew()  # the configuration's own code may have changed that
+        sys.setswitchinterval(SWITCH_SECONDS)
         self._manager.ready()
         while not self._has_ended():
             self._go_on(self._wait(signals), signals)
