@@ -169,6 +169,8 @@ def _reason(error: Exception) -> str:
 
 def _permission_problems(path: str, status: os.stat_result) -> list[str]:
     problems = []
+    if os.path.islink(path) and stat.S_ISREG(status.st_mode):
+        path = os.path.realpath(path)  # whose owner and mode it is
     if status.st_uid not in (0, os.geteuid()):
         problems.append(
             f"{path}: belongs to user {status.st_uid}, neither root nor you; take it over with: "

@@ -17,7 +17,10 @@ from guerillabackup.units.command_environment import open_environment
 from guerillabackup.units.command_run import make_command_element
 from guerillabackup.units.command_source import CONFIG_KEY, CommandSource, split_sources
 
-INSTEAD = "name the program with: --into-command -- PROGRAM ARGUMENT...; an archive of files is restored with --to DIR"
+INSTEAD = (
+    "name the program with: --into-command -- PROGRAM ARGUMENT...; an archive of files is restored with "
+    "--to DIR"
+)
 
 
 def find_restore_source(configuration: Configuration, source_url: SourceUrl) -> CommandSource:

@@ -150,7 +150,7 @@ def test_a_link_to_a_file_that_others_can_write_is_refused(units, tmp_path):
     (tmp_path / "target").write_text(GOOD)
     (tmp_path / "target").chmod(0o666)
     (units / "Unit").symlink_to(tmp_path / "target")
-    with pytest.raises(ConfigError, match="write"):
+    with pytest.raises(ConfigError, match=f"{tmp_path / 'target'}: others can write it"):
         load(units / "Unit")
 
 
