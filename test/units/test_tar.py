@@ -573,9 +573,19 @@ def test_a_damaged_index_means_that_the_next_backup_is_a_full_one(bench):
     touch(bench.tree / "file")
     bench.run()
     index = bench.state / "host-tree.index"
-    index.write_bytes(index.read_bytes()[:40])
+    content = index.read_bytes()
+    index.write_bytes(content[:40] + b"x" * (len(content) - 40))
     outcome = bench.run()
     assert "the index is damaged, so the next backup is a full one" in str(outcome.error)
+    assert bench.run().error is None
+    assert bench.types() == ["full", "full"]
+
+
+def test_an_index_that_was_cut_off_is_noticed_before_a_backup_goes_on_from_it(bench):
+    touch(bench.tree / "file")
+    bench.run()
+    index = bench.state / "host-tree.index"
+    index.write_bytes(index.read_bytes()[:40])
     assert bench.run().error is None
     assert bench.types() == ["full", "full"]
 
