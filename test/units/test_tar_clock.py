@@ -1,5 +1,6 @@
 """A clock that is set back during a backup, or before the machine is started again, hides no change."""
 
+import json
 import math
 import os
 import time
@@ -116,6 +117,7 @@ def test_a_change_within_a_small_fall_of_the_clock_is_in_the_next_backup(bench):
     bench.run()
     # The clock falls behind by a second and a half: the next change looks older than the index.
     set_time(bench.state / "host-tree.index", math.floor(time.time()) + 1)
+    forget_mark(bench)
     (bench.tree / "file").write_text("changed")
     bench.context["read_anchor"] = lambda: ClockAnchor("boot", 998.5)
     bench.run()
@@ -126,6 +128,14 @@ def test_a_change_within_a_small_fall_of_the_clock_is_in_the_next_backup(bench):
 def read_time(path):
     seconds, nanoseconds, *_ = path.read_bytes().split(b"\n", 1)[1].split(b"\0", 2)
     return int(seconds) + int(nanoseconds) / 1e9
+
+
+def forget_mark(bench):
+    """Let the index that a test has changed pass for the one of the last element."""
+    path = bench.state / "extras.current"
+    extras = json.loads(path.read_text())
+    extras["/host/tree"]["Index"] = None
+    path.write_text(json.dumps(extras))
 
 
 def set_time(path, seconds):
