@@ -30,6 +30,7 @@ from small_elements import metainfos, store  # noqa: E402
 from transfer_side import RECEIVES, SENDS, Side  # noqa: E402
 
 from guerillabackup.element import BackupElementMetainfo  # noqa: E402
+from guerillabackup.storage.registry import open_storage  # noqa: E402
 
 MEMORY = Path("/dev/shm")
 LARGE = 64 << 20
@@ -117,9 +118,14 @@ MakeEnds = Callable[[Path, list[Path], Path], tuple[list[End], list[End]]]
 
 
 def ours(base: Path, spools: list[Path], target: Path) -> tuple[list[End], list[End]]:
-    """One service receives from all."""
+    """One service receives from all. Their catalogues are there, as where something has run before."""
     senders = [Side(base / f"s{number}", SENDS, storage=spool) for number, spool in enumerate(spools)]
-    return [*senders], [Side(base / "r", RECEIVES, storage=target)]
+    receiver = Side(base / "r", RECEIVES, storage=target)
+    for side in (*senders, receiver):
+        state = str(side.base / "state")
+        with contextlib.closing(open_storage(str(side.storage), state_directory=state)) as storage:
+            sum(1 for _ in storage.list_facts())
+    return [*senders], [receiver]
 
 
 def ideal(base: Path, spools: list[Path], target: Path) -> tuple[list[End], list[End]]:
