@@ -26,7 +26,6 @@ from guerillabackup.original.receiving import make_receiver_policy
 from guerillabackup.original.sending import make_sender_policy
 from guerillabackup.osfile import Ownership
 from guerillabackup.osfile_socket import SocketAccess, listen
-from guerillabackup.signature import Keyring
 from guerillabackup.storage.interface import StorageInterface
 from guerillabackup.storage.registry import catalogue_path, make_ownership, open_storage
 from guerillabackup.transfer.agent import AgentLimits
@@ -42,6 +41,7 @@ from guerillabackup.transfer.interface import (
     TransferCounters,
 )
 from guerillabackup.transfer.kept import Kept
+from guerillabackup.transfer.key_shelf import KeyShelf
 from guerillabackup.transfer.lock import TransferLock
 from guerillabackup.transfer.loop import TransferLoop, Wake
 from guerillabackup.transfer.offer_gate import OfferGate
@@ -64,7 +64,6 @@ from guerillabackup.transfer.receiver_settings import ReceiverSettings
 from guerillabackup.transfer.receiving import ReceiverStoreDataTransferPolicy
 from guerillabackup.transfer.sender_settings import SETTINGS_KEY as SENDER_SETTINGS
 from guerillabackup.transfer.sending import DefaultTransferAgentServerProtocolAdapter
-from guerillabackup.transfer.signature_rules import make_signature_rules
 from guerillabackup.transfer.stdio_connector import StdioConnectorService
 from guerillabackup.transfer.storage_share import StorageShares
 from guerillabackup.transfer.storage_shelf import StorageShelf
@@ -111,7 +110,7 @@ class Stock:
 
     def __init__(self, state_directory: str, listen: EventListener) -> None:
         self._listen = listen
-        self._signed: tuple[tuple[Any, ...], SignatureRules] | None = None
+        self._keys = KeyShelf()
         self.receive_limit = BandwidthLimit()
         self.send_limit = BandwidthLimit()
         self._state_directory = state_directory
@@ -129,7 +128,15 @@ class Stock:
     ) -> dict[str, Line]:
         """The peers of a plan, with what their connections are made with; ConfigError with all problems."""
         problems: list[str] = []
-        rules = self._read_keys(configuration, problems)
+        try:
+            rules = self._keys.read(
+                configuration.keys_directory,
+                configuration.get("GeneralTrustedSigningKeys"),
+                requires_signatures=configuration.get("GeneralRequireSignatures"),
+            )
+        except ConfigError as error:
+            problems += error.problems
+            rules = NO_SIGNATURES
         lines: dict[str, Line] = {}
         moving = plan.storages if configuration.get("GeneralElementsMoveOn") else plan.emptied_storages
         for peer in plan.peers:
@@ -159,27 +166,7 @@ class Stock:
         for _, policy in self._ours:
             policy.close()
         self._stack.close()
-
-    def _read_keys(self, configuration: Configuration, problems: list[str]) -> SignatureRules:
-        """Whose signatures count now; the rules of before where nothing has changed."""
-        directory, trusted = configuration.keys_directory, configuration.get("GeneralTrustedSigningKeys")
-        required = configuration.get("GeneralRequireSignatures")
-        try:
-            if not os.path.isdir(directory):
-                return NO_SIGNATURES
-            keyring = Keyring(directory)
-            facts = (keyring.list_keys(), trusted, required)
-            if self._signed is not None and self._signed[0] == facts:
-                keyring.close()
-            else:
-                # A keyring of before stays open: somebody may be asking it still.
-                self._stack.enter_context(keyring)
-                rules = make_signature_rules(keyring, trusted, requires_signatures=required)
-                self._signed = (facts, rules)
-        except ConfigError as error:
-            problems += error.problems
-            return NO_SIGNATURES
-        return self._signed[1]
+        self._keys.close()
 
     def _make_profile(
         self,

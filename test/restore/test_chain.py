@@ -138,7 +138,12 @@ def test_nothing_is_guessed_when_arrival_and_timestamps_of_separate_chains_disag
 
 
 def test_signed_timestamps_decide_between_separate_chains_with_one_warning():
-    links = [link(3, FULL, None), link(4, INC, 3), link(1, FULL, None, arrival=9000), link(2, INC, 1, arrival=9001)]
+    links = [
+        link(3, FULL, None),
+        link(4, INC, 3),
+        link(1, FULL, None, arrival=9000),
+        link(2, INC, 1, arrival=9001),
+    ]
     chain = find_chain(links, is_genuine=lambda element_id: True)
     assert numbers(chain) == [3, 4]
     (warning,) = chain.warnings

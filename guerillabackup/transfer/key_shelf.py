@@ -1,0 +1,42 @@
+"""Whose signatures count: rules that outlive a reload where nothing has changed. Joins keyring and rules."""
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+
+from guerillabackup.signature import Keyring
+from guerillabackup.transfer.checks import NO_SIGNATURES, SignatureRules
+from guerillabackup.transfer.signature_rules import make_signature_rules
+
+
+class KeyShelf:
+    """The rules of the last time, and the keyrings of all times; one thread reads."""
+
+    def __init__(self) -> None:
+        self._read: tuple[object, SignatureRules] | None = None
+        self._stack = ExitStack()
+
+    def read(
+        self,
+        directory: str,
+        trusted: Mapping[str, Sequence[str]] | None,
+        *,
+        requires_signatures: bool | None,
+    ) -> SignatureRules:
+        """The rules by the keys of now, those of before where nothing has changed; raises ConfigError."""
+        if not os.path.isdir(directory):
+            return NO_SIGNATURES
+        keyring = Keyring(directory)
+        facts = (keyring.list_keys(), trusted, requires_signatures)
+        if self._read is not None and self._read[0] == facts:
+            keyring.close()
+        else:
+            # A keyring of before stays open: somebody may be asking it still.
+            self._stack.enter_context(keyring)
+            rules = make_signature_rules(keyring, trusted, requires_signatures=requires_signatures)
+            self._read = (facts, rules)
+        return self._read[1]
+
+    def close(self) -> None:
+        """When nobody asks any more."""
+        self._stack.close()
