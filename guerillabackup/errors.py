@@ -44,6 +44,10 @@ class StorageFullError(StorageError, TemporaryError):
     """No space, no inodes or no quota left: the same run succeeds once there is."""
 
 
+class StorageReplacedError(StorageError):
+    """The storage's directory is not at its place any more: what goes into it, nobody would find there."""
+
+
 class ElementNotFoundError(StorageError):
     """The element that was asked for is not, or no longer, in the storage."""
 

@@ -102,6 +102,9 @@ class DefaultFileStorage(StorageInterface):
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    def check_in_place(self) -> None:
+        self._root.check_in_place()
+
     def get_sink_handle(self, source_url: SourceUrl) -> SinkHandleInterface:
         check_storable(source_url)
         with storage_errors(f"cannot begin an element of {source_url}"):
@@ -177,7 +180,7 @@ class DefaultFileStorage(StorageInterface):
     def delete_elements(
         self, elements: Sequence[StorageBackupDataElementInterface]
     ) -> list[StorageError | None]:
-        return delete_together(self._root.descriptor, [_own(element) for element in elements])
+        return delete_together(self._root, [_own(element) for element in elements])
 
     def complete(
         self, element_id: ElementId, metainfo: BackupElementMetainfo

@@ -11,9 +11,10 @@ from guerillabackup import osfile
 from guerillabackup.errors import ElementNotFoundError, StorageError
 from guerillabackup.osfile import raise_storage_error
 from guerillabackup.storage.file_element import FileElement
+from guerillabackup.storage.folder import RootDirectory
 
 
-def delete_together(root_fd: int, elements: Sequence[FileElement]) -> list[StorageError | None]:
+def delete_together(root: RootDirectory, elements: Sequence[FileElement]) -> list[StorageError | None]:
     """See StorageInterface.delete_elements."""
     results: list[StorageError | None] = [None] * len(elements)
     folders: dict[tuple[str, ...], list[int]] = {}
@@ -21,7 +22,13 @@ def delete_together(root_fd: int, elements: Sequence[FileElement]) -> list[Stora
         folders.setdefault(element.get_source_url().directory, []).append(position)
     for directory, positions in folders.items():
         try:
-            _delete_in(root_fd, directory, {position: elements[position] for position in positions}, results)
+            root.check_in_place()
+            _delete_in(
+                root.descriptor, directory, {position: elements[position] for position in positions}, results
+            )
+        except StorageError as error:
+            for position in positions:
+                results[position] = error
         except OSError as error:
             # Also what was unlinked may come back, where the sync failed.
             for position in positions:

@@ -191,6 +191,7 @@ class FileElement(StorageBackupDataElementInterface):
         return [suffix for suffix in suffixes if _is_attribute_name(suffix)]
 
     def delete(self) -> None:
+        self._root.check_in_place()
         with self._directory() as directory_fd:
             self.delete_from(directory_fd)
             os.fsync(directory_fd)

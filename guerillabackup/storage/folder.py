@@ -7,8 +7,8 @@ import os
 from collections.abc import Sequence
 
 from guerillabackup import osfile
-from guerillabackup.errors import StorageError
-from guerillabackup.osfile import Ownership
+from guerillabackup.errors import StorageError, StorageReplacedError
+from guerillabackup.osfile import Ownership, storage_errors
 
 MAX_REMEMBERED = 4096
 MAX_TRIES = 10
@@ -21,6 +21,8 @@ class RootDirectory:
     def __init__(self, path: str) -> None:
         self.path = path
         self._descriptor = osfile.open_directory(path)
+        # While it is open, no other directory gets its number.
+        self._identity = os.fstat(self._descriptor)
 
     @property
     def descriptor(self) -> int:
@@ -28,6 +30,19 @@ class RootDirectory:
         if self._descriptor < 0:
             raise StorageError(f"the storage in {self.path} is closed")
         return self._descriptor
+
+    def check_in_place(self) -> None:
+        """Raise StorageReplacedError unless the path leads here still: one system call."""
+        with storage_errors(f"cannot look at {self.path}"):
+            try:
+                is_here = os.path.samestat(os.stat(self.path), self._identity)
+            except (FileNotFoundError, NotADirectoryError):
+                is_here = False
+        if not is_here:
+            raise StorageReplacedError(
+                f"{self.path} is another directory than when it was opened: was something mounted there, "
+                "or is it not mounted any more"
+            )
 
     def close(self) -> None:
         """Let go of it; may be called twice."""

@@ -292,6 +292,13 @@ class StorageInterface(SinkInterface):
         its checksum raises IntegrityError.
         """
 
+    def check_in_place(self) -> None:
+        """Raise StorageReplacedError when others who open the storage by its name find another one there.
+
+        Cheap: asked before each element that is acknowledged. Storing and deleting ask by themselves.
+        A storage that nothing can take the place of has nothing to ask.
+        """
+
     @abstractmethod
     def find_leftovers(self, source_url: SourceUrl | None = None) -> Iterator["Leftover"]:
         """Files below the storage that belong to no complete element, in bounded memory.

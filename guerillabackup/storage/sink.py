@@ -161,6 +161,7 @@ class FileSinkHandle(SinkHandleInterface):
     def link_data(self) -> ElementId:
         """The name is taken from here on. Raises OSError."""
         assert self.metainfo is not None
+        self._context.root.check_in_place()
         self._keep_folder()
         self._element_id = self._context.names.link(
             self._data,

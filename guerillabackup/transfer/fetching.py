@@ -18,6 +18,7 @@ from guerillabackup.errors import (
     RemoteProtocolError,
     StorageError,
     StorageFullError,
+    StorageReplacedError,
 )
 from guerillabackup.events import ElementReceived, ElementRefused, EventListener, SourceDoubt
 from guerillabackup.storage.interface import SinkHandleInterface, StorageBackupDataElementInterface
@@ -162,13 +163,17 @@ class ElementFetcher:
             elsewhere.add(key)
             return False
         try:
-            return self._fetch(key, offer)
+            is_durable = self._fetch(key, offer)
         finally:
             self._shared.claims.release(key)
+        if is_durable:
+            self._context.local_storage.check_in_place()
+        return is_durable
 
     def _fetch(self, key: bytes, offer: ElementOffer) -> bool:
         """Take the element's data, check it and store it; whether it is durable here."""
         self._context.counters.current = f"{offer.source_url} {offer.metainfo.timestamp}"
+        self._context.local_storage.check_in_place()
         try:
             held = self._shared.held.find(offer.source_url, offer.metainfo)
             handle = self._context.local_storage.get_sink_handle(offer.source_url)
@@ -206,6 +211,8 @@ class ElementFetcher:
         except StorageFullError as error:
             self._put_off(key, offer, str(error))
             raise _RoundOver(str(error)) from error
+        except StorageReplacedError:
+            raise
         except StorageError as error:
             self._put_off(key, offer, str(error))
             return False

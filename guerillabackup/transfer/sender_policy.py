@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from guerillabackup.element import ElementId
-from guerillabackup.errors import ElementNotFoundError, StorageError
+from guerillabackup.errors import ElementNotFoundError, StorageError, StorageReplacedError
 from guerillabackup.events import EventListener, ignore_events
 from guerillabackup.storage.interface import StorageBackupDataElementInterface, StorageInterface
 from guerillabackup.transfer.interface import (
@@ -89,6 +89,12 @@ class SenderMoveDataTransferPolicy(SenderTransferPolicy):
     ) -> None:
         element_id = str(element.get_element_id())
         is_evidence = outcome is TransferOutcome.SUCCESSFUL and context.rules.accepts_bare_acknowledgement
+        if outcome in (TransferOutcome.SUCCESSFUL, TransferOutcome.CLAIMED):
+            try:
+                context.local_storage.check_in_place()
+            except StorageReplacedError:
+                self._gate.release(element_id)
+                raise
         if is_evidence and not self.settings.mark_as_done_only:
             # Stays taken until it is gone: nobody else is offered it.
             self._put_off(context, element)
@@ -123,6 +129,8 @@ class SenderMoveDataTransferPolicy(SenderTransferPolicy):
     def _delete(self, storage: StorageInterface, group: "_DeletionGroup") -> None:
         ids = [str(element.get_element_id()) for element in group.elements]
         try:
+            # Once for all, not a line for each.
+            storage.check_in_place()
             results = storage.delete_elements(group.elements)
             for element_id, error in zip(ids, results, strict=True):
                 if error is not None and not isinstance(error, ElementNotFoundError):

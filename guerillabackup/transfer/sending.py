@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from guerillabackup.errors import RemoteProtocolError, StorageError
+from guerillabackup.errors import RemoteProtocolError, StorageError, StorageReplacedError
 from guerillabackup.storage.interface import StorageBackupDataElementInterface
 from guerillabackup.transfer.interface import (
     ElementOffer,
@@ -87,6 +87,8 @@ class DefaultTransferAgentServerProtocolAdapter(ServerProtocolInterface):
     def end(self) -> None:
         try:
             self._end_transaction()
+        except StorageReplacedError as error:
+            log.error("peer %s: nothing more of it is settled: %s", self._context.agent_id, error)
         except Exception:  # whatever a policy raises, the connection has to be ended
             log.exception("the transfer to %s was not settled as it ended", self._context.agent_id)
 

@@ -22,6 +22,7 @@ from guerillabackup.errors import (
     ElementNotFoundError,
     MetainfoError,
     StorageError,
+    StorageReplacedError,
 )
 from guerillabackup.osfile import Ownership
 from guerillabackup.storage.default_file import DefaultFileStorage
@@ -703,3 +704,29 @@ def test_what_is_locked_by_a_file_or_unreadable_is_not_held_and_leaves_nothing_o
         storage.hold_backup_data_element(element.get_element_id())
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_nothing_is_stored_or_deleted_in_a_directory_that_another_one_took_the_place_of(tmp_path):
+    (tmp_path / "data").mkdir()
+    with DefaultFileStorage(str(tmp_path / "data")) as storage:
+        with storage.get_sink_handle(SOURCE) as handle:
+            kept = handle.close(metainfo())
+        storage.check_in_place()
+        handles = [storage.get_sink_handle(SOURCE) for _ in range(3)]
+        (tmp_path / "data").rename(tmp_path / "hidden")
+        (tmp_path / "data").mkdir()
+        refused = storage.close_together([(handle, metainfo(TIME + 1)) for handle in handles[:2]])
+        assert [type(error) for error in refused] == [StorageReplacedError] * 2
+        for attempt in (
+            storage.check_in_place,
+            lambda: handles[2].close(metainfo(TIME + 1)),
+            kept.delete,
+        ):
+            with pytest.raises(
+                StorageReplacedError, match=r"data is another directory than when it was opened"
+            ):
+                attempt()
+        assert [type(error) for error in storage.delete_elements([kept])] == [StorageReplacedError]
+        kept.check_present()
+    assert sorted(os.listdir(tmp_path / "hidden/host")) == [f"{STEM}.data", f"{STEM}.info"]
+    assert os.listdir(tmp_path / "data") == []

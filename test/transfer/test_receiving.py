@@ -17,6 +17,7 @@ from guerillabackup.errors import (
     IntegrityError,
     StorageError,
     StorageFullError,
+    StorageReplacedError,
 )
 from guerillabackup.events import ElementReceived, ElementRefused, SourceDoubt
 from guerillabackup.signature_values import SignatureResult, SignatureStatus
@@ -735,3 +736,37 @@ def test_the_bandwidth_limit_holds_for_what_is_received(storage, make):
     make(bandwidth=Limit()).pull([offered(b"x" * 1000)])
     assert sum(spent) == 1000
     assert max(spent) == 25
+
+
+# A storage that another directory took the place of
+
+
+@pytest.mark.parametrize("when", ["before the data", "with the data", "of what is here already"])
+def test_nothing_is_acknowledged_once_another_directory_took_the_storages_place(tmp_path, when):
+    (tmp_path / "data").mkdir()
+
+    def replace_storage():
+        (tmp_path / "data").rename(tmp_path / "hidden")
+        (tmp_path / "data").mkdir()
+
+    with DefaultFileStorage(str(tmp_path / "data")) as files:
+        receiver = Receiver(files, tmp_path / "state")
+        if when == "of what is here already":
+            receiver.pull([offered(b"1", time=TIME + 1)])
+        elements = [offered(b"0"), offered(b"1", time=TIME + 1), offered(b"2", time=TIME + 2)]
+
+        def on_acknowledged(element):
+            if when == "before the data":
+                replace_storage()
+
+        def on_stream(element):
+            if when != "before the data" and element is elements[1]:
+                replace_storage()
+
+        peer = MemoryPeer(elements, on_acknowledged=on_acknowledged, on_stream=on_stream)
+        with pytest.raises(StorageReplacedError):
+            receiver.pull(peer)
+        receiver.policy.close()
+    assert [one.acknowledged for one in elements] == [1, 0, 0]
+    assert list((tmp_path / "data").iterdir()) == []
+    assert receiver.refusals() == [], "it is no fault of the elements"

@@ -13,7 +13,7 @@ import pytest
 from sender_bench import TIME, connect, connected, ids, pull, put, read
 
 from guerillabackup import osfile
-from guerillabackup.errors import RemoteProtocolError, StorageError
+from guerillabackup.errors import RemoteProtocolError, StorageError, StorageReplacedError
 from guerillabackup.events import ElementClaimed, ElementNotOffered
 from guerillabackup.storage.default_file import DefaultFileStorage
 from guerillabackup.storage.interface import StorageInterface
@@ -439,3 +439,27 @@ def write_element(root: Path, number: int) -> None:
     checksum = base64.b64encode(hashlib.sha512(data).digest()).decode()
     (root / "host" / f"{stem}.data").write_bytes(data)
     (root / "host" / f"{stem}.info").write_text(json.dumps({**values, "StorageFileChecksumSha512": checksum}))
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_nothing_is_deleted_once_another_directory_took_the_storages_place(tmp_path, caplog, is_ours):
+    data = tmp_path / "data"
+    data.mkdir()
+    policy = MovePolicy()
+    with DefaultFileStorage(str(data)) as files:
+        for time in range(3):
+            put(files, data=b"%d" % time, time=TIME + time)
+        with connected(files, policy, is_ours=is_ours) as adapter:
+            adapter.start_transaction(None)
+            assert adapter.next_data_element(False)
+            read(adapter)
+            data.rename(tmp_path / "hidden")
+            data.mkdir()
+            with pytest.raises(StorageReplacedError):
+                adapter.next_data_element(True)
+        data.rmdir()
+        (tmp_path / "hidden").rename(data)
+        assert len(ids(files)) == 3
+        with connected(files, policy) as adapter:
+            assert len(list(pull(adapter))) == 3, "back at its place all is offered again"
+    assert "Traceback" not in caplog.text
