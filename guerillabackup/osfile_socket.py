@@ -22,6 +22,8 @@ from guerillabackup.osfile import PRIVATE, storage_errors
 BACKLOG = 64
 CONNECT_SECONDS = 10
 
+MAX_NAME = 80
+"""Bytes of a socket's file name, which stands in its address after the directory's descriptor."""
 NOBODY = (errno.ECONNREFUSED, errno.ENOENT)
 """What connecting fails with where nobody listens."""
 
@@ -115,6 +117,8 @@ def listen(path: str, access: SocketAccess | None = None) -> ListeningSocket:
     """
     access = access or SocketAccess()
     parent, name = os.path.split(os.path.abspath(path))
+    if (problem := _name_problem(path, name)) is not None:
+        raise ConfigError(problem)
     with storage_errors(f"cannot make {parent}"):
         osfile.make_directories(parent, PRIVATE)
     directory = osfile.open_directory(parent)
@@ -173,11 +177,43 @@ def check_directory(descriptor: int, path: str) -> None:
     status = os.fstat(descriptor)
     if status.st_uid not in (0, os.geteuid()):
         raise ConfigError(f"{path}: belongs to user {status.st_uid}, neither root nor you")
-    if stat.S_IMODE(status.st_mode) & 0o022:
-        raise ConfigError(
-            f"{path}: others can write it (mode {stat.S_IMODE(status.st_mode):04o}); forbid that with: "
-            f"chmod go-w {path}"
-        )
+    if (problem := _mode_problem(status, path)) is not None:
+        raise ConfigError(problem)
+
+
+def find_listen_problem(path: str) -> str | None:
+    """Why nobody could `listen` there, as far as can be seen without trying; None when nothing is."""
+    parent, name = os.path.split(os.path.abspath(path))
+    if (problem := _name_problem(path, name)) is not None:
+        return problem
+    try:
+        status = os.stat(parent)
+        if not stat.S_ISDIR(status.st_mode):
+            return f"{parent} is no directory"
+        if (problem := _mode_problem(status, parent)) is not None:
+            return problem
+        found = os.lstat(path)
+    except OSError:
+        return None  # it is made, or whoever listens sees it
+    return None if stat.S_ISSOCK(found.st_mode) else f"{path} is not a socket: remove it"
+
+
+def _mode_problem(status: os.stat_result, path: str) -> str | None:
+    mode = stat.S_IMODE(status.st_mode)
+    if not mode & 0o022:
+        return None
+    # That of a directory like /tmp is as it has to be.
+    advice = "choose another directory" if mode & stat.S_ISVTX else f"forbid that with: chmod go-w {path}"
+    return f"{path}: others can write it (mode {mode:04o}); {advice}"
+
+
+def _name_problem(path: str, name: str) -> str | None:
+    size = len(os.fsencode(name))
+    return (
+        f"cannot listen at {path}: a socket's name has {MAX_NAME} bytes at most, this one {size}"
+        if size > MAX_NAME
+        else None
+    )
 
 
 def peer_credentials(connection: socket.socket) -> PeerCredentials:

@@ -8,6 +8,7 @@ from guerillabackup.errors import ConfigError
 from guerillabackup.generator.storage_place import find_storage_problem
 from guerillabackup.original.receiving import make_receiver_policy
 from guerillabackup.original.sending import make_sender_policy
+from guerillabackup.osfile_socket import find_listen_problem
 from guerillabackup.transfer.offer_gate import OfferGate
 from guerillabackup.transfer.plan import PeerPlan, find_warnings
 from guerillabackup.transfer.receiver_settings import SETTINGS_KEY as RECEIVER_SETTINGS
@@ -41,6 +42,8 @@ def check_transfer(configuration: Configuration) -> tuple[list[str], list[str]]:
             find_socket_access(peer.access)
         except ConfigError as error:
             problems += [f"peer {peer.agent_id}: {problem}" for problem in error.problems]
+        if peer.listen is not None and (problem := find_listen_problem(peer.listen)) is not None:
+            problems.append(f"peer {peer.agent_id}: {problem}")
         problems += _policy_problems(configuration, peer)
     for directory in plan.storages:
         problem = find_storage_problem(directory, plan.state_directory, elements_move_on=True)

@@ -59,8 +59,8 @@ def status(invocation: Invocation) -> ExitStatus:
     """Show what the service does: its peers, rates, what waits to be sent, what was refused or only claimed.
 
     Claimed is an element of which a peer says that it holds it, without having taken it from here: it stays
-    until `transfer confirm`. Ends with 0, with 3 when a peer fails, something was refused or is claimed, or
-    the last reload was refused, and with 1 when no service runs.
+    until `transfer confirm`. Ends with 0, with 3 when a peer fails or is left out, something was refused or
+    is claimed, or the last reload was refused, and with 1 when no service runs.
     """
     from guerillabackup.transfer.control_messages import Request
 
@@ -75,6 +75,7 @@ def status(invocation: Invocation) -> ExitStatus:
             invocation.say(line)
     has_problem = (
         answer["reload_refused"]
+        or answer["left_out"]
         or answer["claimed"]
         or answer["refused"]
         or any(_is_failing(peer) or peer["elements_refused"] for peer in answer["peers"])
@@ -259,6 +260,8 @@ def _describe_status(answer: Mapping[str, Any], now: float) -> Iterable[str]:
             f"the reload at {human_time(refused['at'])} was refused, and the service runs with the "
             f"configuration of {human_time(answer['configuration_read_at'])}: {refused['error']}"
         )
+    for left in answer["left_out"]:
+        yield f"peer {left['peer']} is left out: {left['problem']}"
     rate = answer["bandwidth_limit"]
     limited = "" if rate is None else f", at most {human_rate(rate)} each way"
     yield (

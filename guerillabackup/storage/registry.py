@@ -43,24 +43,25 @@ def make_ownership(
     file_mode: int = 0o600,
     owner: str | int | None = None,
     group: str | int | None = None,
+    what: str = "the storage's files",
 ) -> Ownership:
-    """Modes and ids of new files; raises ConfigError for an owner or group that does not exist."""
-    return Ownership(directory_mode, file_mode, _user_id(owner), _group_id(group))
+    """Modes and ids of new files; raises ConfigError for an owner or group of `what` that does not exist."""
+    return Ownership(directory_mode, file_mode, _user_id(owner, what), _group_id(group, what))
 
 
-def _user_id(owner: str | int | None) -> int | None:
+def _user_id(owner: str | int | None, what: str) -> int | None:
     if owner is None or isinstance(owner, int):
         return owner
     try:
         return pwd.getpwnam(owner).pw_uid
     except KeyError as error:
-        raise ConfigError(f"there is no user {owner!r} to own the storage's files") from error
+        raise ConfigError(f"there is no user {owner!r} to own {what}") from error
 
 
-def _group_id(group: str | int | None) -> int | None:
+def _group_id(group: str | int | None, what: str) -> int | None:
     if group is None or isinstance(group, int):
         return group
     try:
         return grp.getgrnam(group).gr_gid
     except KeyError as error:
-        raise ConfigError(f"there is no group {group!r} to own the storage's files") from error
+        raise ConfigError(f"there is no group {group!r} to own {what}") from error

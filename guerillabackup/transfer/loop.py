@@ -274,6 +274,9 @@ class TransferLoop:
             "started_at": self._started_at,
             "configuration_read_at": self._read_at,
             "reload_refused": self._refused,
+            "left_out": [
+                {"peer": name, "problem": problem} for name, problem in self._works.left_out.items()
+            ],
             "stopping": self._stop_signals > 0,
             "connections": self._works.connections,
             "bandwidth_limit": self._operations.bandwidth_limit,

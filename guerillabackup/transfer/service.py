@@ -283,7 +283,7 @@ class TransferService:
         """Listen and dial; raises ConfigError with all that cannot be."""
         self._stock.remember()
         self._connectors.inherit(inherited, self._lines.values())
-        self.works.use(self._lines, self._connectors.make)
+        self.works.begin(self._lines, self._connectors.make)
         path = os.path.join(self.plan.runtime_directory, STDIO_SOCKET_NAME)
         relays = StdioConnectorService(listen(path), self.works.find_profile, lambda seconds: None)
         self.works.add(relays, "stdio")
@@ -304,11 +304,12 @@ class TransferService:
             if before != now:
                 raise ConfigError(f"{now} is to be used in place of {before}, which takes a restart")
         lines = self._stock.make_lines(configuration, plan, self.works.shared_agent)
+        # What can still fail comes before all that then is in effect.
+        self.works.use(lines, self._connectors.make)
         _warn(plan)
         self.plan = plan
         self.works.set_limits(_limits(plan))
         self.set_limit(plan.bandwidth_limit)
-        self.works.use(lines, self._connectors.make)
 
     def describe(self) -> dict[str, Any]:
         """What receiving policies say, for the status."""
@@ -377,7 +378,7 @@ def _limits(plan: ServicePlan) -> AgentLimits:
 
 def find_socket_access(choice: AccessChoice) -> SocketAccess:
     """With the ids of names; raises ConfigError."""
-    ownership = make_ownership(owner=choice.owner, group=choice.group)
+    ownership = make_ownership(owner=choice.owner, group=choice.group, what="a peer's socket")
     return SocketAccess(choice.mode, ownership.user_id, ownership.group_id)
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from guerillabackup.errors import ConfigError, GuerillaBackupError, StorageError
@@ -106,6 +106,8 @@ class Works:
         self._agent = DefaultTransferAgent(limits)
         self.shared_agent = SharedAgent(self._agent, on_change, find_problem)
         self._entries: dict[str, _Entry] = {}
+        self.left_out: dict[str, str] = {}
+        """Peers without connectors, and why."""
         self._others: list[_Running] = []
         """Connectors of no peer's own, and those that are ending."""
 
@@ -118,29 +120,41 @@ class Works:
         """How many there may be from now on; those beyond go on to their end."""
         self._agent.set_limits(limits)
 
+    def begin(self, lines: Mapping[str, Line], make: MakeConnectors) -> None:
+        """Have these peers, but those that cannot be reached or listened for, which are `left_out`.
+
+        ConfigError when that is all of them.
+        """
+        self.left_out = self._begin(lines, make)
+        for name, problem in self.left_out.items():
+            log.error("peer %s is left out: %s", name, problem)
+        if self.left_out and not self._entries:
+            raise ConfigError(*(f"peer {name}: {problem}" for name, problem in self.left_out.items()))
+
     def use(self, lines: Mapping[str, Line], make: MakeConnectors) -> None:
         """Have these peers from now on. Those that are as before are not touched, nor is any connection.
 
-        ConfigError with all that could not be started; the others were, and those are tried the next time.
+        ConfigError with all that could not be started, and then the peers are those of before. One that was
+        left out before may be so again.
         """
-        problems: list[str] = []
+        changed = {
+            name: entry
+            for name, entry in self._entries.items()
+            if name not in lines or not entry.line.is_same(lines[name])
+        }
+        new = {name: line for name, line in lines.items() if name not in self._entries or name in changed}
         # First all ends: of two peers that are new, one may listen where another one did.
-        for name, entry in list(self._entries.items()):
-            if name not in lines or not entry.line.is_same(lines[name]):
-                self._end(self._entries.pop(name))
-        for name, line in lines.items():
-            if name in self._entries:
-                continue
-            try:
-                connectors = make(line)
-            except GuerillaBackupError as error:
-                told = error.problems if isinstance(error, ConfigError) else (str(error),)
-                problems += [f"peer {name} is left out: {problem}" for problem in told]
-                continue
-            running = [self._start(connector, name) for connector in connectors]
-            self._entries[name] = _Entry(line, running)
-        if problems:
-            raise ConfigError(*problems)
+        self._end_all(changed)
+        problems = self._begin(new, make)
+        if problems.keys() <= self.left_out.keys():
+            self.left_out = problems
+            return
+        self._end_all(new)
+        back = self._begin({name: entry.line for name, entry in changed.items()}, make)
+        for name, problem in back.items():
+            log.error("peer %s is left out: it cannot be had back: %s", name, problem)
+        self.left_out |= back
+        raise ConfigError(*(f"peer {name}: {problem}" for name, problem in problems.items()))
 
     def add(self, connector: ConnectorService, name: str) -> None:
         """Run a connector that is no peer's own."""
@@ -185,6 +199,24 @@ class Works:
             running.thread.join(JOIN_SECONDS)
             if running.thread.is_alive():
                 log.error("%s does not end", running.thread.name)
+
+    def _begin(self, lines: Mapping[str, Line], make: MakeConnectors) -> dict[str, str]:
+        """Start what makes and takes the connections of these; why some could not be."""
+        problems: dict[str, str] = {}
+        for name, line in lines.items():
+            try:
+                connectors = make(line)
+            except GuerillaBackupError as error:
+                problems[name] = str(error)
+                continue
+            running = [self._start(connector, name) for connector in connectors]
+            self._entries[name] = _Entry(line, running)
+        return problems
+
+    def _end_all(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name in self._entries:
+                self._end(self._entries.pop(name))
 
     def _all(self) -> list[_Running]:
         return [*(each for entry in self._entries.values() for each in entry.running), *self._others]

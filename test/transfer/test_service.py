@@ -162,15 +162,54 @@ def test_a_reload_may_exchange_the_sockets_of_peers_and_tries_again_what_it_coul
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(taken))
         other.listen()
-        host.write_config(SENDS, paths("two", "taken"))
+        host.write_config(SENDS, paths("one", "taken"), "TransferBandwidthLimit = 12345")
         host.send(signal.SIGHUP)
-        host.wait_for(lambda: host.status()["reload_refused"])
-        assert "peer gamma is left out: another service listens at" in host.log()
-        assert host.peer("beta")["listen"].endswith("two")
+        refused = host.wait_for(lambda: host.status()["reload_refused"])
+        assert "peer gamma: another service listens at" in refused["error"]
+        # All is as before, also what could have been done.
+        assert host.status()["bandwidth_limit"] is None
+        for name, path in (("beta", "two"), ("gamma", "one")):
+            assert host.peer(name)["listen"].endswith(path)
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(short_directory / path))
+                host.wait_for(lambda name=name: host.peer(name)["connections"] == 1)
     taken.unlink()
     host.send(signal.SIGHUP)
     host.wait_for(lambda: host.status()["reload_refused"] is None)
     assert host.peer("gamma")["listen"] == str(taken)
+
+
+def test_a_peer_whose_socket_cannot_be_is_left_out_and_the_others_are_served(make_host, short_directory):
+    open_to_all = short_directory / "open"
+    open_to_all.mkdir()
+    open_to_all.chmod(0o1777)
+    unowned = {"Listen": str(short_directory / "delta"), "SocketGroup": "nosuchgroup"}
+    settings = {
+        "beta": {"Listen": f"{open_to_all}/s"},
+        "gamma": {"Listen": str(short_directory / ("n" * 120))},
+    }
+    host = make_host("a", SENDS, peers(**settings, delta=unowned))
+    result = host.run("config", "check")
+    checked = result.stdout + result.stderr
+    assert "choose another directory" in checked
+    assert "chmod" not in checked
+    assert "peer beta: " in checked
+    assert "peer gamma: cannot listen at" in checked
+    assert "no group 'nosuchgroup' to own a peer's socket" in checked
+    host.start()
+    result = host.run("transfer", "status")
+    assert result.returncode == 3
+    assert "peer beta is left out: " in result.stdout
+    assert [left["peer"] for left in host.status()["left_out"]] == ["beta", "gamma", "delta"]
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(host.socket))
+        host.wait_for(lambda: host.peer("socket")["connections"] == 1)
+    host.send(signal.SIGHUP)
+    host.wait_for(lambda: "was read anew" in host.log())
+    assert len(host.status()["left_out"]) == 3
+    host.write_config(SENDS)
+    host.send(signal.SIGHUP)
+    host.wait_for(lambda: host.status()["left_out"] == [])
 
 
 def test_a_reload_that_cannot_be_used_is_refused_and_all_goes_on(make_host):
