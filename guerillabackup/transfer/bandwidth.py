@@ -50,15 +50,15 @@ class BandwidthLimit:
         rate = self._rate
         return wanted if rate is None else max(1, min(wanted, int(rate * BURST_SECONDS)))
 
-    def spend(self, count: int) -> None:
-        """Account for bytes that were or will be moved, and wait until they were allowed."""
+    def spend(self, count: int, is_over: Callable[[], bool] = lambda: False) -> None:
+        """Account for bytes that were or will be moved, and wait until they were allowed, or all is over."""
         if self._rate is None:
             return
         with self._lock:
             self._refill()
             self._spent += count
             turn = self._spent
-        while (wait := self._seconds_until(turn)) > 0:
+        while (wait := self._seconds_until(turn)) > 0 and not is_over():
             self._sleep(min(wait, BURST_SECONDS))
 
     def _seconds_until(self, turn: int) -> float:

@@ -71,14 +71,14 @@ class Channel:
         began = time.monotonic()
         ready = dict(self._poll.poll(max(0.0, timeout) * 1000))
         waited = time.monotonic() - began
-        self._check()
+        self.check()
         can_receive = for_input and bool(ready.get(self._input, 0) & ~select.POLLOUT)
         can_send = for_output and bool(ready.get(self._output, 0) & ~select.POLLIN)
         return can_receive, can_send, waited
 
     def receive(self, buffers: Sequence[memoryview | bytearray]) -> int | None:
         """Fill the buffers in their order with what came: the bytes, 0 at the end, None when nothing came."""
-        self._check()
+        self.check()
         try:
             return os.readv(self._input, buffers)
         except BlockingIOError:
@@ -88,7 +88,7 @@ class Channel:
 
     def send(self, buffers: Sequence[Buffer]) -> int:
         """Send what goes of the buffers, in their order; the bytes, 0 when none go now."""
-        self._check()
+        self.check()
         try:
             return os.writev(self._output, buffers)
         except BlockingIOError:
@@ -101,11 +101,11 @@ class Channel:
 
         Waits as the limit says that it has.
         """
-        self._check()
+        self.check()
         if self.send_limit is None:
             return self._send_file(descriptor, offset, count)
         sent = self._send_file(descriptor, offset, self.send_limit.portion(count))
-        self.send_limit.spend(sent or 0)
+        self.send_limit.spend(sent or 0, lambda: self._forced is not None)
         return sent
 
     def _send_file(self, descriptor: int, offset: int, count: int) -> int | None:
@@ -144,7 +144,8 @@ class Channel:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise ConnectionLostError when it was forced to end, or closed."""
         if self._forced is not None:
             raise ConnectionLostError(self._forced)
 

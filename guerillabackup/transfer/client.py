@@ -109,6 +109,7 @@ class JsonStreamClientProtocolAdapter(ClientProtocolInterface):
         self._connection.wait_for_shutdown()
 
     def force_shutdown(self) -> None:
+        self._context.is_forced = True
         self._connection.force("the connection was ended from here")
 
     def close(self) -> None:

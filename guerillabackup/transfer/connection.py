@@ -134,6 +134,8 @@ class PeerConnection:
     def read_stream(self, buffer: memoryview) -> int:
         """Some bytes of the stream, at least one; 0 at its end."""
         with self._noting_errors():
+            # What came already may last for minutes, at the pace of a limit.
+            self._channel.check()
             if not self._parts and not self._is_stream_over:
                 received = self._run_for_payload(buffer)
                 if received:

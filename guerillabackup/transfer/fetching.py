@@ -106,7 +106,7 @@ class ElementFetcher:
         self._shared = shared
         self._quarantine = quarantine
         self._query_data = query_data
-        self._taker = StreamTaker(shared.bandwidth, self._count_bytes)
+        self._taker = StreamTaker(shared.bandwidth, self._count_bytes, lambda: context.is_forced)
         sizes = (shared.settings.max_element_size, context.rules.max_element_size)
         self._max_size = min((size for size in sizes if size is not None), default=None)
         self._tally = _Tally()

@@ -225,6 +225,8 @@ class TransferContext:
     announced: RemotePolicyInfo | None = None
     """What the peer's own getPolicyInfo request announced: with it the peer counts as ours."""
     counters: "TransferCounters" = field(default_factory=lambda: TransferCounters())
+    is_forced: bool = False
+    """Whether it is being ended at once, by whichever thread."""
 
     @property
     def agent_id(self) -> str:

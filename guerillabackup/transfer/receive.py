@@ -76,12 +76,16 @@ class StoredCopy:
 class StreamTaker:
     """The buffers of one connection, and the loop through them. Used by one thread.
 
-    `on_bytes` hears how many bytes came each time.
+    `on_bytes` hears how many bytes came each time. Nothing waits for the limit once `is_over` says so.
     """
 
     def __init__(
-        self, bandwidth: BandwidthLimit, on_bytes: Callable[[int], None] = lambda count: None
+        self,
+        bandwidth: BandwidthLimit,
+        on_bytes: Callable[[int], None] = lambda count: None,
+        is_over: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._is_over = is_over
         self._bandwidth = bandwidth
         self._on_bytes = on_bytes
         self._buffers = [memoryview(bytearray(BUFFER_SIZE))]
@@ -151,7 +155,7 @@ class StreamTaker:
             if count == 0:
                 return filled, True
             filled += count
-            self._bandwidth.spend(count)
+            self._bandwidth.spend(count, self._is_over)
             self._on_bytes(count)
         return filled, False
 

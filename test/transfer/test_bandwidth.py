@@ -50,6 +50,12 @@ def test_without_a_limit_nobody_waits_and_portions_are_whole():
     assert clock.sleeps == []
 
 
+def test_who_is_over_waits_no_longer():
+    clock, limit = make(1)
+    limit.spend(1000, lambda: len(clock.sleeps) == 3)
+    assert len(clock.sleeps) == 3
+
+
 def test_a_pause_earns_no_more_than_a_burst():
     clock, limit = make(1000)
     clock.now += 3600

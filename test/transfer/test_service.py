@@ -250,6 +250,18 @@ def test_what_is_under_way_has_its_time_and_a_second_signal_ends_it_at_once(make
         assert host.end() == 0
 
 
+def test_a_forced_end_reaches_what_is_taken_at_the_pace_of_a_low_limit(make_host):
+    source = make_host("a", SENDS)
+    source.store("/alpha/s", bytes(60_000))
+    source.start()
+    limits = "TransferBandwidthLimit = 50", "TransferShutdownTime = 0"
+    central = make_host("b", RECEIVES, peers(alpha={"Connect": str(source.socket)}), *limits)
+    central.start()
+    central.wait_for(lambda: central.peer("alpha")["bytes_received"])
+    assert central.end() == 0
+    assert "does not end" not in central.log()
+
+
 def test_a_peer_with_a_socket_of_its_own_gets_what_it_may_have_and_no_more(make_host, short_directory):
     own = short_directory / "beta.socket"
     host = make_host("a", SENDS, peers(beta={"Listen": str(own), "OfferSources": ["/for/beta"]}))
