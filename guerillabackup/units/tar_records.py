@@ -18,6 +18,8 @@ RECORD_END = b"\0\0\0"
 _MAX_TIME_SIZE = 64
 _HEAD = re.compile(rb"(?:[^\0]+\0){4}([0-9]+)\0([^\0]+)\0")
 """The six fields a record begins with; of them the inode and the name."""
+_HEADS = re.compile(RECORD_END + rb"(?:[^\0]+\0){4}([0-9]+)\0([^\0]+)(?=\0)")
+"""The same behind the end of the record before; the end of an empty one begins with the zero of its name."""
 
 
 class BadIndexError(StateError):
@@ -86,6 +88,11 @@ class IndexRecords:
             raise self.bad()
         inode, name = match.groups()
         return inode, name
+
+    def heads(self, piece: Piece) -> list[tuple[bytes, bytes]] | None:
+        """The same of all records in a piece of whole ones, at once; None where one of them is damaged."""
+        found: list[tuple[bytes, bytes]] = _HEADS.findall(RECORD_END + piece.data)
+        return found if len(found) == piece.data.count(RECORD_END) else None
 
     def bad(self) -> BadIndexError:
         return BadIndexError(f"index {self._index_path} is cut off, or holds what is no directory")

@@ -157,10 +157,25 @@ def _forget(index_path: str, root_descriptor: int) -> int | None:
                 if is_dropped:
                     _drop(dropped, piece.offset, piece.offset + len(piece.data))
                 continue
-            _drop_moved(records, piece, root_descriptor, dropped)
+            if not _are_all_there(records.heads(piece), root_descriptor):
+                _drop_moved(records, piece, root_descriptor, dropped)
         if dropped:
             _rewrite(index_path, source.fileno(), dropped)
     return time
+
+
+def _are_all_there(heads: list[tuple[bytes, bytes]] | None, root_descriptor: int) -> bool:
+    """Whether no directory moved, which is seldom; False too where that cannot be said at once."""
+    if heads is None:
+        return False
+    stat = os.stat
+    try:
+        for inode, name in heads:
+            if stat(name, dir_fd=root_descriptor, follow_symlinks=False).st_ino != int(inode):
+                return False
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _drop_moved(records: IndexRecords, piece: Piece, root_descriptor: int, dropped: "array[int]") -> None:

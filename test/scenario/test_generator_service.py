@@ -137,7 +137,7 @@ def test_a_unit_whose_files_are_wrong_at_a_reload_runs_with_those_of_before(host
     assert "unit Tar was refused, and runs with its files of before: " in shown.stdout
     assert f"{overlay}:" in shown.stdout
     listed = host.run("generator", "list").stdout.splitlines()
-    assert [line for line in listed if "runs with its files of before: " in line][0].startswith("Tar ")
+    assert next(line for line in listed if "runs with its files of before: " in line).startswith("Tar ")
     overlay.write_text(right)
     host.send(signal.SIGHUP)
     host.hear("STATUS=2 units")
