@@ -133,6 +133,18 @@ TRANSFER_KEYS = (
         default=32,
     ),
     Key(
+        "TransferPeerMaxConnections",
+        "How many of those one peer has at most; None: a quarter.",
+        optional(
+            expect(
+                f"a number of 1 to {MAX_CONNECTIONS}",
+                lambda value: isinstance(value, int) and is_number(value, 1, MAX_CONNECTIONS),
+            )
+        ),
+        "4",
+        default=None,
+    ),
+    Key(
         "TransferBandwidthLimit",
         "Bytes a second that all connections together receive at most, and send at most; None: no limit.",
         optional(

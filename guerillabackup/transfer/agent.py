@@ -23,9 +23,11 @@ class AgentLimits:
     connections: int = 32
     """That run at a time."""
     connections_per_peer: int = 32
-    """Of one peer that run at a time."""
+    """Of one peer that run at a time, where its rules say nothing else."""
     waiting: int = 64
     """That wait for others to end; those beyond are refused."""
+    waiting_per_peer: int = 16
+    """Of those; so that no peer has all the places."""
 
 
 class SimpleTransferAgent(TransferAgent):
@@ -83,13 +85,11 @@ class DefaultTransferAgent(TransferAgent):
             elif self._has_room(context):
                 self._start(entry)
                 return
-            elif len(self._waiting) < self._limits.waiting:
+            elif (refusal := self._find_no_place(context)) is None:
                 self._waiting.append(entry)
                 self._running.note_waiting(context, 1)
                 log.info("peer %s: the connection waits for one of %d to end", context.agent_id, self.count)
                 return
-            else:
-                refusal = f"{self.count} connections run and {len(self._waiting)} wait"
         self._refuse(entry, refusal)
 
     def shutdown(self, force_shutdown_time: float = NO_LIMIT) -> None:
@@ -130,7 +130,17 @@ class DefaultTransferAgent(TransferAgent):
 
     def _has_room(self, context: TransferContext) -> bool:
         of_peer = self._running.count(context.agent_id)
-        return self.count < self._limits.connections and of_peer < self._limits.connections_per_peer
+        limit = context.rules.max_connections or self._limits.connections_per_peer
+        return self.count < self._limits.connections and of_peer < limit
+
+    def _find_no_place(self, context: TransferContext) -> str | None:
+        """Why it cannot even wait; None when it can."""
+        if len(self._waiting) >= self._limits.waiting:
+            return f"{self.count} connections run and {len(self._waiting)} wait"
+        own = sum(entry.context.agent_id == context.agent_id for entry in self._waiting)
+        if own >= self._limits.waiting_per_peer:
+            return f"{self._running.count(context.agent_id)} connections of this peer run and {own} wait"
+        return None
 
     def _start(self, entry: _Waiting) -> None:
         """Run it in a thread of its own; the lock is held."""

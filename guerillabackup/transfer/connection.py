@@ -52,6 +52,10 @@ class RequestHandler(Protocol):
     def takes_large_parts(self) -> bool:
         """Whether the peer is one of ours, as far as is known by now."""
 
+    @property
+    def is_chatter(self) -> bool:
+        """Whether the last request asked for nothing but who this is."""
+
     def handle_request(self, payload: bytes) -> bytes | BinaryIO:
         """The answer's payload; or a file with a descriptor: its content is the stream, and it is closed."""
 
@@ -303,6 +307,7 @@ class PeerConnection:
                 case StreamEnded():
                     self._is_stream_over = True
                 case ResponseReceived(payload):
+                    self._pace.has_purpose()
                     self._answers.append(payload)
                 case RequestReceived(payload):
                     self._answer(payload)
@@ -313,6 +318,10 @@ class PeerConnection:
         if self._stream is not None:
             raise RemoteProtocolError("a request before the stream that was asked for last could be sent")
         answer = self._handler.handle_request(request)
+        if self._handler.is_chatter:
+            self._pace.chatted()
+        else:
+            self._pace.has_purpose()
         if isinstance(answer, bytes):
             self._multiplexer.send_response(answer)
             self._unsent += len(answer)

@@ -73,6 +73,8 @@ class PeerRules:
     accepts_bare_acknowledgement: bool = True
     """Whether a bare `true` after the whole stream counts as stored. Without it nothing a version 1 peer says
     makes an element go."""
+    max_connections: int | None = None
+    """Of it that run at once; None: as the agent has it for each peer."""
 
 
 class ProtocolDataElementStream(ABC):

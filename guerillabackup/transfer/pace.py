@@ -22,12 +22,17 @@ class PaceLimits:
     progress_seconds: float = 300.0
     """For each `progress_bytes` of the data of an element."""
     progress_bytes: int = 1 << 16
+    purpose_seconds: float = 600.0
+    """In which nothing is asked for but who this is, in all."""
+    purpose_requests: int = 1000
+    """Times in a row that the peer may ask who this is."""
 
 
 class Awaited(enum.Enum):
     """What a side can be waiting for; the value says in a message what the peer did not do."""
 
     ANYTHING = "said and took nothing"
+    PURPOSE = "asked for nothing but who this is"
     MESSAGE_IN = "did not complete a message"
     MESSAGE_OUT = "did not take a message"
     STREAM_IN = "sent too little of an element's data"
@@ -43,13 +48,16 @@ class PaceWatch:
     def __init__(self, limits: PaceLimits) -> None:
         self._limits = {
             Awaited.ANYTHING: limits.silence_seconds,
+            Awaited.PURPOSE: limits.purpose_seconds,
             Awaited.MESSAGE_IN: limits.message_seconds,
             Awaited.MESSAGE_OUT: limits.message_seconds,
             Awaited.STREAM_IN: limits.progress_seconds,
             Awaited.STREAM_OUT: limits.progress_seconds,
         }
         self._progress_bytes = limits.progress_bytes
-        self._waited: dict[Awaited, float] = {Awaited.ANYTHING: 0.0}
+        self._waited: dict[Awaited, float] = {Awaited.ANYTHING: 0.0, Awaited.PURPOSE: 0.0}
+        self._purpose_requests = limits.purpose_requests
+        self._chatter = 0
         self._moved = dict.fromkeys(_STREAMS, 0)
 
     def set_awaited(self, awaited: Mapping[Awaited, bool]) -> None:
@@ -64,11 +72,24 @@ class PaceWatch:
         """So many bytes of it came or went."""
         if count:
             self._waited[Awaited.ANYTHING] = 0.0
+            if what in self._moved:
+                self.has_purpose()
         if what in self._moved and what in self._waited:
             self._moved[what] += count
             if self._moved[what] >= self._progress_bytes:
                 self._moved[what] = 0
                 self._waited[what] = 0.0
+
+    def has_purpose(self) -> None:
+        """Something was said that the connection is there for."""
+        self._waited[Awaited.PURPOSE] = 0.0
+        self._chatter = 0
+
+    def chatted(self) -> None:
+        """The peer asked only who this is; raises ConnectionLostError when that was too often in a row."""
+        self._chatter += 1
+        if self._chatter > self._purpose_requests:
+            raise ConnectionLostError(f"the peer {Awaited.PURPOSE.value} {self._purpose_requests} times")
 
     def timeout(self) -> float:
         """Seconds that may be waited now."""

@@ -50,6 +50,7 @@ class PeerSettings:
     offered_sources: tuple[str, ...] = ("*",)
     max_element_size: int | None = None
     accepts_bare_acknowledgement: bool = True
+    max_connections: int | None = None
     storage: str | None = None
     """Directory of a storage of its own, for hosts whose source URLs are not unique."""
     sender_policy: Any = UNSET
@@ -166,10 +167,13 @@ def _patterns(value: Any) -> tuple[str, ...]:
     raise ValueError("a list of patterns of source URLs")
 
 
-def _size(value: Any) -> int | None:
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
-        return value
-    raise ValueError("a number of bytes, or None")
+def _size_of(unit: str) -> Callable[[Any], int | None]:
+    def parse(value: Any) -> int | None:
+        if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+            return value
+        raise ValueError(f"a number of {unit}, or None")
+
+    return parse
 
 
 def _class(value: Any) -> type | None:
@@ -212,8 +216,9 @@ SETTINGS: Mapping[str, tuple[str, Callable[[Any], Any]]] = MappingProxyType(
         "Stdio": ("stdio", _flag),
         "AcceptSources": ("accepted_sources", _patterns),
         "OfferSources": ("offered_sources", _patterns),
-        "MaxElementSize": ("max_element_size", _size),
+        "MaxElementSize": ("max_element_size", _size_of("bytes")),
         "AcceptBareAcknowledgement": ("accepts_bare_acknowledgement", _flag),
+        "MaxConnections": ("max_connections", _size_of("connections")),
         "StorageBaseDir": ("storage", _path),
         "SenderPolicyClass": ("sender_policy", _class),
         "SenderPolicyInitArgs": ("sender_init_args", _list),

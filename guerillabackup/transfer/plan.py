@@ -201,6 +201,7 @@ def _plan_peer(values: Mapping[str, Any], peer: PeerSettings) -> PeerPlan:
             peer.offered_sources,
             peer.max_element_size,
             peer.accepts_bare_acknowledgement,
+            peer.max_connections or values.get("TransferPeerMaxConnections"),
         ),
         posixpath.normpath(storage) if storage else "",
         PolicyChoice(

@@ -30,6 +30,7 @@ class JsonStreamServerProtocolRequestHandler:
         self._server = server
         self._context = context
         self._is_stopping = False
+        self.is_chatter = False
         self._info: bytes | None = None
         """The current element's description, when it was made already."""
 
@@ -45,7 +46,9 @@ class JsonStreamServerProtocolRequestHandler:
 
     def handle_request(self, payload: bytes) -> bytes | BinaryIO:
         """The answer, or the stream that is it; raises RemoteProtocolError for what may not be asked."""
-        match parse_request(payload):
+        request = parse_request(payload)
+        self.is_chatter = isinstance(request, GetPolicyInfo)
+        match request:
             case GetPolicyInfo(announcement):
                 return self._get_policy_info(announcement)
             case StartTransaction(query):

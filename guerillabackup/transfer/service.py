@@ -70,6 +70,8 @@ from guerillabackup.transfer.storage_shelf import StorageShelf
 from guerillabackup.transfer.works import Line, Works
 
 REQUIRED = ("GeneralPersistencyBaseDir", "GeneralRuntimeDataDir")
+PEERS_AT_ONCE = 4
+"""Peers that find a place whatever each of them does; one has no more places than that leaves it."""
 
 log = logging.getLogger(__name__)
 
@@ -373,7 +375,7 @@ def dial_once(
 
 
 def _limits(plan: ServicePlan) -> AgentLimits:
-    return AgentLimits(plan.max_connections, plan.max_connections)
+    return AgentLimits(plan.max_connections, max(1, plan.max_connections // PEERS_AT_ONCE))
 
 
 def find_socket_access(choice: AccessChoice) -> SocketAccess:

@@ -2,6 +2,7 @@ import logging
 import queue
 import socket
 import threading
+from dataclasses import replace
 
 import pytest
 from transfer_ends import TakingPolicy, content_file, make_context, socket_channels
@@ -229,3 +230,35 @@ def test_the_simple_agent_returns_when_its_connection_is_over():
     ours, theirs = socket_channels()
     agent.add_connection(make_context(ours))
     assert isinstance(Peer(theirs).join(), ConnectionLostError)
+
+
+def test_a_peer_has_its_places_and_waits_in_its_own_so_that_the_next_one_is_served(caplog):
+    agent = DefaultTransferAgent(AgentLimits(8, connections_per_peer=2, waiting=8, waiting_per_peer=2))
+    policy, ends, peers = WaitingPolicy(), Ends(), []
+
+    def connect(agent_id, max_connections=None):
+        ours, theirs = socket_channels()
+        context = make_context(ours, {}, policy, agent_id=agent_id)
+        context.rules = replace(context.rules, max_connections=max_connections)
+        agent.add_connection(context, ends.put)
+        peers.append(Peer(theirs))
+
+    for _ in range(6):
+        connect("evil")
+    for _ in range(4):
+        connect("large", 3)
+    connect("good")
+    for _ in range(6):
+        assert policy.began.acquire(timeout=WAIT)
+    assert {each.agent_id: (each.connections, each.waiting) for each in agent.status()} == {
+        "evil": (2, 2),
+        "large": (3, 1),
+        "good": (1, 0),
+    }
+    assert caplog.text.count("peer evil: connection refused: 2 connections of this peer run and 2 wait") == 2
+    policy.go.set()
+    assert sum(ends.next() is not None for _ in peers) == 2
+    agent.shutdown(0)
+    assert agent.join(WAIT)
+    for peer in peers:
+        peer.join()

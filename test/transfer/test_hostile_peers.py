@@ -1,5 +1,6 @@
 """Whatever a peer sends, or does not: only its connection ends, with the cause, and the next is served."""
 
+import contextlib
 import json
 import logging
 import os
@@ -404,3 +405,22 @@ def test_a_server_killed_at_any_byte_leaves_only_whole_elements():
         error = service.ended_by()
         assert "the peer closed the connection" in error or "broke" in error, cut
         assert policy.taken == ({"a": b"onetwo"} if cut >= sum(len(one) for one in answers[:4]) else {}), cut
+
+
+def test_a_peer_that_only_asks_who_this_is_does_not_keep_its_connection(service):
+    limits = replace(PATIENT, purpose_seconds=0.5)
+    hostile, _ = service.connect(limits=limits)
+
+    def chat():
+        with contextlib.suppress(OSError):
+            while hostile.recv(1 << 16):
+                hostile.sendall(s(OURS))
+                time.sleep(0.05)
+
+    thread = threading.Thread(target=chat)
+    thread.start()
+    hostile.sendall(s(OURS))
+    assert "asked for nothing but who this is for 0.5 s" in service.ended_by()
+    thread.join(WAIT)
+    assert service.serves_the_next_peer()
+    hostile.close()

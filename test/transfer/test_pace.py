@@ -1,9 +1,17 @@
+from dataclasses import replace
+
 import pytest
 
 from guerillabackup.errors import ConnectionLostError
 from guerillabackup.transfer.pace import Awaited, PaceLimits, PaceWatch
 
-LIMITS = PaceLimits(silence_seconds=100, message_seconds=20, progress_seconds=50, progress_bytes=1000)
+LIMITS = PaceLimits(
+    silence_seconds=100,
+    message_seconds=20,
+    progress_seconds=50,
+    progress_bytes=1000,
+    purpose_seconds=10_000,
+)
 
 
 def test_silence_has_its_limit():
@@ -78,3 +86,33 @@ def test_no_more_is_waited_than_the_first_limit_allows():
     assert watch.timeout() == 20
     watch.set_awaited({Awaited.MESSAGE_OUT: False})
     assert watch.timeout() == 45
+
+
+def test_bytes_that_serve_no_purpose_keep_no_connection():
+    watch = PaceWatch(replace(LIMITS, purpose_seconds=300))
+    for _ in range(6):
+        watch.check()
+        watch.waited(50)
+        watch.moved(Awaited.MESSAGE_IN, 5)
+        watch.chatted()
+    with pytest.raises(ConnectionLostError, match="nothing but who this is for 300 s"):
+        watch.check()
+    watch.has_purpose()
+    watch.check()
+
+
+def test_who_asks_on_and_on_who_this_is_is_not_waited_for():
+    watch = PaceWatch(replace(LIMITS, purpose_requests=3))
+    for _ in range(3):
+        watch.chatted()
+    with pytest.raises(ConnectionLostError, match="nothing but who this is 3 times"):
+        watch.chatted()
+
+
+def test_data_is_a_purpose():
+    watch = PaceWatch(replace(LIMITS, purpose_seconds=60))
+    for _ in range(20):
+        watch.set_awaited({Awaited.STREAM_IN: True})
+        watch.waited(40)
+        watch.check()
+        watch.moved(Awaited.STREAM_IN, 1000)

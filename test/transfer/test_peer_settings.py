@@ -49,6 +49,7 @@ def test_what_is_said_is_taken():
         ({"Stdio": 1}, "Stdio 1, not True or False"),
         ({"Stdio": True, "AcceptSources": "/a/*"}, "AcceptSources '/a/*', not a list of patterns"),
         ({"Stdio": True, "MaxElementSize": -1}, "MaxElementSize -1, not a number of bytes"),
+        ({"Stdio": True, "MaxConnections": 0}, "MaxConnections 0, not a number of connections"),
         ({"Stdio": True, "SocketMode": 0o777}, "SocketMode 511, not a mode"),
         ([], "[], not a dict of settings"),
     ],

@@ -133,3 +133,17 @@ def test_a_target_of_the_command_line_keeps_what_is_said_of_the_peer():
 def test_the_general_choice_is_that_of_who_says_nothing():
     values = {**PLACES, "TransferReceiverPolicyClass": Policy, "TransferReceiverSettings": {"A": 1}}
     assert make_plan(values).peers[0].receiver == general_choice(values, RECEIVER)
+
+
+def test_a_peer_has_its_own_number_of_connections_else_that_of_all(tmp_path):
+    peers = {"a": {"Stdio": True, "MaxConnections": 7}, "b": {"Stdio": True}}
+    values = {
+        "GeneralPersistencyBaseDir": "/s",
+        "GeneralRuntimeDataDir": "/r",
+        "DefaultFileSystemSinkBaseDir": "/d",
+        "TransferPeers": peers,
+    }
+    for general in (None, 3):
+        plan = make_plan({**values, "TransferPeerMaxConnections": general})
+        found = {peer.agent_id: peer.rules.max_connections for peer in plan.peers}
+        assert found == {"a": 7, "b": general, "socket": general}
