@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from guerillabackup.storage.catalogue import Catalogue
 
 HASH_BLOCK = 1 << 20
+FEW_FILES = 100
+"""In a folder that is read rather than looked up."""
 
 
 class DefaultFileStorage(StorageInterface):
@@ -163,6 +165,8 @@ class DefaultFileStorage(StorageInterface):
         return self._catalogue().list_ids(selection)
 
     def list_facts(self, selection: ElementSelection = ALL_ELEMENTS) -> Iterator[ElementFacts]:
+        if selection.is_exact and self._has_few_files(selection):
+            return super().list_facts(selection)
         return self._catalogue().list_facts(selection)
 
     def list_attributes(self, names: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -288,6 +292,11 @@ class DefaultFileStorage(StorageInterface):
                 file = parse_file_name(directory, name)
                 if file is not None and source_url in (None, file.element_id.source_url):
                     yield file.element_id
+
+    def _has_few_files(self, selection: ElementSelection) -> bool:
+        """Whether the one folder of the source is read sooner than an index of it is opened."""
+        (directory, _), *_ = selection.starts()
+        return all(len(listing.files) <= FEW_FILES for _, _, listing in self._walk(directory, deeper=False))
 
     def _walk(
         self, start: tuple[str, ...] = (), *, deeper: bool = True
