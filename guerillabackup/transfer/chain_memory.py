@@ -1,9 +1,10 @@
 """What was received last of each source, also when it has moved on since: tells what breaks a chain.
 
 Only reports depend on it. What is received is appended to a journal without a sync, so that a power failure
-may take its end; a line that cannot be read is passed over. Touches: logging, os, threading.
+may take its end; a line that cannot be read is passed over. Touches: hashlib, logging, os, threading.
 """
 
+import hashlib
 import logging
 import os
 import threading
@@ -27,8 +28,10 @@ SLACK = 20_000
 
 log = logging.getLogger(__name__)
 
-_Recent = OrderedDict[bytes, bytes | None]
+_Recent = dict[bytes, bytes | None]
 """Key of a DataUuid -> that of its predecessor, the newest last."""
+_NONE = bytes(KEY_SIZE)
+"""Of an element without a predecessor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +45,15 @@ class ChainStep:
 class ChainMemory:
     """The chains of all sources that come to one agent; safe to use from any thread, and never raises.
 
+    Whatever the peers say, a source takes some 400 bytes of memory: it is known by a digest of its name.
     `directory` is made when it is needed; None: nothing outlives the process.
     """
 
     def __init__(self, directory: str | None) -> None:
         self._directory = directory
         self._lock = threading.Lock()  # guards all below, and the journal
-        self._sources: OrderedDict[str, _Recent] = OrderedDict()
+        self._sources: OrderedDict[bytes, bytes] = OrderedDict()
+        """By digest of a source, the keys of its elements and their predecessors, packed."""
         self._journal_fd: int | None = None
         self._lines = 0
         self._is_broken = False
@@ -68,31 +73,30 @@ class ChainMemory:
             return ChainStep()
         key = uuid_key(metainfo.data_uuid)
         before = None if metainfo.predecessor is None else uuid_key(metainfo.predecessor)
+        source = _digest(source_url.text)
         with self._lock:
-            recent = self._sources.get(source_url.text)
+            packed = self._sources.get(source)
+            recent = None if packed is None else _unpack(packed)
             step = ChainStep() if recent is None or was_held else _judge(recent, key, before)
             if not (was_held and recent is not None and key in recent):
-                self._remember(source_url.text, key, before)
-                self._append(source_url.text, key, before)
+                self._remember(source, key, before)
+                self._append(source, key, before)
             return step
 
     def is_known(self, source_url: SourceUrl, data_uuid: bytes) -> bool:
         """Whether that element came lately."""
         with self._lock:
-            return uuid_key(data_uuid) in self._sources.get(source_url.text, ())
+            return uuid_key(data_uuid) in _unpack(self._sources.get(_digest(source_url.text), b""))
 
-    def _remember(self, source: str, key: bytes, before: bytes | None) -> None:
-        recent = self._sources.get(source)
-        if recent is None:
-            recent = self._sources[source] = OrderedDict()
-            if len(self._sources) > MAX_SOURCES:
-                self._sources.popitem(last=False)
+    def _remember(self, source: bytes, key: bytes, before: bytes | None) -> None:
+        recent = _unpack(self._sources.get(source, b""))
         recent.pop(key, None)
         recent[key] = before
-        if len(recent) > MAX_RECENT:
-            recent.popitem(last=False)
+        self._sources[source] = _pack(recent)
+        if len(self._sources) > MAX_SOURCES:
+            self._sources.popitem(last=False)
 
-    def _append(self, source: str, key: bytes, before: bytes | None) -> None:
+    def _append(self, source: bytes, key: bytes, before: bytes | None) -> None:
         if self._directory is None or self._is_broken:
             return
         try:
@@ -119,8 +123,8 @@ class ChainMemory:
     def _write_anew(self, directory: str) -> None:
         lines = [
             _line(source, key, before)
-            for source, recent in self._sources.items()
-            for key, before in recent.items()
+            for source, packed in self._sources.items()
+            for key, before in _unpack(packed).items()
         ]
         directory_fd = osfile.open_directory(directory)
         try:
@@ -147,11 +151,13 @@ class ChainMemory:
             try:
                 source, key, before = line.decode("ascii").split(" ")
                 keys = [None if text == "-" else bytes.fromhex(text) for text in (key, before)]
-                SourceUrl(source)
+                # Names, as journals had them once, are digests from then on.
+                digest = _digest(SourceUrl(source).text) if source.startswith("/") else bytes.fromhex(source)
             except (ValueError, SourceUrlError):
                 continue
-            if keys[0] is not None and all(one is None or len(one) == KEY_SIZE for one in keys):
-                self._remember(source, keys[0], keys[1])
+            is_whole = all(one is None or len(one) == KEY_SIZE for one in (digest, *keys))
+            if keys[0] is not None and is_whole:
+                self._remember(digest, keys[0], keys[1])
 
 
 def _judge(recent: _Recent, key: bytes, before: bytes | None) -> ChainStep:
@@ -164,5 +170,22 @@ def _judge(recent: _Recent, key: bytes, before: bytes | None) -> ChainStep:
     return ChainStep(lacks_predecessor=before not in recent)
 
 
-def _line(source: str, key: bytes, before: bytes | None) -> bytes:
-    return f"{source} {key.hex()} {'-' if before is None else before.hex()}\n".encode("ascii")
+def _digest(source: str) -> bytes:
+    return hashlib.blake2b(source.encode("ascii"), digest_size=KEY_SIZE).digest()
+
+
+def _pack(recent: _Recent) -> bytes:
+    """Those that are remembered, the newest ones."""
+    newest = list(recent.items())[-MAX_RECENT:]
+    return b"".join(key + (_NONE if before is None else before) for key, before in newest)
+
+
+def _unpack(packed: bytes) -> _Recent:
+    parts = [packed[start : start + KEY_SIZE] for start in range(0, len(packed), KEY_SIZE)]
+    return {
+        key: None if before == _NONE else before for key, before in zip(parts[::2], parts[1::2], strict=True)
+    }
+
+
+def _line(source: bytes, key: bytes, before: bytes | None) -> bytes:
+    return f"{source.hex()} {key.hex()} {'-' if before is None else before.hex()}\n".encode("ascii")

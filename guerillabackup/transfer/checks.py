@@ -14,6 +14,8 @@ from guerillabackup.transfer.receiver_settings import ReceiverSettings
 EMPTY_CHECKSUM = hashlib.sha512().digest()
 FUTURE_TOLERANCE = 86400
 """Seconds a Timestamp may be ahead before that is reported."""
+MAX_QUOTED = 500
+"""Characters of what a peer says that are told."""
 
 _ALWAYS_REFUSED = frozenset(
     (SignatureStatus.BAD, SignatureStatus.WRONG_SOURCE, SignatureStatus.UNTRUSTED, SignatureStatus.REVOKED)
@@ -85,7 +87,9 @@ def judge_offer(offer: ElementOffer, rules: PeerRules, settings: ReceiverSetting
         return Judgement(Verdict.LEAVE)
     signed_for = metainfo.get("SourceUrl")
     if signed_for is not None and signed_for != source_url.text:
-        return Judgement(Verdict.QUARANTINE, f"its metadata was made for source {signed_for}")
+        return Judgement(
+            Verdict.QUARANTINE, f"its metadata was made for source {str(signed_for)[:MAX_QUOTED]}"
+        )
     if metainfo.checksum is None and not settings.allow_without_checksum:
         return Judgement(
             Verdict.QUARANTINE,

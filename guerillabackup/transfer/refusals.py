@@ -16,6 +16,8 @@ FIRST_INTERRUPTION_PAUSE = 30.0
 LONGEST_INTERRUPTION_PAUSE = 900.0
 """Those after the second time that a connection ended in the middle of an element."""
 MAX_REMEMBERED = 10_000
+MAX_REASON = 200
+"""Characters of a reason that are remembered: a peer has a say in it."""
 
 
 @dataclass(slots=True)
@@ -57,7 +59,7 @@ class Refusals:
             count = 1 if before is None else before.count + 1
             doublings = min(count - 1 - free, 30)
             pause = min(longest, first * 2.0**doublings) if doublings >= 0 else 0.0
-            refused = Refused(reason, count, self._clock() + pause)
+            refused = Refused(reason[:MAX_REASON], count, self._clock() + pause)
             self._refused[key] = refused
             if len(self._refused) > MAX_REMEMBERED:
                 self._refused.popitem(last=False)

@@ -2,12 +2,14 @@
 
 import os
 import random
+import tracemalloc
 
 import pytest
 
 from guerillabackup.element import BackupElementMetainfo, SourceUrl
 from guerillabackup.transfer import chain_memory
 from guerillabackup.transfer.chain_memory import JOURNAL, MAX_RECENT, ChainMemory, ChainStep
+from guerillabackup.transfer.element_key import uuid_key
 
 URL = SourceUrl("/host/log")
 
@@ -116,3 +118,28 @@ def test_the_journal_is_for_its_owner_alone(tmp_path):
     receive(memory, 1, None)
     memory.close()
     assert os.stat(tmp_path / "agents" / "a" / JOURNAL).st_mode & 0o777 == 0o600
+
+
+def test_a_source_takes_little_memory_however_long_its_name_is(tmp_path):
+    tracemalloc.start()
+    try:
+        memory = ChainMemory(str(tmp_path / "a"))
+        before, _ = tracemalloc.get_traced_memory()
+        for value in range(2000):
+            receive(memory, 1, None, SourceUrl(f"/{'/'.join(['p' * 200] * 8)}/{value}"))
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    memory.close()
+    assert (after - before) / 2000 < 400
+    assert (tmp_path / "a" / JOURNAL).stat().st_size < 2000 * 120
+
+
+def test_a_journal_that_has_names_of_sources_is_understood(tmp_path):
+    (tmp_path / "a").mkdir()
+    key = uuid_key(number(1)).hex()
+    (tmp_path / "a" / JOURNAL).write_text(f"{URL} {key} -\n")
+    memory = ChainMemory(str(tmp_path / "a"))
+    assert memory.is_known(URL, number(1))
+    assert receive(memory, 2, 1) == ChainStep()
+    memory.close()

@@ -41,3 +41,7 @@ def test_no_more_are_remembered_than_the_limit(monkeypatch):
         refused.add(key, "bad")
     assert refused.count() == 3
     assert [key for key in (b"a", b"b", b"c", b"d") if refused.must_wait(key)] == [b"a", b"c", b"d"]
+
+
+def test_a_reason_is_remembered_as_far_as_it_is_short():
+    assert len(Refusals().add(b"key", "x" * 500_000).reason) == 200
