@@ -8,8 +8,7 @@ count as unchanged from then on. Touches: os.
 """
 
 import os
-from array import array
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from guerillabackup import osfile
@@ -63,13 +62,13 @@ def forget_names(index_path: str, names: Collection[bytes] | None) -> None:
         if not records.is_known:
             return
         records.read_time()
-        dropped = array("Q")
+        dropped = _Ranges()
         directory = b""
         for part in _parts(records):
             if part.begins:
                 _, directory = records.head(part.data, 0, len(part.data))
             if names is None or _is_below(directory, names):
-                _drop(dropped, part.offset, part.offset + len(part.data))
+                dropped.add(part.offset, part.offset + len(part.data))
             elif directory in entries:
                 _drop_entries(part, entries[directory], dropped)
         if dropped:
@@ -122,13 +121,13 @@ def _is_below(name: bytes, names: Collection[bytes]) -> bool:
     return True
 
 
-def _drop_entries(part: Piece, entries: Collection[bytes], dropped: "array[int]") -> None:
+def _drop_entries(part: Piece, entries: Collection[bytes], dropped: "_Ranges") -> None:
     """Note where the record has these entries, each behind a letter and ended by a zero byte."""
     offset = part.offset
     for number, field in enumerate(part.data.split(b"\0")):
         end = offset + len(field) + 1
         if (number >= _HEAD_FIELDS or not part.begins) and field[1:] in entries:
-            _drop(dropped, offset, end)
+            dropped.add(offset, end)
         offset = end
 
 
@@ -148,14 +147,14 @@ def _forget(index_path: str, root_descriptor: int) -> int | None:
         if not records.is_known:
             return None
         time = records.read_time()
-        dropped = array("Q")
+        dropped = _Ranges()
         is_dropped = False
         for piece in records.pieces():
             if not (piece.begins and piece.ends):
                 if piece.begins:
                     is_dropped = not _is_there(*records.head(piece.data, 0, len(piece.data)), root_descriptor)
                 if is_dropped:
-                    _drop(dropped, piece.offset, piece.offset + len(piece.data))
+                    dropped.add(piece.offset, piece.offset + len(piece.data))
                 continue
             if not _are_all_there(records.heads(piece), root_descriptor):
                 _drop_moved(records, piece, root_descriptor, dropped)
@@ -178,13 +177,13 @@ def _are_all_there(heads: list[tuple[bytes, bytes]] | None, root_descriptor: int
     return True
 
 
-def _drop_moved(records: IndexRecords, piece: Piece, root_descriptor: int, dropped: "array[int]") -> None:
+def _drop_moved(records: IndexRecords, piece: Piece, root_descriptor: int, dropped: "_Ranges") -> None:
     start, data = 0, piece.data
     while (end := data.find(RECORD_END, start)) >= 0:
         inode, name = records.head(data, start, end + 1)
         end += len(RECORD_END)
         if not _is_there(inode, name, root_descriptor):
-            _drop(dropped, piece.offset + start, piece.offset + end)
+            dropped.add(piece.offset + start, piece.offset + end)
         start = end
 
 
@@ -195,15 +194,32 @@ def _is_there(inode: bytes, name: bytes, root_descriptor: int) -> bool:
         return False
 
 
-def _drop(dropped: "array[int]", start: int, end: int) -> None:
-    """Note a range of the file, as two numbers; one that goes on where the last ended is the same one."""
-    if dropped and dropped[-1] == start:
-        dropped[-1] = end
-    else:
-        dropped.extend((start, end))
+class _Ranges:
+    """Parts of a file, in their order: two numbers each, and one where the next begins as the last ends."""
+
+    def __init__(self) -> None:
+        self._bounds: Sequence[int] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self._bounds)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._bounds)
+
+    def add(self, start: int, end: int) -> None:
+        """One more, behind all others."""
+        # Seldom is there any, and the module takes longer to import than all the rest of this.
+        from array import array
+
+        if not isinstance(self._bounds, array):
+            self._bounds = array("Q")
+        if self._bounds and self._bounds[-1] == start:
+            self._bounds[-1] = end
+        else:
+            self._bounds.extend((start, end))
 
 
-def _rewrite(index_path: str, source: int, dropped: "array[int]") -> None:
+def _rewrite(index_path: str, source: int, dropped: "_Ranges") -> None:
     """Copy what is between the ranges to a new file, which takes the index's place."""
     temporary = f"{index_path}.tmp"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
