@@ -4,7 +4,8 @@ Arguments, output and exit status; it joins the transfer service and its control
 """
 
 import shlex
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from guerillabackup.observe.control_client import ServiceClient
     from guerillabackup.transfer.interface import TransferCounters
 
+_TELLING_ENDS = ("guerillabackup.transfer.dial_connector", "guerillabackup.transfer.running")
+WAITING_SECONDS = 10.0
+"""Until it is said which peer is waited for."""
 UNNAMED = "dialled"
 """The name of a peer that is only on the command line."""
 ENDED = "the service ended before the connections did"
@@ -30,13 +34,20 @@ ENDED = "the service ended before the connections did"
 @click.option("--command", metavar="COMMAND", help="Dial by this command: its stdin and stdout are the peer.")
 @click.option("--socket", "path", metavar="PATH", type=FILE, help="Dial this UNIX socket.")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the end, showing progress.")
+@click.option("--quiet", is_flag=True, help="Write nothing when all is well; for cron.")
 @shared(
     example="""guerillabackup transfer connect
 guerillabackup transfer connect alpha --json
+guerillabackup transfer connect --quiet
 guerillabackup transfer connect --command 'ssh -T backup@alpha'"""
 )
 def connect(
-    invocation: Invocation, peers: tuple[str, ...], command: str | None, path: str | None, wait: bool
+    invocation: Invocation,
+    peers: tuple[str, ...],
+    command: str | None,
+    path: str | None,
+    wait: bool,
+    quiet: bool,
 ) -> ExitStatus:
     """Send to and fetch from PEER now, or all peers with a Connect in TransferPeers.
 
@@ -44,15 +55,20 @@ def connect(
     done here, once. With --command or --socket, for which no service may run, a peer is dialled that need not
     be in the configuration; PEER then is the name it gets.
 
+    A peer that says nothing is given up after a minute where no service runs. For cron:
+    `17 * * * * root /usr/bin/guerillabackup transfer connect --quiet` in a file of /etc/cron.d.
+
     Ends with 0 when all went well, with 3 when a peer failed or elements were refused, and with 1 when it
     could not be begun. With --no-wait: with 0 when the service has taken note.
     """
+    if quiet and (invocation.as_json or not wait):
+        raise click.UsageError("--quiet goes without --json and --no-wait")
     if command is not None or path is not None:
         if command is not None and path is not None:
             raise click.UsageError("--command and --socket exclude each other")
         if len(peers) > 1 or not wait:
             raise click.UsageError("--command and --socket go with one PEER, and without --no-wait")
-        return _dial(invocation, peers or (UNNAMED,), path or _split(command or ""))
+        return _dial(invocation, peers or (UNNAMED,), path or _split(command or ""), quiet)
     from guerillabackup.observe.control_socket import NoServiceError
     from guerillabackup.transfer.control_messages import Request
 
@@ -61,7 +77,7 @@ def connect(
     except NoServiceError:
         if not wait:
             raise
-        return _dial(invocation, peers, None)
+        return _dial(invocation, peers, None, quiet)
     with client:
         answer = client.ask(Request("connect", peers, wait).describe())
         if not wait:
@@ -70,7 +86,7 @@ def connect(
             for name in answer["peers"]:
                 invocation.say(f"peer {name} will be dialled; see: guerillabackup transfer status")
             return ExitStatus.OK
-        return _conclude(invocation, _follow(invocation, client, len(answer["peers"])))
+        return _conclude(invocation, _follow(invocation, client, answer["peers"]), quiet)
 
 
 def _split(command: str) -> tuple[str, ...]:
@@ -83,32 +99,64 @@ def _split(command: str) -> tuple[str, ...]:
     return argv
 
 
-def _dial(invocation: Invocation, names: tuple[str, ...], target: str | tuple[str, ...] | None) -> ExitStatus:
+def _dial(
+    invocation: Invocation, names: tuple[str, ...], target: str | tuple[str, ...] | None, quiet: bool
+) -> ExitStatus:
+    import logging
+
+    from guerillabackup.cli.quiet import hold_standing_warnings
     from guerillabackup.transfer.report import describe_counters
     from guerillabackup.transfer.service import Source, dial_once
 
     source = Source(invocation.config_directory)
-    with invocation.progress() as show:
+    if not invocation.debug:
+        # What became of each peer is told at the end.
+        for name in _TELLING_ENDS:
+            logging.getLogger(name).setLevel(logging.ERROR)
+    waiting = _Waiting(invocation)
+    with hold_standing_warnings(quiet), invocation.progress() as show:
 
         def tick(name: str, counters: "TransferCounters") -> None:
-            _show_progress(show, name, describe_counters(counters))
+            moved = describe_counters(counters)
+            waiting.tick(name, moved)
+            _show_progress(show, name, moved)
 
         outcomes = dial_once(source, names, target, listen=show, tick=tick)
     ends = [
         {"peer": outcome.agent_id, "error": outcome.error, **describe_counters(outcome.counters)}
         for outcome in outcomes
     ]
-    return _conclude(invocation, ends)
+    return _conclude(invocation, ends, quiet)
 
 
-def _follow(invocation: Invocation, client: "ServiceClient", count: int) -> list[dict[str, Any]]:
-    """What came of so many peers; shows how far they are."""
+class _Waiting:
+    """Says once of each peer that has moved nothing for long that it is waited for."""
+
+    def __init__(self, invocation: Invocation) -> None:
+        self._invocation = invocation
+        self._since = time.monotonic()
+        self._told: set[str] = set()
+
+    def tick(self, name: str, moved: Mapping[str, Any]) -> None:
+        """How far a peer is that has not ended."""
+        is_moving = moved["bytes_received"] or moved["bytes_sent"] or moved["current"]
+        if name in self._told or is_moving or time.monotonic() - self._since < WAITING_SECONDS:
+            return
+        self._told.add(name)
+        self._invocation.note(f"waiting for peer {name}, which has moved nothing so far")
+
+
+def _follow(invocation: Invocation, client: "ServiceClient", names: Sequence[str]) -> list[dict[str, Any]]:
+    """What came of these peers; shows how far they are."""
     from guerillabackup.events_json import parse_event
 
     ends: list[dict[str, Any]] = []
+    count = len(names)
+    waiting = _Waiting(invocation)
     with invocation.progress() as show:
         for message in client.follow():
             if "progress" in message:
+                waiting.tick(message["progress"], message)
                 _show_progress(show, message["progress"], message)
             elif "event" in message and (event := parse_event(message["event"])) is not None:
                 show(event)
@@ -136,15 +184,18 @@ def _show_progress(show: EventListener, name: str, moved: Mapping[str, Any]) -> 
     )
 
 
-def _conclude(invocation: Invocation, ends: list[dict[str, Any]]) -> ExitStatus:
+def _conclude(invocation: Invocation, ends: list[dict[str, Any]], quiet: bool) -> ExitStatus:
     for end in ends:
         end.pop("current", None)
     if invocation.as_json:
         invocation.write_record({"peers": ends})
     for end in ends:
-        invocation.say(f"peer {end['peer']}: {_describe(end)}")
+        if not quiet:
+            invocation.say(f"peer {end['peer']}: {_describe(end)}")
         if end["error"] is not None:
             invocation.warn(f"peer {end['peer']}: {end['error']}")
+        elif quiet and end["elements_refused"]:
+            invocation.warn(f"peer {end['peer']}: {_describe(end)}")
     has_problem = any(end["error"] is not None or end["elements_refused"] for end in ends)
     return ExitStatus.SOME_FAILED if has_problem else ExitStatus.OK
 

@@ -60,7 +60,8 @@ class Channel:
 
     def explain(self) -> str:
         """What whoever is in between says of a connection that was lost; "" when nothing."""
-        return "" if self._explain is None else self._explain()
+        is_known = self._explain is None or self._forced is not None
+        return "" if is_known or self._explain is None else self._explain()
 
     def wait(self, *, for_input: bool, for_output: bool, timeout: float) -> tuple[bool, bool, float]:
         """Until bytes can be received or sent, or the time is up: whether each can, and the seconds waited.

@@ -1,6 +1,6 @@
 """A command whose stdin and stdout lead to a peer: started, explained, reaped with its group.
 
-Touches: fcntl, os, select, signal, subprocess.
+Touches: fcntl, os, select, signal, subprocess, time.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import select
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Mapping, Sequence
 
 from guerillabackup.errors import ConnectionLostError
@@ -19,6 +20,7 @@ END_SECONDS = 5.0
 """That a command has to end by itself once its peer's stream is closed, and again after SIGTERM."""
 EXPLAIN_SECONDS = 1.0
 """That a command which closed its output has to end, so that its status is known."""
+MOMENT_SECONDS = 0.2
 MAX_WORDS = 2000
 """Bytes of its last words that are kept."""
 
@@ -30,6 +32,7 @@ class CommandProcess:
         self, argv: Sequence[str], environment: Mapping[str, str], end_seconds: float = END_SECONDS
     ) -> None:
         self._end_seconds = end_seconds
+        self._is_hurried = False
         self._name = os.path.basename(argv[0])
         try:
             # Pipes and no socket: some programs open /dev/stdin, which a socket does not allow.
@@ -65,12 +68,16 @@ class CommandProcess:
         words = self._words.text(EXPLAIN_SECONDS if has_ended else 0.0)
         return f"{end}: {words}" if words else end
 
+    def hurry(self) -> None:
+        """Have `end` wait no longer than a moment for anything; from any thread, before it or meanwhile."""
+        self._is_hurried = True
+
     def end(self) -> None:
         """Let it end, then make it; nothing of its group is left. Once, after the channel is closed."""
         for number in (None, signal.SIGTERM, signal.SIGKILL):
             if number is not None:
                 self._signal(number)
-            if self._has_ended(self._end_seconds):
+            if self._ends_in_time():
                 break
         # Not reaped so far, so that the number of its group is nobody else's.
         self._signal(signal.SIGKILL)
@@ -79,6 +86,13 @@ class CommandProcess:
         self._words.close()
         assert self._process.stderr is not None
         self._process.stderr.close()
+
+    def _ends_in_time(self) -> bool:
+        until = time.monotonic() + self._end_seconds
+        while not self._is_hurried and time.monotonic() < until:
+            if self._has_ended(min(MOMENT_SECONDS, self._end_seconds)):
+                return True
+        return self._has_ended(MOMENT_SECONDS if self._is_hurried else 0.0)
 
     def _has_ended(self, timeout: float) -> bool:
         poll = select.poll()

@@ -16,7 +16,7 @@ from guerillabackup.transfer.plan import AccessChoice, PeerPlan
 from guerillabackup.transfer.socket_connector import SocketConnectorService
 from guerillabackup.transfer.works import Line
 
-ON_DEMAND = DialSchedule(interval=None, at_start=False)
+ON_DEMAND = DialSchedule(interval=None, at_start=False, retries=False)
 _SYSTEMD = (
     "LISTEN_FDNAMES",
     "LISTEN_FDS",

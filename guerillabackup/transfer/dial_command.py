@@ -30,5 +30,8 @@ class _CommandConnection(DialledConnection):
         self._process = process
         self.channel = Channel(process.input_fd, process.output_fd, process.explain)
 
+    def hurry(self) -> None:
+        self._process.hurry()
+
     def release(self) -> None:
         self._process.end()

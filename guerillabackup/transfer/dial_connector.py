@@ -33,6 +33,10 @@ class DialledConnection(ABC):
     channel: Channel
 
     @abstractmethod
+    def hurry(self) -> None:
+        """Have `release` wait for nothing; from any thread."""
+
+    @abstractmethod
     def release(self) -> None:
         """Let go of what made the connection, once its channel is closed. Blocks for some seconds at most."""
 
@@ -57,7 +61,8 @@ class DialConnectorService(ConnectorService):
         self._changed = threading.Condition()
         """Guards all below, and tells of changes."""
         self._timer = DialTimer(schedule, clock(), jitter)
-        self._is_ending = False
+        self._is_ending = self._is_hurried = False
+        self._dialled: DialledConnection | None = None
         self._attempts = 0
         self._is_connected = False
         """Whether an attempt is under way."""
@@ -104,6 +109,10 @@ class DialConnectorService(ConnectorService):
     def shutdown(self, force_shutdown_time: float = -1) -> None:
         with self._changed:
             self._is_ending = True
+            if force_shutdown_time == 0:
+                self._is_hurried = True
+                if self._dialled is not None:
+                    self._dialled.hurry()
             self._changed.notify_all()
         self._profile.agent.shutdown(force_shutdown_time)
 
@@ -126,6 +135,10 @@ class DialConnectorService(ConnectorService):
             log.warning("peer %s: cannot be reached: %s", self._profile.agent_id, error)
             self._profile.agent.note_failure(self._profile.agent_id, str(error))
             return error
+        with self._changed:
+            self._dialled = dialled
+            if self._is_hurried:
+                dialled.hurry()
         ended = threading.Event()
         errors: list[Exception | None] = []
 
@@ -139,4 +152,6 @@ class DialConnectorService(ConnectorService):
             ended.wait()
         finally:
             dialled.release()
+            with self._changed:
+                self._dialled = None
         return errors[0]

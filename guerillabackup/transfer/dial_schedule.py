@@ -14,6 +14,8 @@ class DialSchedule:
     interval: float | None = None
     """From the end of one connection to the beginning of the next; None: only on demand."""
     at_start: bool = True
+    retries: bool = True
+    """Whether a failure has it dialled again."""
     first_retry: float = 10.0
     """After the first failure in a row; each further one doubles it."""
     max_retry: float = 3600.0
@@ -51,7 +53,7 @@ class DialTimer:
         self._failures = self._failures + 1 if is_failure else 0
         if self.next_time is not None:
             return
-        if is_failure:
+        if is_failure and self._schedule.retries:
             # A shorter interval does not cut the pauses, which spare the peer.
             self.next_time = now + self._pause()
         elif self._schedule.interval is not None:

@@ -29,5 +29,8 @@ class _SocketConnection(DialledConnection):
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
 
+    def hurry(self) -> None:
+        """There is nothing to wait for."""
+
     def release(self) -> None:
         """The channel was all there is."""

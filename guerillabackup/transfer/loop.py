@@ -20,6 +20,7 @@ from guerillabackup.events_json import describe_event
 from guerillabackup.observe.interface import Clients, Manager, Signals, Wish
 from guerillabackup.transfer.control_messages import Request
 from guerillabackup.transfer.interface import TransferCounters
+from guerillabackup.transfer.plan import find_dial_problems
 from guerillabackup.transfer.report import (
     RateMeter,
     describe_counters,
@@ -216,10 +217,9 @@ class TransferLoop:
 
     def _connect(self, client: int, request: Request) -> None:
         dialled = self._works.dialled()
-        unknown = [name for name in request.peers if name not in dialled]
-        if unknown:
-            lines = (f"peer {name} is not dialled: TransferPeers has no Connect of it" for name in unknown)
-            raise ConfigError(*lines)
+        known = [line.plan.agent_id for line in self._works.lines()]
+        if problems := find_dial_problems(request.peers, dialled, known):
+            raise ConfigError(*problems)
         if not dialled:
             raise ConfigError("no peer is dialled by this service: TransferPeers has none with Connect")
         if self._stop_signals:

@@ -17,6 +17,8 @@ class PaceLimits:
 
     silence_seconds: float = 600.0
     """In which not one byte moves in either direction. The peer may sync, or list its storage, so long."""
+    first_seconds: float = 600.0
+    """Until the peer says anything at all. One that has many connections may let this one wait."""
     message_seconds: float = 120.0
     """For one message, whatever its size, from its first byte to its last."""
     progress_seconds: float = 300.0
@@ -39,6 +41,7 @@ class Awaited(enum.Enum):
     STREAM_OUT = "took too little of an element's data"
 
 
+_INCOMING = (Awaited.MESSAGE_IN, Awaited.STREAM_IN)
 _STREAMS = (Awaited.STREAM_IN, Awaited.STREAM_OUT)
 
 
@@ -58,6 +61,8 @@ class PaceWatch:
         self._waited: dict[Awaited, float] = {Awaited.ANYTHING: 0.0, Awaited.PURPOSE: 0.0}
         self._purpose_requests = limits.purpose_requests
         self._chatter = 0
+        self._first_seconds = min(limits.first_seconds, limits.silence_seconds)
+        self._was_heard = False
         self._moved = dict.fromkeys(_STREAMS, 0)
 
     def set_awaited(self, awaited: Mapping[Awaited, bool]) -> None:
@@ -74,6 +79,7 @@ class PaceWatch:
             self._waited[Awaited.ANYTHING] = 0.0
             if what in self._moved:
                 self.has_purpose()
+            self._was_heard = self._was_heard or what in _INCOMING
         if what in self._moved and what in self._waited:
             self._moved[what] += count
             if self._moved[what] >= self._progress_bytes:
@@ -93,7 +99,7 @@ class PaceWatch:
 
     def timeout(self) -> float:
         """Seconds that may be waited now."""
-        return max(0.0, min(self._limits[what] - waited for what, waited in self._waited.items()))
+        return max(0.0, min(self._limit(what) - waited for what, waited in self._waited.items()))
 
     def waited(self, seconds: float) -> None:
         """So long nothing was ready; raises ConnectionLostError when that was too long for something."""
@@ -103,6 +109,16 @@ class PaceWatch:
     def check(self) -> None:
         """Raise ConnectionLostError when something was waited for too long."""
         for what, waited in self._waited.items():
-            if waited >= self._limits[what]:
+            limit = self._limit(what)
+            if waited >= limit and not self._was_heard and what is Awaited.ANYTHING:
+                raise ConnectionLostError(
+                    f"the peer said nothing for {limit:g} s: is it a transfer service? "
+                    "was the forced command forgotten?"
+                )
+            if waited >= limit:
                 detail = f", {self._progress_bytes} bytes were due" if what in self._moved else ""
-                raise ConnectionLostError(f"the peer {what.value} for {self._limits[what]:g} s{detail}")
+                raise ConnectionLostError(f"the peer {what.value} for {limit:g} s{detail}")
+
+    def _limit(self, what: Awaited) -> float:
+        is_first = what is Awaited.ANYTHING and not self._was_heard
+        return self._first_seconds if is_first else self._limits[what]

@@ -3,8 +3,9 @@
 A reload makes a plan anew, and what is equal in both goes on as it is.
 """
 
+import difflib
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -131,14 +132,24 @@ def make_plan(values: Mapping[str, Any]) -> ServicePlan:
 def plan_dials(plan: ServicePlan, names: Sequence[str]) -> ServicePlan:
     """The plan with these peers alone, or with all that are dialled; ConfigError where one is not."""
     dialled = {peer.agent_id: peer for peer in plan.peers if peer.connect is not None}
-    unknown = [name for name in names if name not in dialled]
-    if unknown:
-        raise ConfigError(
-            *(f"peer {name} is not dialled: {PEERS_KEY} has no Connect of it" for name in unknown)
-        )
+    problems = find_dial_problems(names, dialled, [peer.agent_id for peer in plan.peers])
+    if problems:
+        raise ConfigError(*problems)
     if not dialled:
         raise ConfigError(f"no peer is dialled: {PEERS_KEY} has none with Connect")
     return replace(plan, peers=tuple(dialled[name] for name in dict.fromkeys(names or dialled)))
+
+
+def find_dial_problems(names: Iterable[str], dialled: Container[str], known: Sequence[str]) -> list[str]:
+    """Why those of the names that are not dialled cannot be."""
+    problems = []
+    for name in names:
+        if name in known and name not in dialled:
+            problems.append(f"peer {name} is not dialled: {PEERS_KEY} has no Connect of it")
+        elif name not in known:
+            meant = difflib.get_close_matches(name, [each for each in known if each != SOCKET_AGENT], 1)
+            problems.append(f"there is no peer {name}" + (f"; is {meant[0]} meant?" if meant else ""))
+    return problems
 
 
 def plan_single(

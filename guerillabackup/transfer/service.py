@@ -45,6 +45,7 @@ from guerillabackup.transfer.key_shelf import KeyShelf
 from guerillabackup.transfer.lock import TransferLock
 from guerillabackup.transfer.loop import TransferLoop, Wake
 from guerillabackup.transfer.offer_gate import OfferGate
+from guerillabackup.transfer.pace import PaceLimits
 from guerillabackup.transfer.plan import (
     RECEIVER,
     STDIO_SOCKET_NAME,
@@ -69,6 +70,9 @@ from guerillabackup.transfer.storage_share import StorageShares
 from guerillabackup.transfer.storage_shelf import StorageShelf
 from guerillabackup.transfer.works import Line, Works
 
+FIRST_SECONDS = 60.0
+"""Until a peer that is dialled without a service has said anything."""
+INTERRUPTED_SECONDS = 0.5
 REQUIRED = ("GeneralPersistencyBaseDir", "GeneralRuntimeDataDir")
 PEERS_AT_ONCE = 4
 """Peers that find a place whatever each of them does; one has no more places than that leaves it."""
@@ -110,8 +114,9 @@ def plan_of(configuration: Configuration) -> ServicePlan:
 class Stock:
     """Storages, policies and keys: what outlives a reload where nothing about it has changed."""
 
-    def __init__(self, state_directory: str, listen: EventListener) -> None:
+    def __init__(self, state_directory: str, listen: EventListener, limits: PaceLimits) -> None:
         self._listen = listen
+        self._limits = limits
         self._keys = KeyShelf()
         self.receive_limit = BandwidthLimit()
         self.send_limit = BandwidthLimit()
@@ -186,6 +191,7 @@ class Stock:
             self._find_receiver(configuration, peer, storage, rules),
             agent,
             DefaultTransferAgentServerProtocolAdapter,
+            self._limits,
             send_limit=self.send_limit,
         )
 
@@ -257,11 +263,12 @@ class TransferService:
         listen: EventListener = ignore_events,
         on_change: Callable[[], None] = lambda: None,
         choose: Choose = lambda values, plan: plan,
+        limits: PaceLimits | None = None,
     ) -> None:
         self._source = source
         configuration = source.load()
         self.plan = choose(configuration, plan_of(configuration))
-        self._stock = Stock(self.plan.state_directory, listen)
+        self._stock = Stock(self.plan.state_directory, listen, limits or PaceLimits())
         _warn(self.plan)
         self.works = Works(_limits(self.plan), on_change, self._stock.find_problem)
         self._lines = self._stock.make_lines(configuration, self.plan, self.works.shared_agent)
@@ -362,15 +369,17 @@ def dial_once(
     def choose(values: Mapping[str, Any], plan: ServicePlan) -> ServicePlan:
         return plan_dials(plan, names) if target is None else plan_single(values, plan, names[0], target)
 
-    service = TransferService(source, listen, choose=choose)
+    limits = PaceLimits(first_seconds=FIRST_SECONDS)
+    service = TransferService(source, listen, choose=choose, limits=limits)
     with closing(service), TransferLock(service.plan.state_directory, is_service=False):
         service.start_dialling()
         try:
             return follow_dials(service.works, tick)
         except BaseException:
-            # Interrupted: what is under way has its time, as when a service ends.
-            service.works.stop(service.shutdown_time)
-            service.works.wait(service.shutdown_time)
+            # Interrupted: what is being said has a moment, and whoever waits in front of this no long time.
+            seconds = min(service.shutdown_time, INTERRUPTED_SECONDS)
+            service.works.stop(seconds)
+            service.works.wait(seconds)
             raise
 
 

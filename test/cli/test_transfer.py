@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from transfer_service_host import MAIN, ORIGINAL_NAME, PATIENCE, RECEIVES, SENDS, TREE
@@ -89,6 +90,7 @@ def test_a_peer_that_fails_ends_connect_and_status_with_3(make_host, short_direc
     result = central.run("transfer", "connect")
     assert result.returncode == 3
     assert "peer alpha: nobody listens at" in result.stderr
+    assert result.stderr.count("nobody listens") == 1
     central.start()
     central.wait_for(lambda: central.peer("alpha")["last_error"])
     result = central.run("transfer", "connect", "alpha")
@@ -104,8 +106,32 @@ def test_a_peer_that_is_not_dialled_is_named(make_host, is_running):
         host.start()
     result = host.run("transfer", "connect", "beta", "nobody")
     assert result.returncode == 1
-    for name in ("beta", "nobody"):
-        assert f"peer {name} is not dialled" in result.stderr
+    assert "peer beta is not dialled" in result.stderr
+    assert "there is no peer nobody" in result.stderr
+
+
+def test_a_misspelt_peer_is_told_which_one_may_be_meant_and_quiet_says_nothing(pair):
+    source, central = pair
+    result = central.run("transfer", "connect", "alfa")
+    assert (result.returncode, "there is no peer alfa; is alpha meant?" in result.stderr) == (1, True)
+    source.store("/alpha/s", b"content")
+    result = central.run("transfer", "connect", "--quiet")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert central.content() == {"/alpha/s": b"content"}
+
+
+def test_an_interrupt_ends_a_tunnel_that_ignores_it(make_host):
+    host = make_host("a", RECEIVES, "TransferShutdownTime = 86400")
+    tunnel = "sh -c 'trap \"\" TERM INT HUP; while :; do sleep 1; done'"
+    command = ["transfer", "connect", "--command", tunnel, "--config-dir", str(host.conf)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", MAIN, *command], env={**os.environ, "PYTHONPATH": str(TREE)}
+    )
+    tasks = Path(f"/proc/{process.pid}/task")
+    child = host.wait_for(lambda: "".join(each.read_text() for each in tasks.glob("*/children"))).strip()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE) == 130
+    assert not os.path.exists(f"/proc/{child}")
 
 
 def test_a_target_of_the_command_line_is_not_dialled_beside_a_service(pair):

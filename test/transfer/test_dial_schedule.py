@@ -25,6 +25,14 @@ def test_without_a_start_the_first_is_after_the_interval_or_on_demand(interval, 
     assert timer.next_time == 1005
 
 
+def test_one_that_is_not_tried_again_is_dialled_on_demand_only():
+    timer = make_timer(DialSchedule(at_start=False, retries=False))
+    timer.demand(1000)
+    timer.began()
+    timer.ended(1001, is_failure=True)
+    assert timer.next_time is None
+
+
 def test_pauses_grow_up_to_their_limit_and_begin_anew_after_success():
     timer, now, pauses = make_timer(), 1000.0, []
     for _ in range(5):

@@ -24,6 +24,17 @@ def test_silence_has_its_limit():
         watch.check()
 
 
+def test_a_peer_that_never_said_anything_has_a_limit_of_its_own():
+    watch = PaceWatch(PaceLimits(silence_seconds=100, first_seconds=30))
+    watch.moved(Awaited.MESSAGE_OUT, 100)
+    assert watch.timeout() == 30
+    watch.waited(30)
+    with pytest.raises(ConnectionLostError, match="said nothing for 30 s: is it a transfer service"):
+        watch.check()
+    watch.moved(Awaited.MESSAGE_IN, 1)
+    assert watch.timeout() == 100
+
+
 def test_any_byte_ends_the_silence():
     watch = PaceWatch(LIMITS)
     for _ in range(50):
