@@ -27,6 +27,10 @@ MAX_REASON_SIZE = 1 << 16
 MAX_TEXT = 2000
 """Characters of a reason."""
 COPY_SIZE = 1 << 20
+LINE_PAUSE = 60.0
+"""Seconds between lines of the log that say that nothing is kept; the next one counts what came meanwhile."""
+RECOUNT_PAUSE = 60.0
+"""Seconds after which what is full is counted anew, where its directory did not tell that it changed."""
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +68,11 @@ class Quarantine:
         self._lock = threading.Lock()  # guards all below, and the files
         self._sizes: dict[str, int] | None = None
         """Bytes of each entry by its name; None: not looked yet."""
+        self._changed: int | None = None
+        """When the directory had changed last, after what is done here; None: there was none."""
+        self._counted = 0.0
+        self._said: float | None = None
+        self._unsaid = 0
         self.dropped = 0
         """Elements of which nothing could be kept."""
 
@@ -83,9 +92,10 @@ class Quarantine:
             try:
                 return self._put(key.hex(), source_url, metainfo, reason, data_fd)
             except (OSError, StorageError) as error:
-                self.dropped += 1
-                log.error("%s: the evidence cannot be kept in %s: %s", source_url, self.directory, error)
+                self._drop(f"the evidence cannot be kept in {self.directory}: {error}", source_url)
                 return ""
+            finally:
+                self._changed = self._find_changed()
 
     def usage(self) -> tuple[int, int]:
         """Entries and bytes that are kept."""
@@ -105,12 +115,13 @@ class Quarantine:
         data_fd: int | None,
     ) -> str:
         sizes = self._load()
+        if len(sizes) >= self._limits.max_entries and self._now() - self._counted >= RECOUNT_PAUSE:
+            sizes = self._load(anew=True)
         if name not in sizes and len(sizes) >= self._limits.max_entries:
-            self.dropped += 1
-            log.error(
-                "%s: %d elements are in %s, its limit: only this line says why one more was refused: %s",
-                source_url, len(sizes), self.directory, reason,
-            )  # fmt: skip
+            what = f"{len(sizes)} elements are in {self.directory}, its limit"
+            self._drop(
+                f"{what}: only this line says why one more was refused: {reason[:MAX_TEXT]}", source_url
+            )
             return ""
         osfile.make_directories(self.directory, PRIVATE)
         directory_fd = osfile.open_directory(self.directory)
@@ -148,10 +159,31 @@ class Quarantine:
             size += _copy(data_fd, directory_fd, f"{name}.data")
         return size
 
-    def _load(self) -> dict[str, int]:
-        """What is there; a copy that a crash cut off, having no reason yet, is removed. Raises OSError."""
-        if self._sizes is not None:
+    def _drop(self, why: str, source_url: SourceUrl) -> None:
+        """Nothing is kept of an element: said at once, then once a minute with a count, as peers go on."""
+        self.dropped += 1
+        now = self._now()
+        if self._said is not None and 0 <= now - self._said < LINE_PAUSE:
+            self._unsaid += 1
+            return
+        more = f"; so it was with {self._unsaid} others since the last such line" if self._unsaid else ""
+        log.error("%s: %s%s", source_url, why, more)
+        self._said, self._unsaid = now, 0
+
+    def _find_changed(self) -> int | None:
+        try:
+            return os.stat(self.directory).st_mtime_ns
+        except OSError:
+            return None
+
+    def _load(self, *, anew: bool = False) -> dict[str, int]:
+        """What is there; a copy that a crash cut off, having no reason yet, is removed. Raises OSError.
+
+        Looked at again when somebody else changed it, as an administrator who has seen enough.
+        """
+        if self._sizes is not None and not anew and self._find_changed() == self._changed:
             return self._sizes
+        self._counted = self._now()
         sizes: dict[str, int] = {}
         if os.path.isdir(self.directory):
             directory_fd = osfile.open_directory(self.directory)
@@ -169,7 +201,7 @@ class Quarantine:
                         osfile.remove_file(directory_fd, name)
             finally:
                 os.close(directory_fd)
-        self._sizes = sizes
+        self._sizes, self._changed = sizes, self._find_changed()
         return sizes
 
     def _read_reason(self, directory_fd: int, name: str) -> dict[str, int]:

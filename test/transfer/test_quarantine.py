@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,28 @@ def test_agents_with_long_names_or_none_have_directories_of_their_own():
     paths = {agent_directory("/s", agent) for agent in ("", "a" * 300, "a" * 301, "." * 200)}
     assert len(paths) == 4
     assert all(len(os.path.basename(path)) <= 200 for path in paths)
+
+
+def test_what_is_beyond_the_limit_is_told_once_a_minute_with_a_count(tmp_path, data_fd, caplog):
+    now = [100.0]
+    quarantine = Quarantine(str(tmp_path / "q"), QuarantineLimits(max_entries=1), lambda: now[0])
+    for number in range(10):
+        quarantine.put(key(number), URL, INFO, "wrong", data_fd)
+    assert len(caplog.messages) == 1
+    now[0] = 161.0
+    for _ in range(50):
+        quarantine.put(key(99), URL, INFO, "wrong", data_fd)
+    assert len(caplog.messages) == 2
+    assert re.search("so it was with 8 others since the last such line", caplog.messages[1])
+
+
+def test_there_is_room_again_once_somebody_has_emptied_it(tmp_path, data_fd):
+    quarantine = make(tmp_path, max_entries=2, max_bytes=1300)
+    for number in range(3):
+        quarantine.put(key(number), URL, INFO, "wrong", data_fd)
+    assert (quarantine.usage()[0], quarantine.dropped) == (2, 1)
+    for name in names(tmp_path):
+        (tmp_path / "q" / name).unlink()
+    assert quarantine.put(key(4), URL, INFO, "wrong", data_fd)
+    assert [name for name in names(tmp_path) if name.endswith(".data")] == [f"{key(4).hex()}.data"]
+    assert quarantine.usage()[0] == 1
