@@ -83,6 +83,8 @@ class ReceivingStorage(Storage):
 
     def getBackupDataElementForMetaData(self, sourceUrl: str, metaData: Any) -> Element | None:
         element = self._held.find(SourceUrl(sourceUrl), our_metainfo(metaData))
+        if element is not None and element.is_locked():
+            element = None  # perhaps it is being moved away: taken again, it is there twice at worst
         return None if element is None else Element(element)
 
 

@@ -114,6 +114,9 @@ class AdoptedSenderPolicy(interface.SenderTransferPolicy):
         try:
             if not is_evidence and outcome in (TransferOutcome.SUCCESSFUL, TransferOutcome.CLAIMED):
                 self._gate.note_claim(element, context.agent_id, self._now())
+            if not isinstance(theirs, Element):
+                # One of its own, which knows nothing of our lock and may have to delete.
+                element.unlock()
             self.theirs.applyPolicy(TransferContext(context), theirs, is_evidence)
         except ElementNotFoundError:
             log.info("element %s is gone before it could be settled", element_id)
@@ -137,6 +140,8 @@ class AdoptedSenderPolicy(interface.SenderTransferPolicy):
                 self._gate.leave_out(name, agent_id, EMPTY)
                 self._gate.release(name)
                 continue
+            if isinstance(theirs, Element):
+                theirs.become(element)
             self._offered[id(element)] = theirs
             yield element
 

@@ -70,6 +70,10 @@ class Element(StorageBackupDataElementInterface):  # type: ignore[misc]
         """The element itself."""
         return self._element
 
+    def become(self, element: interface.StorageBackupDataElementInterface) -> None:
+        """Be that one from now on, the same element, which is locked: only so it may be deleted."""
+        self._element = element
+
     def getElementId(self) -> str:
         return str(self._element.get_element_id())
 

@@ -140,6 +140,16 @@ class DefaultFileStorage(StorageInterface):
         element.hold()
         return element
 
+    def sync_element(self, element: StorageBackupDataElementInterface) -> None:
+        element_id = element.get_element_id()
+        with storage_errors(f"cannot sync {element_id}"):
+            # Opened so that names above it are synced too.
+            folder = self._context.folders.open(element_id.source_url.directory)
+            try:
+                _own(element).sync_in(folder.descriptor)
+            finally:
+                folder.release()
+
     def get_backup_data_element_for_metadata(
         self, source_url: SourceUrl, metainfo: BackupElementMetainfo
     ) -> StorageBackupDataElementInterface | None:

@@ -98,7 +98,7 @@ class FileElement(StorageBackupDataElementInterface):
         self._lock_fd: int | None = None
         self._lock_owner = 0
         self._held_fd: int | None = None
-        """Its data, open for the next who asks for it."""
+        """The same open file as that of the lock, for the next who asks for its data."""
 
     def __del__(self) -> None:
         self.unlock()
@@ -118,20 +118,19 @@ class FileElement(StorageBackupDataElementInterface):
         return self._metainfo
 
     def hold(self) -> None:
-        """Read its metadata and open its data, in one go; see StorageInterface.hold_backup_data_element."""
+        """Lock it, read its metadata and open its data; see StorageInterface.hold_backup_data_element."""
         with self._directory() as directory_fd:
             descriptor = self._flock(directory_fd, fcntl.LOCK_EX)
             try:
-                # Alone for a moment shows that nobody else has it; other readers may come from now on.
-                fcntl.flock(descriptor, fcntl.LOCK_SH)
                 size = os.stat(self._name(INFO), dir_fd=directory_fd, follow_symlinks=False).st_size
                 self._metainfo = self._read_metadata(directory_fd, size)
                 os.set_blocking(descriptor, True)
                 self._let_go()
+                self._held_fd = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 0)
             except BaseException:
                 os.close(descriptor)
                 raise
-            self._held_fd = descriptor
+            self._lock_fd, self._lock_owner = descriptor, os.getpid()
 
     def get_data_size(self) -> int:
         with self._directory() as directory_fd:
@@ -222,6 +221,7 @@ class FileElement(StorageBackupDataElementInterface):
         self._lock_owner = os.getpid()
 
     def unlock(self) -> None:
+        self._let_go()
         if self._lock_fd is None:
             return
         descriptor, self._lock_fd = self._lock_fd, None
@@ -242,6 +242,16 @@ class FileElement(StorageBackupDataElementInterface):
             except ElementLockedError:
                 return True
         return False
+
+    def sync_in(self, directory_fd: int) -> None:
+        """Sync its data, its metadata and its open folder; raises OSError."""
+        for suffix in (DATA, INFO):
+            descriptor = osfile.open_file(directory_fd, self._name(suffix))
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        os.fsync(directory_fd)
 
     def check_present(self) -> None:
         """Raise ElementNotFoundError unless data and info are there."""

@@ -13,7 +13,6 @@ from typing import BinaryIO, Self
 
 from guerillabackup.element import BackupElementMetainfo, ElementId, SourceUrl
 from guerillabackup.errors import (
-    ElementLockedError,
     ElementNotFoundError,
     GuerillaBackupError,
     MetainfoError,
@@ -184,16 +183,26 @@ class StorageInterface(SinkInterface):
         """One element; ElementNotFoundError when it is not there, complete. (getBackupDataElement)"""
 
     def hold_backup_data_element(self, element_id: ElementId) -> StorageBackupDataElementInterface:
-        """One element whose metadata and data will be read now: the former is read already.
+        """One element, locked as by its `lock` until its `unlock` or `delete`; its metadata is read already.
 
         ElementLockedError when somebody, anywhere, holds a lock on it or reads its data. Its data may be open
-        already, and is then what `get_data_stream` hands out first; deleting it, or dropping it, closes that.
+        already, and is then what `get_data_stream` hands out first.
         """
         element = self.get_backup_data_element(element_id)
-        if element.is_locked():
-            raise ElementLockedError(f"element {element_id} is locked")
-        element.get_metadata()
+        element.lock()
+        try:
+            element.get_metadata()
+        except BaseException:
+            element.unlock()
+            raise
         return element
+
+    def sync_element(self, element: StorageBackupDataElementInterface) -> None:
+        """Make an element durable that somebody else may have stored; raises StorageError.
+
+        Its data, its metadata, and all names on the way to them. There is nothing to do where what can be
+        seen is as durable as it gets.
+        """
 
     @abstractmethod
     def get_backup_data_element_for_metadata(

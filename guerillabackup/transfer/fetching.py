@@ -7,7 +7,7 @@ client of a connection with a storage.
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from guerillabackup.element import SourceUrl
 from guerillabackup.errors import (
@@ -49,11 +49,10 @@ from guerillabackup.transfer.receive import OversizeError, StoredCopy, StreamTak
 from guerillabackup.transfer.receiver_settings import ReceiverSettings
 from guerillabackup.transfer.refusals import Refusals
 from guerillabackup.transfer.shared_sync import SharedSync
+from guerillabackup.transfer.tally import Tally
 
 MAX_ROUNDS = 3
 """Times a connection goes through a peer's list: again for what another connection was fetching."""
-MAX_LOGGED = 50
-"""Refusals of one connection that have a log line each."""
 MAX_GAPS = 1000
 """Elements of one connection whose predecessors are looked for at its end."""
 
@@ -80,14 +79,8 @@ class _RoundOver(Exception):
     """Nothing more can be stored now; the connection itself is in order."""
 
 
-@dataclass(slots=True)
-class _Tally:
-    """What one connection did that is told at its end."""
-
-    logged: int = 0
-    unlogged: int = 0
-    left_alone: int = 0
-    gaps: list[tuple[SourceUrl, bytes]] = field(default_factory=list)
+class _HeldElsewhere(Exception):
+    """The element is here, and locked: it does not count as held."""
 
 
 class ElementFetcher:
@@ -109,7 +102,9 @@ class ElementFetcher:
         self._taker = StreamTaker(shared.bandwidth, self._count_bytes, lambda: context.is_forced)
         sizes = (shared.settings.max_element_size, context.rules.max_element_size)
         self._max_size = min((size for size in sizes if size is not None), default=None)
-        self._tally = _Tally()
+        self._tally = Tally()
+        self._acknowledged: StorageBackupDataElementInterface | None = None
+        """A copy that was here and is being acknowledged, locked until the peer has answered that."""
 
     def run(self) -> None:
         """Fetch what there is; raises what ends the connection."""
@@ -124,6 +119,7 @@ class ElementFetcher:
         except _RoundOver as error:
             log.error("%s: nothing more is fetched now: %s", self._context.agent_id, error)
         finally:
+            self._let_go()
             self._context.counters.current = ""
             self._tell_at_end()
 
@@ -136,8 +132,10 @@ class ElementFetcher:
                 offer = self._client.next_offer(was_stored)
             except IntegrityError as error:
                 was_stored = False
+                self._let_go()
                 self._say_refused(str(error))
                 continue
+            self._let_go()
             if offer is None:
                 return
             key = element_key(offer.source_url, offer.metainfo)
@@ -164,26 +162,48 @@ class ElementFetcher:
             return False
         try:
             is_durable = self._fetch(key, offer)
+        except _HeldElsewhere:
+            # Perhaps it is being moved away, even to this peer: it counts neither as here nor as gone.
+            elsewhere.add(key)
+            self._tally.locked.add(key)
+            return False
         finally:
             self._shared.claims.release(key)
         if is_durable:
             self._context.local_storage.check_in_place()
         return is_durable
 
+    def _let_go(self) -> None:
+        """The peer has answered the acknowledgement, or never will."""
+        acknowledged, self._acknowledged = self._acknowledged, None
+        if acknowledged is not None:
+            acknowledged.unlock()
+
     def _fetch(self, key: bytes, offer: ElementOffer) -> bool:
         """Take the element's data, check it and store it; whether it is durable here."""
         self._context.counters.current = f"{offer.source_url} {offer.metainfo.timestamp}"
         self._context.local_storage.check_in_place()
+        held = None
         try:
-            held = self._shared.held.find(offer.source_url, offer.metainfo)
-            handle = self._context.local_storage.get_sink_handle(offer.source_url)
-        except StorageFullError as error:
-            raise _RoundOver(str(error)) from error
-        except StorageError as error:
-            self._put_off(key, offer, str(error))
-            return False
-        with handle:
-            return self._fetch_into(handle, key, offer, held)
+            try:
+                held = self._shared.held.hold(offer.source_url, offer.metainfo)
+                handle = self._context.local_storage.get_sink_handle(offer.source_url)
+            except ElementLockedError as error:
+                raise _HeldElsewhere from error
+            except StorageFullError as error:
+                raise _RoundOver(str(error)) from error
+            except StorageError as error:
+                self._put_off(key, offer, str(error))
+                return False
+            with handle:
+                is_durable = self._fetch_into(handle, key, offer, held)
+            if is_durable:
+                self._tally.locked.discard(key)
+                self._acknowledged, held = held, None
+            return is_durable
+        finally:
+            if held is not None:
+                held.unlock()
 
     def _fetch_into(
         self,
@@ -202,6 +222,12 @@ class ElementFetcher:
             return False
         if held is not None and taken.is_same:
             handle.abort()
+            try:
+                # Who stored it has perhaps not synced all of it, or crashed before.
+                self._context.local_storage.sync_element(held)
+            except StorageError as error:
+                self._put_off(key, offer, str(error))
+                return False
             self._shared.refusals.forget(key)
             self._shared.chains.received(offer.source_url, offer.metainfo, was_held=True)
             log.info("%s: %s is here already", self._context.agent_id, held.get_element_id())
@@ -341,11 +367,8 @@ class ElementFetcher:
 
     def _say_refused(self, text: str) -> None:
         self._context.counters.elements_refused += 1
-        if self._tally.logged >= MAX_LOGGED:
-            self._tally.unlogged += 1
-            return
-        self._tally.logged += 1
-        log.warning("%s: refused %s", self._context.agent_id, text)
+        if self._tally.has_room_for_line():
+            log.warning("%s: refused %s", self._context.agent_id, text)
 
     def _doubt(self, source_url: SourceUrl, message: str) -> None:
         log.warning("%s: source %s: %s", self._context.agent_id, source_url, message)
@@ -361,6 +384,8 @@ class ElementFetcher:
             log.warning("%s: refused %d more elements", agent_id, tally.unlogged)
         if tally.left_alone:
             log.info("%s: left %d elements alone that were refused lately", agent_id, tally.left_alone)
+        if tally.locked:
+            log.info("%s: left %d elements alone whose copies here are locked", agent_id, len(tally.locked))
         for source_url, predecessor in tally.gaps:
             try:
                 if self._shared.chains.is_known(source_url, predecessor):

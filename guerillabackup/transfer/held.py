@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 
 from guerillabackup.element import BackupElementMetainfo, BackupType, ElementId, SourceUrl
-from guerillabackup.errors import ElementNotFoundError, MetainfoError
+from guerillabackup.errors import ElementLockedError, ElementNotFoundError, MetainfoError
 from guerillabackup.storage.interface import (
     ElementSelection,
     StorageBackupDataElementInterface,
@@ -48,6 +48,31 @@ class HeldElements:
             if there.is_same_element(metainfo) and _signs_the_same(there, metainfo):
                 found = element
         return found
+
+    def hold(
+        self, source_url: SourceUrl, metainfo: BackupElementMetainfo
+    ) -> StorageBackupDataElementInterface | None:
+        """What `find` finds, locked: it stays here until it is unlocked.
+
+        ElementLockedError when it cannot be, as when it is offered to somebody, or about to be deleted.
+        """
+        found = self.find(source_url, metainfo)
+        if found is None:
+            return None
+        try:
+            found.lock()
+        except ElementNotFoundError:
+            return None
+        try:
+            # What has the name now is perhaps not what had it.
+            now = self._storage.get_backup_data_element(found.get_element_id())
+            if now.get_metadata() == found.get_metadata():
+                return found
+        except BaseException:
+            found.unlock()
+            raise
+        found.unlock()
+        raise ElementLockedError(f"element {found.get_element_id()} was replaced just now")
 
     def added(self, element_id: ElementId, metainfo: BackupElementMetainfo) -> None:
         """Note an element that was stored."""

@@ -1,10 +1,12 @@
 """Lets elements through to one peer at a time, and leaves out what cannot be sent, saying so once.
 
 One gate stands before each storage that elements are offered of; all policies and connections go through it.
-Touches: threading.
+What it let through is locked in the storage until it is released: so nobody takes a copy that is being moved
+away, or whose deletion is put off, for one that stays here. Touches: resource, threading.
 """
 
 import logging
+import resource
 import threading
 
 from guerillabackup.element import ElementId
@@ -13,6 +15,8 @@ from guerillabackup.events import ElementClaimed, ElementNotOffered, EventListen
 from guerillabackup.storage.interface import StorageBackupDataElementInterface, StorageInterface
 from guerillabackup.transfer.sender_marks import CLAIMED, add_mark
 
+MAX_HELD = 256
+"""Elements that are locked at a time, before those go whose deletion was put off: each is a descriptor."""
 MAX_REMEMBERED = 1 << 17
 """Elements that were left out and are remembered, so that each is told of once."""
 UNPROVED = "says that it holds it, without evidence: it stays until that is confirmed"
@@ -28,23 +32,33 @@ class OfferGate:
     def __init__(self, report: EventListener = ignore_events) -> None:
         self._report = report
         self._lock = threading.Lock()  # guards both
-        self._taken: set[str] = set()
+        self._taken: dict[str, StorageBackupDataElementInterface | None] = {}
+        """By id what is locked; None while that is being tried."""
         self._told: set[int] = set()
+        open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._max_held = MAX_HELD if open_files < 0 else min(MAX_HELD, open_files // 4)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much is locked that what was put off has to be done."""
+        return len(self._taken) >= self._max_held
 
     def admit(
         self, storage: StorageInterface, element_id: str, agent_id: str
     ) -> StorageBackupDataElementInterface | None:
-        """The element with its metadata read, to be offered to this agent alone until `release`.
+        """The element, locked and its metadata read, to be offered to this agent alone until `release`.
 
         None when another one is being offered it, when it is gone, and when it cannot be sent.
         """
         with self._lock:
             if element_id in self._taken:
                 return None
-            self._taken.add(element_id)
+            self._taken[element_id] = None
         is_admitted = False
         try:
             element = storage.hold_backup_data_element(ElementId.parse(element_id))
+            with self._lock:
+                self._taken[element_id] = element
             is_admitted = True
             return element
         except ElementNotFoundError:
@@ -60,9 +74,13 @@ class OfferGate:
                 self.release(element_id)
 
     def release(self, element_id: str) -> None:
-        """It may be offered again."""
+        """It may be offered again, and counts as held here."""
         with self._lock:
-            self._taken.discard(element_id)
+            element = self._taken.get(element_id)
+        if element is not None:
+            element.unlock()
+        with self._lock:
+            self._taken.pop(element_id, None)
 
     def leave_out(self, element_id: str, agent_id: str, reason: str) -> None:
         """Say, once for each element and agent, that an element stays here."""

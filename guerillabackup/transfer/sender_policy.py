@@ -123,7 +123,8 @@ class SenderMoveDataTransferPolicy(SenderTransferPolicy):
             group.elements.append(element)
         is_old = time.monotonic() - group.since >= self._max_group_seconds
         # Offered again after a crash, an original would say that it has them, which proves nothing to us.
-        if len(group.elements) >= self._max_group or is_old or not context.is_ours:
+        is_full = len(group.elements) >= self._max_group or self._gate.is_full
+        if is_full or is_old or not context.is_ours:
             self.settle(context)
 
     def _delete(self, storage: StorageInterface, group: "_DeletionGroup") -> None:

@@ -461,12 +461,10 @@ def test_an_element_that_is_held_is_read_without_a_further_look_and_may_be_delet
     element = storage.hold_backup_data_element(element_id)
     assert element.get_metadata() == described(b"some data")
     assert content(element) == content(element) == b"some data"
-    element = storage.hold_backup_data_element(element_id)
-    element.lock()
     element.unlock()
     assert content(element) == b"some data"
-    storage.hold_backup_data_element(element_id).set_extra_data("mark", b"x")
     element = storage.hold_backup_data_element(element_id)
+    element.set_extra_data("mark", b"x")
     element.delete()
     assert ids(storage) == []
     assert list(storage.find_leftovers()) == []
@@ -481,20 +479,33 @@ def test_what_is_gone_locked_or_being_read_is_not_held(storage):
     with pytest.raises(ElementLockedError):
         storage.hold_backup_data_element(element_id)
     element.unlock()
-    storage.hold_backup_data_element(element_id)
+    storage.hold_backup_data_element(element_id).unlock()
     element.delete()
     with pytest.raises(ElementNotFoundError):
         storage.hold_backup_data_element(element_id)
 
 
-def test_the_data_of_a_held_element_is_kept_while_it_is_read(storage):
+def test_an_element_that_is_held_is_locked_until_it_is_unlocked_whoever_has_read_it(storage):
     held = storage.hold_backup_data_element(store(storage).get_element_id())
     other = storage.get_backup_data_element(held.get_element_id())
     with held.get_data_stream() as stream:
         with pytest.raises(ElementLockedError):
             other.delete()
         assert stream.read() == b"data"
+    for act in (other.delete, other.lock):
+        with pytest.raises(ElementLockedError):
+            act()
+    held.unlock()
     other.delete()
+
+
+def test_an_element_is_synced_wherever_it_is_and_what_is_gone_is_not(storage):
+    element = store(storage)
+    storage.sync_element(element)
+    element.delete()
+    if not isinstance(storage, MemoryStorage):
+        with pytest.raises(StorageError):
+            storage.sync_element(element)
 
 
 def test_elements_deleted_together_are_gone_and_nothing_else_is(storage):

@@ -2,6 +2,7 @@
 
 from sender_bench import put
 
+from guerillabackup.element import ElementId
 from guerillabackup.events import ElementNotOffered
 from guerillabackup.storage.memory import MemoryStorage
 from guerillabackup.transfer.offer_gate import OfferGate
@@ -40,3 +41,25 @@ def test_a_word_about_what_is_offered_all_the_same_is_no_event(caplog):
         gate.tell("/host/20231114221320-etc-full", "one", "a bad priority")
     assert events == []
     assert len(caplog.records) == 1
+
+
+def test_what_is_offered_is_locked_in_the_storage_until_it_is_released():
+    storage, gate = MemoryStorage(), OfferGate()
+    element_id = str(put(storage).get_element_id())
+    assert gate.admit(storage, element_id, "peer") is not None
+    other = storage.get_backup_data_element(ElementId.parse(element_id))
+    assert other.is_locked()
+    gate.release(element_id)
+    assert not other.is_locked()
+
+
+def test_a_gate_is_full_before_there_are_no_descriptors():
+    storage, gate = MemoryStorage(), OfferGate()
+    ids = [str(put(storage, time=number).get_element_id()) for number in range(300)]
+    for element_id in ids:
+        if gate.is_full:
+            break
+        gate.admit(storage, element_id, "peer")
+    assert gate.is_full
+    gate.release(ids[0])
+    assert not gate.is_full

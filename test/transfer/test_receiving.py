@@ -402,6 +402,64 @@ def test_a_wrong_signature_of_the_data_keeps_it_in_quarantine(storage, make, tmp
 # What is here already
 
 
+def held_by_both(storage, receiver):
+    """An element that was taken and is offered again; the stored one, and what offers it."""
+    element = offered()
+    receiver.pull([element])
+    element.acknowledged = 0
+    (stored,) = storage.query_backup_data_elements()
+    return element, stored
+
+
+def test_a_copy_that_is_locked_counts_neither_as_held_nor_as_gone(storage, receiver):
+    element, stored = held_by_both(storage, receiver)
+    offering = storage.hold_backup_data_element(stored.get_element_id())
+    receiver.pull([element])
+    assert (element.acknowledged, element.asked, len(contents(storage))) == (0, 1, 1)
+    offering.unlock()
+    receiver.pull([element])
+    assert (element.acknowledged, len(contents(storage))) == (1, 1)
+
+
+def test_a_copy_that_is_acknowledged_is_locked_until_the_peer_has_answered(storage, receiver):
+    element, stored = held_by_both(storage, receiver)
+    found = []
+    other = offered(time=TIME + 1)
+    peer = MemoryPeer(
+        [element, other],
+        on_acknowledged=lambda one: found.append(stored.is_locked()),
+    )
+    receiver.pull(peer)
+    assert found == [True, False], "until the answer, and no longer"
+    assert not stored.is_locked()
+
+
+def test_a_copy_is_let_go_when_the_connection_ends_as_it_is_acknowledged(storage, receiver):
+    element, stored = held_by_both(storage, receiver)
+
+    def end(one):
+        raise ConnectionLostError("the peer is gone")
+
+    with pytest.raises(ConnectionLostError):
+        receiver.pull(MemoryPeer([element], on_acknowledged=end))
+    assert not stored.is_locked()
+
+
+def test_a_copy_is_synced_before_it_is_acknowledged_and_not_acknowledged_when_it_cannot_be(
+    storage, receiver, monkeypatch
+):
+    element, _ = held_by_both(storage, receiver)
+
+    def fail(stored):
+        raise StorageError("the disk is gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(storage, "sync_element", fail)
+        receiver.pull([element])
+    assert element.acknowledged == 0
+    assert receiver.refusals() == ["the disk is gone"]
+
+
 def test_what_is_here_already_is_taken_compared_and_acknowledged(storage, receiver):
     elements = chain(3, size=BUFFER_SIZE * 3 + 5)
     receiver.pull(elements)
@@ -463,7 +521,7 @@ def test_a_stored_copy_of_another_length_is_damaged(storage, receiver, tmp_path,
 
 
 @pytest.mark.parametrize("storage", ["files"], indirect=True)
-def test_a_damaged_copy_that_somebody_reads_stays_and_the_good_one_is_there(storage, receiver, tmp_path):
+def test_a_damaged_copy_that_somebody_reads_is_replaced_when_nobody_does(storage, receiver, tmp_path):
     element = offered(b"x" * 1000)
     receiver.pull([element])
     (path,) = (tmp_path / "data" / "host").glob("*.data")
@@ -472,11 +530,10 @@ def test_a_damaged_copy_that_somebody_reads_stays_and_the_good_one_is_there(stor
     element.acknowledged = 0
     with stored.get_data_stream():
         receiver.pull([element])
-    assert element.acknowledged == 1
-    assert "it cannot be removed" in receiver.doubts()[0]
-    element.acknowledged = 0
+    assert element.acknowledged == 0
     receiver.pull([element])
-    assert len(list(storage.query_backup_data_elements())) == 2, "it does not pile up"
+    assert element.acknowledged == 1
+    assert list(contents(storage).values()) == [element.data]
 
 
 def test_an_element_with_the_same_name_and_other_content_gets_another_name(storage, receiver):

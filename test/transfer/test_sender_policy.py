@@ -217,15 +217,28 @@ def test_a_locked_element_is_skipped_told_once_and_blocks_no_other(storage, capl
         assert list(pull(adapter)) == ["/host/etc 1"]
 
 
-def test_an_element_that_is_read_when_it_should_go_is_offered_again(storage):
+def test_whoever_reads_an_element_that_goes_reads_it_to_its_end(storage):
     element = put(storage)
-    policy = MovePolicy()
-    with connected(storage, policy) as adapter:
+    with connected(storage, MovePolicy()) as adapter:
         going = pull(adapter)
         next(going)
-        with element.get_data_stream():
+        with element.get_data_stream() as stream:
             assert list(going) == []
-        assert list(pull(adapter)) == ["/host/etc data"]
+            assert ids(storage) == []
+            assert stream.read() == b"data"
+
+
+def test_an_element_whose_deletion_is_put_off_is_locked_until_it_is_gone(storage):
+    element = put(storage)
+    put(storage, data=b"more")
+    with connected(storage, MovePolicy(), is_ours=True) as adapter:
+        going = pull(adapter)
+        next(going)
+        assert element.is_locked(), "it is offered"
+        next(going)
+        assert element.is_locked(), "it was acknowledged"
+        assert len(ids(storage)) == 2
+        assert list(going) == []
     assert ids(storage) == []
 
 
@@ -374,17 +387,20 @@ def test_marks_that_are_not_ours_do_not_keep_an_element_from_being_sent(storage)
         assert list(json.loads(element.get_extra_data(TRANSFERRED))) == ["peer"]
 
 
-def test_an_element_whose_mark_cannot_be_written_stays_is_told_and_ends_nothing(storage, caplog):
+def test_an_element_whose_mark_cannot_be_written_stays_is_told_and_ends_nothing(storage, caplog, monkeypatch):
+    def fail(element, name, value):
+        raise StorageError("the disk is gone")
+
     first = put(storage, data=b"1")
     put(storage, data=b"2")
     policy = marking()
     with connected(storage, policy) as adapter:
         going = pull(adapter)
         next(going)
-        holder = storage.get_backup_data_element(first.get_element_id())
-        holder.lock()
-        assert list(going) == ["/host/etc 2"]
-        holder.unlock()
+        with monkeypatch.context() as broken:
+            broken.setattr(type(first), "set_extra_data", fail)
+            assert next(going) == "/host/etc 2"
+        assert list(going) == []
         assert list(pull(adapter)) == ["/host/etc 1"]
     assert [record.levelno for record in caplog.records if "not noted" in record.getMessage()] == [
         logging.ERROR
