@@ -18,6 +18,8 @@ from trees import describe_tree
 from guerillabackup.element import SourceUrl
 from guerillabackup.storage.default_file import DefaultFileStorage
 
+pytestmark = pytest.mark.exhaustive
+
 KILLS = int(os.environ.get("SOAK_KILLS", "30"))
 SEED = int(os.environ.get("SOAK_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
 DAY = 86400

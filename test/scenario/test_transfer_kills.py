@@ -18,6 +18,8 @@ from transfer_side import PATIENCE, RECEIVES, SENDS, Side, digest, start_socat
 from guerillabackup.element import BackupElementMetainfo, SourceUrl
 from guerillabackup.storage.registry import open_storage
 
+pytestmark = pytest.mark.exhaustive
+
 KILLS = int(os.environ.get("SOAK_KILLS", "100"))
 SEED = int(os.environ.get("SOAK_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
 SOURCES = ("/root", "/alpha/etc", "/alpha/log", "/alpha/log.members", "/beta/deep/down/mail")

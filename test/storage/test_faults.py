@@ -22,6 +22,8 @@ from guerillabackup.errors import ElementLockedError, StorageError
 from guerillabackup.osfile import open_directory
 from guerillabackup.storage.default_file import DefaultFileStorage
 
+pytestmark = pytest.mark.exhaustive
+
 CHILD = Path(__file__).with_name("fault_child.py")
 TAKEN = ElementId.parse("/host/20231114221320-etc-full")
 PREPARED = ElementId.parse("/host/20231114221321-etc-full")

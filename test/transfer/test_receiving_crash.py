@@ -14,6 +14,8 @@ from tracer import Tracer, ordinals
 from guerillabackup.storage.default_file import DefaultFileStorage
 from guerillabackup.transfer.receiving import ReceiverStoreDataTransferPolicy
 
+pytestmark = pytest.mark.exhaustive
+
 CHILD = Path(__file__).with_name("receiving_child.py")
 CASES = ["small", "large", "new source", "held", "damaged", "bad"]
 CHANGING = frozenset(

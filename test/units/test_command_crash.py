@@ -8,6 +8,8 @@ from command_bench import URL, CommandBench
 from unit_bench import follow_chain, read_elements
 from victim import Victim
 
+pytestmark = pytest.mark.exhaustive
+
 MAX_CALLS = 200
 """More calls than a run makes: the numbers end when a run comes to its end."""
 

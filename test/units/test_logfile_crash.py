@@ -9,6 +9,8 @@ from log_bench import LogBench
 from unit_bench import follow_chain, read_elements
 from victim import Victim
 
+pytestmark = pytest.mark.exhaustive
+
 MAX_CALLS = 600
 """More calls than a run makes: the numbers end when a run comes to its end."""
 SOURCES = ("app.log", "web.log")

@@ -12,6 +12,8 @@ from victim import Victim
 from guerillabackup.events import SourceWarning
 from guerillabackup.units.tar_clock import FINE_TIMES
 
+pytestmark = pytest.mark.exhaustive
+
 MAX_CALLS = 400
 """More calls than a run makes: the numbers end when a run comes to its end."""
 
