@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 
 from guerillabackup.element import SourceUrl
 
-
 MAX_LOGGED = 50
 """Refusals of one connection that have a log line each."""
 
