@@ -58,7 +58,8 @@ def connect(
     A peer that says nothing is given up after a minute where no service runs. For cron:
     `17 * * * * root /usr/bin/guerillabackup transfer connect --quiet` in a file of /etc/cron.d.
 
-    Ends with 0 when all went well, with 3 when a peer failed or elements were refused, and with 1 when it
+    Ends with 0 when all went well, with 3 when a peer failed, elements were refused, or neither
+    side sends what the other takes, and with 1 when it
     could not be begun. With --no-wait: with 0 when the service has taken note.
     """
     if quiet and (invocation.as_json or not wait):
@@ -123,7 +124,12 @@ def _dial(
 
         outcomes = dial_once(source, names, target, listen=show, tick=tick)
     ends = [
-        {"peer": outcome.agent_id, "error": outcome.error, **describe_counters(outcome.counters)}
+        {
+            "peer": outcome.agent_id,
+            "error": outcome.error,
+            "moves_nothing": outcome.moves_nothing,
+            **describe_counters(outcome.counters),
+        }
         for outcome in outcomes
     ]
     return _conclude(invocation, ends, quiet)
@@ -185,6 +191,8 @@ def _show_progress(show: EventListener, name: str, moved: Mapping[str, Any]) -> 
 
 
 def _conclude(invocation: Invocation, ends: list[dict[str, Any]], quiet: bool) -> ExitStatus:
+    from guerillabackup.transfer.running import MOVES_NOTHING
+
     for end in ends:
         end.pop("current", None)
     if invocation.as_json:
@@ -196,7 +204,11 @@ def _conclude(invocation: Invocation, ends: list[dict[str, Any]], quiet: bool) -
             invocation.warn(f"peer {end['peer']}: {end['error']}")
         elif quiet and end["elements_refused"]:
             invocation.warn(f"peer {end['peer']}: {_describe(end)}")
-    has_problem = any(end["error"] is not None or end["elements_refused"] for end in ends)
+        if end.get("moves_nothing"):
+            invocation.warn(f"peer {end['peer']} {MOVES_NOTHING}")
+    has_problem = any(
+        end["error"] is not None or end["elements_refused"] or end.get("moves_nothing") for end in ends
+    )
     return ExitStatus.SOME_FAILED if has_problem else ExitStatus.OK
 
 

@@ -59,8 +59,9 @@ def status(invocation: Invocation) -> ExitStatus:
     """Show what the service does: its peers, rates, what waits to be sent, what was refused or only claimed.
 
     Claimed is an element of which a peer says that it holds it, without having taken it from here: it stays
-    until `transfer confirm`. Ends with 0, with 3 when a peer fails or is left out, something was refused or
-    is claimed, or the last reload was refused, and with 1 when no service runs.
+    until `transfer confirm`. Ends with 0, with 3 when a peer fails, is left out, or neither sends nor takes
+    anything, when something is claimed, kept as refused or was so by a peer's last connection, or the last reload
+    was refused, and with 1 when no service runs.
     """
     from guerillabackup.transfer.control_messages import Request
 
@@ -78,7 +79,9 @@ def status(invocation: Invocation) -> ExitStatus:
         or answer["left_out"]
         or answer["claimed"]
         or answer["refused"]
-        or any(_is_failing(peer) or peer["elements_refused"] for peer in answer["peers"])
+        or any(
+            _is_failing(peer) or peer["refused_lately"] or peer["moves_nothing"] for peer in answer["peers"]
+        )
     )
     return ExitStatus.SOME_FAILED if has_problem else ExitStatus.OK
 
@@ -277,7 +280,7 @@ def _describe_status(answer: Mapping[str, Any], now: float) -> Iterable[str]:
         yield from _describe_peer(peer, now)
     for each in answer["refused"][:MAX_SHOWN]:
         yield (
-            f"refused of {each['peer']}, {each['count']} times until {human_time(each['last'])}: "
+            f"refused of {each['peer']}, {each['count']} times, last at {human_time(each['last'])}: "
             f"{each['source']}: {each['reason']}; evidence: {each['evidence']}"
         )
     if len(answer["refused"]) > MAX_SHOWN:
@@ -295,6 +298,7 @@ def _describe_status(answer: Mapping[str, Any], now: float) -> Iterable[str]:
 
 def _describe_peer(peer: Mapping[str, Any], now: float) -> Iterable[str]:
     from guerillabackup.cli.format import human_size, human_span, human_time
+    from guerillabackup.transfer.running import MOVES_NOTHING
 
     text = f"peer {peer['peer']}: "
     if peer["connections"]:
@@ -305,14 +309,20 @@ def _describe_peer(peer: Mapping[str, Any], now: float) -> Iterable[str]:
         text += f"last success {human_time(peer['last_success'])}"
     else:
         text += "no success yet"
+    for what in ("received", "sent"):
+        if peer[f"last_{what}"] is not None:
+            text += f"; last {what} an element {human_time(peer[f'last_{what}'])}"
     if peer["elements_received"] or peer["bytes_received"]:
         text += f"; received {peer['elements_received']} elements, {human_size(peer['bytes_received'])}"
     if peer["elements_sent"] or peer["bytes_sent"]:
         text += f"; sent {peer['elements_sent']}, {human_size(peer['bytes_sent'])}"
     if peer["elements_refused"]:
         text += f"; {peer['elements_refused']} refused"
+        text += "" if peer["refused_lately"] else ", none of them lately"
     if peer["next_dial_in"] is not None and not peer["connections"]:
         text += f"; dialled in {human_span(peer['next_dial_in'])}"
     yield text
+    if peer["moves_nothing"]:
+        yield f"  {MOVES_NOTHING}"
     if _is_failing(peer):
         yield f"  failed {human_time(peer['last_error_at'])}: {peer['last_error']}"

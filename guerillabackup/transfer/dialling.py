@@ -16,6 +16,8 @@ class DialOutcome:
     agent_id: str
     error: str | None
     counters: TransferCounters
+    moves_nothing: bool = False
+    """Whether neither side has anything to fetch for the other."""
 
 
 def follow_dials(works: Works, tick: Callable[[str, TransferCounters], None]) -> list[DialOutcome]:
@@ -31,5 +33,12 @@ def follow_dials(works: Works, tick: Callable[[str, TransferCounters], None]) ->
             if has_ended:
                 del left[name]
                 error = connector.last_error
-                outcomes.append(DialOutcome(name, None if error is None else str(error), counters))
+                outcomes.append(
+                    DialOutcome(
+                        name,
+                        None if error is None else str(error),
+                        counters,
+                        error is None and status is not None and status.moves_nothing,
+                    )
+                )
     return sorted(outcomes, key=lambda outcome: outcome.agent_id)

@@ -151,6 +151,7 @@ class ElementFetcher:
             return False
         if self._shared.refusals.must_wait(key):
             self._tally.left_alone += 1
+            self._context.counters.elements_left_alone += 1
             return False
         if judgement.verdict is Verdict.TAKE:
             judgement = self._judge_metadata_signature(offer)
@@ -316,6 +317,7 @@ class ElementFetcher:
     ) -> None:
         shared, element_id = self._shared, element.get_element_id()
         self._context.counters.elements_received += 1
+        self._context.counters.last_received = shared.now()
         shared.refusals.forget(key)
         shared.held.added(element_id, offer.metainfo)
         shared.listen(ElementReceived(self._context.agent_id, element_id, taken.size, seconds))

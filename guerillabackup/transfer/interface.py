@@ -227,6 +227,12 @@ class TransferContext:
     announced: RemotePolicyInfo | None = None
     """What the peer's own getPolicyInfo request announced: with it the peer counts as ours."""
     counters: "TransferCounters" = field(default_factory=lambda: TransferCounters())
+    now: Callable[[], float] = lambda: 0.0
+    """UTC seconds."""
+    was_asked: bool = False
+    """Whether the peer asked for elements."""
+    fetches: bool = False
+    """Whether there is something here that fetches from a policy of the peer's."""
     is_forced: bool = False
     """Whether it is being ended at once, by whichever thread."""
 
@@ -234,6 +240,11 @@ class TransferContext:
     def agent_id(self) -> str:
         """Who the peer is."""
         return self.rules.agent_id
+
+    @property
+    def moves_nothing(self) -> bool:
+        """Whether nothing can be moved on such a connection in either direction, once it has ended."""
+        return not self.was_asked and not self.fetches
 
     @property
     def is_ours(self) -> bool:
@@ -261,6 +272,11 @@ class TransferCounters:
     elements_claimed: int = 0
     current: str = ""
     """The element that moves just now, "" when none does."""
+    elements_left_alone: int = 0
+    """Those that were refused before, and not asked for again."""
+    last_received: float | None = None
+    """When the last element was, in UTC seconds; the last that was acknowledged by the peer in `last_sent`."""
+    last_sent: float | None = None
 
 
 class SenderTransferPolicy(ABC):

@@ -260,7 +260,9 @@ class TransferLoop:
             error = "it is dialled no more" if dial is None else "the service ends" if is_over else None
             if error is None and dial is not None and dial.last_error is not None:
                 error = str(dial.last_error)
-            self._clients.tell(each.client, {"ended": each.peer, "error": error, **moved}, droppable=False)
+            idle = error is None and each.peer in status and status[each.peer].moves_nothing
+            ended = {"ended": each.peer, "error": error, "moves_nothing": idle, **moved}
+            self._clients.tell(each.client, ended, droppable=False)
         for client in {each.client for each in self._waited} - {each.client for each in left}:
             self._clients.release(client)
         self._waited = left

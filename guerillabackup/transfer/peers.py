@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields
 
 from guerillabackup.transfer.interface import TransferContext, TransferCounters
 
-_COUNTED = tuple(field.name for field in fields(TransferCounters) if field.name != "current")
+_LATEST = ("last_received", "last_sent")
+_COUNTED = tuple(field.name for field in fields(TransferCounters) if field.name not in ("current", *_LATEST))
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,10 @@ class PeerStatus:
     last_success: float | None
     last_error: str | None
     last_error_time: float | None
+    refused_lately: int = 0
+    """Elements that its last connection, and those that run, refused or left alone."""
+    moves_nothing: bool = False
+    """Whether its last connection could have moved nothing either way."""
 
 
 class _Peer:
@@ -32,6 +37,8 @@ class _Peer:
         self.last_success: float | None = None
         self.last_error: str | None = None
         self.last_error_time: float | None = None
+        self.refused_lately = 0
+        self.moves_nothing = False
 
 
 class PeerBook:
@@ -50,9 +57,12 @@ class PeerBook:
         peer = self._peer(context.agent_id)
         peer.running = [entry for entry in peer.running if entry[1] is not context]
         peer.ended = _sum([peer.ended, context.counters])
+        refused = _refused(context.counters)
         if error is None:
             peer.last_success = self._clock()
+            peer.refused_lately, peer.moves_nothing = refused, context.moves_nothing
         else:
+            peer.refused_lately += refused
             self.failed(context.agent_id, str(error))
 
     def failed(self, agent_id: str, text: str) -> None:
@@ -99,10 +109,19 @@ def _describe(agent_id: str, peer: _Peer) -> PeerStatus:
         peer.last_success,
         peer.last_error,
         peer.last_error_time,
+        peer.refused_lately + sum(_refused(context.counters) for _, context in peer.running),
+        peer.moves_nothing,
     )
+
+
+def _refused(counters: TransferCounters) -> int:
+    return counters.elements_refused + counters.elements_left_alone
 
 
 def _sum(parts: list[TransferCounters]) -> TransferCounters:
     total = TransferCounters(**{name: sum(getattr(part, name) for part in parts) for name in _COUNTED})
+    for name in _LATEST:
+        times = [time for part in parts if (time := getattr(part, name)) is not None]
+        setattr(total, name, max(times, default=None))
     total.current = ", ".join(part.current for part in parts if part.current)
     return total

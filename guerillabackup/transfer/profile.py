@@ -1,5 +1,6 @@
 """Who a peer is and what stands for it here, and the context each of its connections gets. Joins them."""
 
+import time
 from dataclasses import dataclass, field
 
 from guerillabackup.storage.interface import StorageInterface
@@ -38,7 +39,9 @@ class PeerProfile:
 
     def make_context(self) -> TransferContext:
         """A context that is not connected."""
-        return TransferContext(self.rules, self.storage, self.sender_policy, self.receiver_policy)
+        return TransferContext(
+            self.rules, self.storage, self.sender_policy, self.receiver_policy, now=time.time
+        )
 
     def connect(self, channel: Channel) -> TransferContext:
         """A context that is connected over a channel, for the agent to run."""

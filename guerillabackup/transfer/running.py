@@ -14,6 +14,7 @@ from guerillabackup.transfer.peers import PeerBook, PeerStatus, describe_counter
 from guerillabackup.transfer.session import client_of, end_session, run_session
 
 FORCE_THREAD = "transfer-force"
+MOVES_NOTHING = "sends nothing and takes nothing: one side has to send, the other to receive"
 NO_LIMIT = -1.0
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,9 @@ class RunningConnections:
             self.forget(context, error)
             was_forced = self._is_stopping and isinstance(error, ConnectionLostError)
         moved = describe_counters(context.counters)
-        if error is None:
+        if error is None and context.moves_nothing:
+            log.warning("peer %s %s", context.agent_id, MOVES_NOTHING)
+        elif error is None:
             log.info("peer %s: ended as agreed: %s", context.agent_id, moved)
         else:
             level = logging.INFO if was_forced else logging.WARNING

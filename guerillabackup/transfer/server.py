@@ -53,6 +53,7 @@ class JsonStreamServerProtocolRequestHandler:
                 return self._get_policy_info(announcement)
             case StartTransaction(query):
                 self._info = None
+                self._context.was_asked = True
                 if not self._is_stopping:
                     self._server.start_transaction(query)
                 return encode_started()
@@ -86,7 +87,7 @@ class JsonStreamServerProtocolRequestHandler:
     def _go_on(self, was_stored: bool) -> bool:
         """Go to the next element that can be described."""
         self._info = None
-        while self._server.next_data_element(was_stored):
+        while self._next_element(was_stored):
             if self._is_stopping:
                 # It stays the current one, and is settled as one that was not asked for.
                 self._info = encode_element_info(None)
@@ -98,6 +99,15 @@ class JsonStreamServerProtocolRequestHandler:
                 log.warning("peer %s: an element is not offered: %s", self._context.agent_id, error)
                 was_stored = False
         return False
+
+    def _next_element(self, was_stored: bool) -> bool:
+        counters = self._context.counters
+        sent = counters.elements_sent
+        try:
+            return self._server.next_data_element(was_stored)
+        finally:
+            if counters.elements_sent > sent:
+                counters.last_sent = self._context.now()
 
     def _describe(self) -> bytes:
         if self._info is None:

@@ -34,7 +34,8 @@ def connect(
 def run_session(context: TransferContext) -> None:
     """Fetch what the receiver policy wants, serve the peer, agree on the end; else raises what ended it."""
     client = client_of(context)
-    if is_policy_compliant(context):
+    context.fetches = is_policy_compliant(context)
+    if context.fetches:
         assert context.receiver_policy is not None
         context.receiver_policy.apply_policy(context)
     client.offer_shutdown()

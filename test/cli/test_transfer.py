@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -63,6 +64,10 @@ def test_status_tells_what_waits_and_who_has_connected(pair):
     (peer,) = after["peers"]
     assert (peer["peer"], peer["elements_sent"], peer["bytes_sent"]) == ("socket", 1, 7)
     assert peer["last_success"] is not None
+    assert peer["last_success"] - 60 < peer["last_sent"] < peer["last_success"] + 60
+    assert peer["last_received"] is None
+    assert central.run("transfer", "connect").returncode == 0
+    assert source.peer("socket")["last_sent"] == peer["last_sent"]
     text = source.run("transfer", "status").stdout
     assert "0 elements wait in" in text
     assert "peer socket: last success" in text
@@ -232,6 +237,27 @@ def test_what_was_refused_is_told_with_its_reason_and_evidence_also_by_another_s
     (refused,) = central.status()["refused"]
     assert (refused["peer"], refused["source"]) == ("alpha", "/alpha/s")
     assert os.path.exists(refused["evidence"])
+    # Once the sender has withdrawn it, and nothing of it is kept, all is well again.
+    central.run("transfer", "connect")
+    shutil.rmtree(central.state / "quarantine")
+    assert central.run("transfer", "status").returncode == 3
+    shutil.rmtree(source.data / "alpha")
+    assert central.run("transfer", "connect").returncode == 0
+    assert central.run("transfer", "status").returncode == 0
+
+
+@pytest.mark.parametrize("policy", [SENDS, RECEIVES])
+def test_two_that_have_nothing_to_move_between_them_are_told_so(make_host, policy):
+    left = make_host("a", policy)
+    left.start()
+    right = make_host("b", policy, peers(alpha={"Connect": str(left.socket)}))
+    result = right.run("transfer", "connect")
+    assert result.returncode == 3
+    assert result.stderr.count("peer alpha sends nothing and takes nothing") == 1
+    assert left.run("transfer", "status").returncode == 3
+    assert left.peer("socket")["moves_nothing"]
+    right.start()
+    assert right.run("transfer", "connect", "alpha").returncode == 3
 
 
 def test_of_several_claims_one_is_named_and_may_be_marked_or_withdrawn(make_host):
