@@ -126,7 +126,7 @@ _KEYS = (
     ),
     Key(
         "GeneralRequireSignatures",
-        "Whether an unsigned element is an integrity error; None: yes where a key to sign or trust is set.",
+        "Whether an unsigned element is refused, received ones too; None: where keys that sign are known.",
         optional(FLAG),
         "True",
         default=None,

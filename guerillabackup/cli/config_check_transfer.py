@@ -10,7 +10,7 @@ from guerillabackup.original.receiving import make_receiver_policy
 from guerillabackup.original.sending import make_sender_policy
 from guerillabackup.osfile_socket import find_listen_problem
 from guerillabackup.transfer.offer_gate import OfferGate
-from guerillabackup.transfer.plan import PeerPlan, find_warnings
+from guerillabackup.transfer.plan import PeerPlan, ServicePlan, find_warnings
 from guerillabackup.transfer.receiver_settings import SETTINGS_KEY as RECEIVER_SETTINGS
 from guerillabackup.transfer.receiving import ReceiverStoreDataTransferPolicy
 from guerillabackup.transfer.sender_settings import SETTINGS_KEY as SENDER_SETTINGS
@@ -48,7 +48,20 @@ def check_transfer(configuration: Configuration) -> tuple[list[str], list[str]]:
     for directory in plan.storages:
         problem = find_storage_problem(directory, plan.state_directory, elements_move_on=True)
         problems += [] if problem is None else [problem]
-    return list(dict.fromkeys(problems)), find_warnings(plan)
+    return list(dict.fromkeys(problems)), [*find_warnings(plan), *_signature_warnings(configuration, plan)]
+
+
+def _signature_warnings(configuration: Configuration, plan: ServicePlan) -> list[str]:
+    """Who signs here, and receives from others, may not know that theirs have to be signed too."""
+    is_asked_for = configuration.get("GeneralSigningKey") or configuration.get("GeneralTrustedSigningKeys")
+    is_receiving = any(peer.receiver.policy_class is not None for peer in plan.peers)
+    if not (is_asked_for and is_receiving and configuration.get("GeneralRequireSignatures") is None):
+        return []
+    return [
+        "the transfer service refuses elements that are not signed by a key in keys/: "
+        "GeneralRequireSignatures is not set; True says that this is meant, "
+        "False takes unsigned ones and those by unknown keys"
+    ]
 
 
 def _policy_problems(configuration: Configuration, peer: PeerPlan) -> Iterator[str]:

@@ -42,6 +42,7 @@ class Judgement:
     reason: str = ""
 
 
+UNSIGNED = "it is not signed; GeneralRequireSignatures = False takes such elements"
 TAKEN = Judgement(Verdict.TAKE)
 
 
@@ -49,19 +50,13 @@ TAKEN = Judgement(Verdict.TAKE)
 class SignatureRules:
     """What is asked of signatures; the functions may take long. None: there is no keyring to judge by.
 
-    `check_data` reads from a descriptor, wherever it stands. `has_key_for` says whether a key that may sign a
-    source is known: of other sources nothing is asked, and no program is started.
+    `check_data` reads from a descriptor, wherever it stands.
     """
 
     check_metadata: Callable[[BackupElementMetainfo, SourceUrl], SignatureResult] | None = None
     check_data: Callable[[int, bytes], SignatureResult] | None = None
-    has_key_for: Callable[[SourceUrl], bool] = lambda source_url: True
     requires_signatures: bool = False
-    """Whether an unsigned element, or one whose key is unknown or expired, is refused for those sources."""
-
-    def asks(self, source_url: SourceUrl) -> bool:
-        """Whether the signatures of a source's elements are looked at."""
-        return self.check_metadata is not None and self.has_key_for(source_url)
+    """Whether an unsigned element, or one whose key is unknown or expired, is refused."""
 
 
 NO_SIGNATURES = SignatureRules()

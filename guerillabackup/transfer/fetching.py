@@ -27,6 +27,7 @@ from guerillabackup.transfer.chain_memory import ChainMemory
 from guerillabackup.transfer.checks import (
     EMPTY_CHECKSUM,
     TAKEN,
+    UNSIGNED,
     Judgement,
     SignatureRules,
     Verdict,
@@ -290,11 +291,11 @@ class ElementFetcher:
 
     def _judge_metadata_signature(self, offer: ElementOffer) -> Judgement:
         rules = self._shared.signatures
-        if rules.check_metadata is None or not rules.asks(offer.source_url):
+        if rules.check_metadata is None:
             return TAKEN
         if offer.metainfo.metadata_signature is None:
             if rules.requires_signatures:
-                return Judgement(Verdict.QUARANTINE, "it is not signed")
+                return Judgement(Verdict.QUARANTINE, UNSIGNED)
             return TAKEN
         result = rules.check_metadata(offer.metainfo, offer.source_url)
         return judge_signature(result, "metadata", rules)
@@ -302,7 +303,7 @@ class ElementFetcher:
     def _judge_data_signature(self, offer: ElementOffer, handle: SinkHandleInterface) -> Judgement:
         rules = self._shared.signatures
         signature = offer.metainfo.storage_file_signature
-        if signature is None or rules.check_data is None or not rules.asks(offer.source_url):
+        if signature is None or rules.check_data is None:
             return TAKEN
         return judge_signature(rules.check_data(handle.get_sink_stream(), signature), "data", rules)
 

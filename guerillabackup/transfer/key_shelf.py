@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 from guerillabackup.signature import Keyring
-from guerillabackup.transfer.checks import NO_SIGNATURES, SignatureRules
+from guerillabackup.transfer.checks import SignatureRules
 from guerillabackup.transfer.signature_rules import make_signature_rules
 
 
@@ -22,18 +22,22 @@ class KeyShelf:
         trusted: Mapping[str, Sequence[str]] | None,
         *,
         requires_signatures: bool | None,
+        signs_here: bool = False,
     ) -> SignatureRules:
         """The rules by the keys of now, those of before where nothing has changed; raises ConfigError."""
-        if not os.path.isdir(directory):
-            return NO_SIGNATURES
-        keyring = Keyring(directory)
-        facts = (keyring.list_keys(), trusted, requires_signatures)
+        keyring = Keyring(directory) if os.path.isdir(directory) else None
+        keys = None if keyring is None else keyring.list_keys()
+        facts = (keys, trusted, requires_signatures, signs_here)
         if self._read is not None and self._read[0] == facts:
-            keyring.close()
+            if keyring is not None:
+                keyring.close()
         else:
-            # A keyring of before stays open: somebody may be asking it still.
-            self._stack.enter_context(keyring)
-            rules = make_signature_rules(keyring, trusted, requires_signatures=requires_signatures)
+            if keyring is not None:
+                # A keyring of before stays open: somebody may be asking it still.
+                self._stack.enter_context(keyring)
+            rules = make_signature_rules(
+                keyring, trusted, requires_signatures=requires_signatures, signs_here=signs_here
+            )
             self._read = (facts, rules)
         return self._read[1]
 

@@ -140,6 +140,7 @@ class Stock:
                 configuration.keys_directory,
                 configuration.get("GeneralTrustedSigningKeys"),
                 requires_signatures=configuration.get("GeneralRequireSignatures"),
+                signs_here=configuration.get("GeneralSigningKey") is not None,
             )
         except ConfigError as error:
             problems += error.problems

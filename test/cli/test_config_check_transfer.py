@@ -44,3 +44,12 @@ def test_a_peer_to_which_nothing_goes_is_warned_of(tmp_path):
         [],
         ["nothing is sent to nor received from peer a"],
     )
+
+
+def test_who_signs_and_receives_is_told_that_others_have_to_sign_unless_that_is_said(tmp_path):
+    receives = "TransferReceiverPolicyClass = guerillabackup.Transfer.ReceiverStoreDataTransferPolicy"
+    _, (warning,) = check(tmp_path, receives, "GeneralSigningKey = 'signing'")
+    assert warning.startswith("the transfer service refuses elements that are not signed")
+    for said in ("True", "False"):
+        lines = (receives, "GeneralSigningKey = 'signing'", f"GeneralRequireSignatures = {said}")
+        assert check(tmp_path, *lines) == ([], [])
