@@ -108,6 +108,25 @@ def _is_selected(
     )
 
 
+def judge_metadata_signature(offer: ElementOffer, rules: SignatureRules) -> Judgement:
+    """What the signature of an element's metadata means, also that there is none."""
+    if rules.check_metadata is None:
+        return TAKEN
+    if offer.metainfo.metadata_signature is None:
+        return Judgement(Verdict.QUARANTINE, UNSIGNED) if rules.requires_signatures else TAKEN
+    return judge_signature(rules.check_metadata(offer.metainfo, offer.source_url), "metadata", rules)
+
+
+def judge_data_signature(
+    metainfo: BackupElementMetainfo, descriptor: int, rules: SignatureRules
+) -> Judgement:
+    """What the signature of an element's data means, where there is one."""
+    signature = metainfo.storage_file_signature
+    if signature is None or rules.check_data is None:
+        return TAKEN
+    return judge_signature(rules.check_data(descriptor, signature), "data", rules)
+
+
 def judge_signature(result: SignatureResult, what: str, rules: SignatureRules) -> Judgement:
     """What the outcome of a verification means; `what` is whose signature it is."""
     if result.is_valid:

@@ -26,15 +26,13 @@ from guerillabackup.transfer.bandwidth import BandwidthLimit
 from guerillabackup.transfer.chain_memory import ChainMemory
 from guerillabackup.transfer.checks import (
     EMPTY_CHECKSUM,
-    TAKEN,
-    UNSIGNED,
-    Judgement,
     SignatureRules,
     Verdict,
     doubt_time,
     judge_content,
+    judge_data_signature,
+    judge_metadata_signature,
     judge_offer,
-    judge_signature,
 )
 from guerillabackup.transfer.claims import ClaimTable
 from guerillabackup.transfer.element_key import element_key
@@ -155,7 +153,7 @@ class ElementFetcher:
             self._context.counters.elements_left_alone += 1
             return False
         if judgement.verdict is Verdict.TAKE:
-            judgement = self._judge_metadata_signature(offer)
+            judgement = judge_metadata_signature(offer, self._shared.signatures)
         if judgement.verdict is Verdict.QUARANTINE:
             self._keep_evidence(key, offer, judgement.reason, None)
             return False
@@ -218,7 +216,9 @@ class ElementFetcher:
         taken = self._take(handle, key, offer, held)
         judgement = judge_content(offer.metainfo, taken.digest, taken.size)
         if judgement.verdict is Verdict.TAKE:
-            judgement = self._judge_data_signature(offer, handle)
+            judgement = judge_data_signature(
+                offer.metainfo, handle.get_sink_stream(), self._shared.signatures
+            )
         if judgement.verdict is not Verdict.TAKE:
             self._keep_evidence(key, offer, judgement.reason, handle.get_sink_stream())
             return False
@@ -288,24 +288,6 @@ class ElementFetcher:
             # Perhaps the peer cannot send this one: the next connection must not end by it before all others.
             self._shared.refusals.interrupted(key, str(error))
             raise
-
-    def _judge_metadata_signature(self, offer: ElementOffer) -> Judgement:
-        rules = self._shared.signatures
-        if rules.check_metadata is None:
-            return TAKEN
-        if offer.metainfo.metadata_signature is None:
-            if rules.requires_signatures:
-                return Judgement(Verdict.QUARANTINE, UNSIGNED)
-            return TAKEN
-        result = rules.check_metadata(offer.metainfo, offer.source_url)
-        return judge_signature(result, "metadata", rules)
-
-    def _judge_data_signature(self, offer: ElementOffer, handle: SinkHandleInterface) -> Judgement:
-        rules = self._shared.signatures
-        signature = offer.metainfo.storage_file_signature
-        if signature is None or rules.check_data is None:
-            return TAKEN
-        return judge_signature(rules.check_data(handle.get_sink_stream(), signature), "data", rules)
 
     def _note_stored(
         self,

@@ -52,4 +52,4 @@ def test_who_signs_and_receives_is_told_that_others_have_to_sign_unless_that_is_
     assert warning.startswith("the transfer service refuses elements that are not signed")
     for said in ("True", "False"):
         lines = (receives, "GeneralSigningKey = 'signing'", f"GeneralRequireSignatures = {said}")
-        assert check(tmp_path, *lines) == ([], [])
+        assert check(tmp_path / said, *lines) == ([], [])

@@ -4,9 +4,10 @@
 
 TRANSFER_CLOCK names a file of 8 bytes, a double: the seconds by which the clock is wrong, read each time.
 TRANSFER_PACE is how many seconds a peer may be silent, take for a message, and take for 64 KiB of an element.
-Touches: logging, mmap, os, struct, time.
+Touches: dataclasses, logging, mmap, os, struct, time.
 """
 
+import dataclasses
 import logging
 import mmap
 import os
@@ -30,7 +31,9 @@ def main() -> None:
     from guerillabackup.transfer.service import Source, run_service
 
     if (pace := os.environ.get("TRANSFER_PACE")) is not None:
-        PaceLimits.__init__.__defaults__ = (*map(float, pace.split(",")), 1 << 16)
+        silence, message, progress = map(float, pace.split(","))
+        limits = PaceLimits(silence_seconds=silence, message_seconds=message, progress_seconds=progress)
+        PaceLimits.__init__.__defaults__ = dataclasses.astuple(limits)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     run_service(Source(sys.argv[1]))
 

@@ -779,7 +779,7 @@ def test_the_bandwidth_limit_holds_for_what_is_received(storage, make):
         def portion(self, wanted):
             return min(wanted, 25)
 
-        def spend(self, count):
+        def spend(self, count, is_over):
             spent.append(count)
 
     make(bandwidth=Limit()).pull([offered(b"x" * 1000)])
