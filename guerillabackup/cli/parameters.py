@@ -183,6 +183,14 @@ def list_peer_names(context: click.Context, incomplete: str) -> list[str]:
     return sorted(load_configuration(_config_directory(context)).get("TransferPeers") or {})
 
 
+def list_stdio_peer_names(context: click.Context, incomplete: str) -> list[str]:
+    """Those of the peers that may come by `transfer stdio`."""
+    from guerillabackup.config import load_configuration
+
+    peers = load_configuration(_config_directory(context)).get("TransferPeers") or {}
+    return sorted(name for name, settings in peers.items() if settings.get("Stdio"))
+
+
 def _element_ids(context: click.Context) -> Iterator[ElementId]:
     from guerillabackup.config import load_configuration
     from guerillabackup.storage.registry import open_storage
@@ -211,6 +219,7 @@ UNIT = NameType(list_unit_names)
 DEFINITION = NameType(list_definition_names)
 KEY = NameType(list_key_names)
 PEER = NameType(list_peer_names)
+STDIO_PEER = NameType(list_stdio_peer_names)
 CONFIGURATION_KEY = NameType(list_configuration_keys)
 TIME = TimeType(lambda context, incomplete: ())
 

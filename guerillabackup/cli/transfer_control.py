@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from guerillabackup.cli.common import ExitStatus, Invocation, shared
-from guerillabackup.cli.parameters import ELEMENT, PEER, storage_option
+from guerillabackup.cli.parameters import ELEMENT, PEER, STDIO_PEER, storage_option
 from guerillabackup.element import ElementId
 from guerillabackup.errors import ConfigError, GuerillaBackupError
 
@@ -60,8 +60,8 @@ def status(invocation: Invocation) -> ExitStatus:
 
     Claimed is an element of which a peer says that it holds it, without having taken it from here: it stays
     until `transfer confirm`. Ends with 0, with 3 when a peer fails, is left out, or neither sends nor takes
-    anything, when something is claimed, kept as refused or was so by a peer's last connection, or the last reload
-    was refused, and with 1 when no service runs.
+    anything, when something is claimed, kept as refused or was so by a peer's last connection, or the last
+    reload was refused, and with 1 when no service runs.
     """
     from guerillabackup.transfer.control_messages import Request
 
@@ -146,7 +146,7 @@ def limit(invocation: Invocation, rate: str) -> ExitStatus:
     "--agent",
     "agent_id",
     metavar="NAME",
-    type=PEER,
+    type=STDIO_PEER,
     required=True,
     help="The peer at the other end, in TransferPeers.",
 )

@@ -127,7 +127,14 @@ class _LazyModule(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(MODULES[self.__name__.rpartition(".")[2]]), name)
+        module = importlib.import_module(MODULES[self.__name__.rpartition(".")[2]])
+        try:
+            return getattr(module, name)
+        except AttributeError as error:
+            known = [each for each in vars(module) if not each.startswith("_")]
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise AttributeError(f"{self.__name__} has no {name}{hint}") from error
 
 
 class _ClassModule(_LazyModule):

@@ -203,6 +203,11 @@ def make_receiver_policy(
     """
     if policy_class is ReceiverStoreDataTransferPolicy:
         return make_ours(ReceiverSettings.from_configuration(init_args, configuration.get(SETTINGS_KEY)))
+    if any(each.__name__ == "SenderTransferPolicy" for each in policy_class.__mro__):
+        raise ConfigError(
+            f"{policy_class.__name__} is a sender's policy, and was named as the receiver's: "
+            "set TransferSenderPolicyClass to it"
+        )
     try:
         policy = policy_class(configuration, *(init_args or ()))
     except ConfigError:

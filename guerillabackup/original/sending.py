@@ -156,6 +156,11 @@ def make_sender_policy(
 
     ConfigError for a class that cannot be made so, or is no sender policy in either spelling.
     """
+    if any(each.__name__ == "ReceiverTransferPolicy" for each in policy_class.__mro__):
+        raise ConfigError(
+            f"{policy_class.__name__} is a receiver's policy, and was named as the sender's: "
+            "set TransferReceiverPolicyClass to it"
+        )
     try:
         policy = policy_class(configuration, *(init_args or ()))
     except ConfigError:

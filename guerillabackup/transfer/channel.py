@@ -60,8 +60,11 @@ class Channel:
 
     def explain(self) -> str:
         """What whoever is in between says of a connection that was lost; "" when nothing."""
-        is_known = self._explain is None or self._forced is not None
-        return "" if is_known or self._explain is None else self._explain()
+        if self._explain is None or self._forced is not None:
+            return ""
+        # A tunnel whose other side has gone may still wait for the end of this one.
+        self._close_output()
+        return self._explain()
 
     def wait(self, *, for_input: bool, for_output: bool, timeout: float) -> tuple[bool, bool, float]:
         """Until bytes can be received or sent, or the time is up: whether each can, and the seconds waited.
@@ -144,6 +147,13 @@ class Channel:
         for descriptor in {self._input, self._output, self._wake}:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
+
+    def _close_output(self) -> None:
+        with self._lock:
+            if not self._is_closed and self._output != self._input:
+                self._watch(for_input=False, for_output=False)
+                os.close(self._output)
+                self._output = self._input
 
     def check(self) -> None:
         """Raise ConnectionLostError when it was forced to end, or closed."""

@@ -5,12 +5,11 @@ neither side's stream holds up the other's, and two sides that both send never w
 """
 
 import contextlib
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, Protocol, TypeVar
 
-from guerillabackup.errors import ConnectionLostError, GuerillaBackupError, RemoteProtocolError, StorageError
+from guerillabackup.errors import ConnectionLostError, GuerillaBackupError, RemoteProtocolError
 from guerillabackup.transfer.channel import Channel
 from guerillabackup.transfer.frames import HEADER_SIZE, MAX_FRAME_SIZE
 from guerillabackup.transfer.multiplexer import (
@@ -23,6 +22,7 @@ from guerillabackup.transfer.multiplexer import (
     StreamEnded,
     StreamRequestResponseMultiplexer,
 )
+from guerillabackup.transfer.outgoing import OutgoingStream
 from guerillabackup.transfer.pace import Awaited, PaceLimits, PaceWatch
 
 RECEIVE_SIZE = 1 << 16
@@ -38,6 +38,10 @@ MAX_UNSENT = 4 << 20
 without reading gets there."""
 MAX_QUOTED = 200
 """Bytes that are told of what is no protocol."""
+SAID_NOTHING = (
+    "it had said nothing before: the other side may have refused this one "
+    "(certificate, socket's mode, storage), look at its log"
+)
 
 _ASKING_STREAM = (Asking.AWAITING_STREAM, Asking.STREAMING, Asking.STREAMED_NOTHING)
 
@@ -69,31 +73,6 @@ class RequestHandler(Protocol):
         """Nothing is to be sent, and nothing has come: the peer is busy. Called often."""
 
 
-class _OutgoingStream:
-    """An element's data on its way to the peer."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-        self.offset = 0
-        self.part_left = 0
-        self.is_ended = False
-        try:
-            self.descriptor = file.fileno()
-            self.size = os.fstat(self.descriptor).st_size
-        except BaseException:
-            file.close()
-            raise
-
-    def read_all(self) -> bytes:
-        data = os.pread(self.descriptor, self.size, 0)
-        if len(data) < self.size:
-            raise self.cut(len(data))
-        return data
-
-    def cut(self, size: int) -> StorageError:
-        return StorageError(f"the element's data ends after {size} of {self.size} bytes: it was changed")
-
-
 class PeerConnection:
     """Requests and answers, both ways. One thread uses it; `force` and `request_stop` are for any.
 
@@ -108,7 +87,7 @@ class PeerConnection:
         self._buffer = bytearray(RECEIVE_SIZE)
         self._tail = bytearray(HEADER_SIZE)
         self._output = memoryview(b"")
-        self._stream: _OutgoingStream | None = None
+        self._stream: OutgoingStream | None = None
         self._answers: deque[bytes] = deque()
         self._parts: deque[memoryview] = deque()
         self._is_stream_over = True
@@ -116,6 +95,7 @@ class PeerConnection:
         self._was_offered = False
         self._has_understood = False
         self._began_with = b""
+        self._was_closed = False
         self._error: Exception | None = None
 
     def ask(self, *requests: bytes) -> list[bytes]:
@@ -214,7 +194,10 @@ class PeerConnection:
     def _explain(self, error: RemoteProtocolError) -> str:
         """What else is known of it: by whoever is in between, or that this is no such peer."""
         if isinstance(error, ConnectionLostError):
-            return self._channel.explain()
+            words = [self._channel.explain()]
+            if self._was_closed and not self._has_understood and not self._began_with:
+                words.insert(0, SAID_NOTHING)
+            return "; ".join(word for word in words if word)
         return "" if self._has_understood or not self._began_with else f"it began with {self._began_with!r}"
 
     def _note(self, error: Error) -> Error:
@@ -266,6 +249,7 @@ class PeerConnection:
         count = self._channel.receive([self._buffer])
         if count is not None:
             if count == 0:
+                self._was_closed = True
                 self._multiplexer.end_of_input()
             self._pace.moved(Awaited.MESSAGE_IN, count)
             self._handle(self._feed(count))
@@ -330,7 +314,7 @@ class PeerConnection:
                     f"the peer leaves {self._unsent} bytes of answers, limit {MAX_UNSENT}"
                 )
             return
-        stream = self._stream = _OutgoingStream(answer)
+        stream = self._stream = OutgoingStream(answer)
         if stream.size <= SMALL_SIZE:
             self._multiplexer.send_part(stream.read_all())
             self._multiplexer.end_stream()
@@ -342,6 +326,7 @@ class PeerConnection:
         try:
             self._send_some()
         except ConnectionLostError:
+            self._was_closed = True
             # The peer's last words say more than that it has gone: a login shell's refusal, say.
             with contextlib.suppress(ConnectionLostError):
                 self._feed(self._channel.receive([self._buffer]) or 0)
@@ -370,12 +355,12 @@ class PeerConnection:
             elif stream.part_left == 0:
                 self._begin_part(stream)
 
-    def _begin_part(self, stream: _OutgoingStream) -> None:
+    def _begin_part(self, stream: OutgoingStream) -> None:
         limit = MAX_FRAME_SIZE if self._handler.takes_large_parts else LEGACY_PART_SIZE
         stream.part_left = min(limit, stream.size - stream.offset)
         self._multiplexer.send_part_header(stream.part_left)
 
-    def _send_part(self, stream: _OutgoingStream) -> bool:
+    def _send_part(self, stream: OutgoingStream) -> bool:
         """Send of the part what goes; whether to go on in this pass: the data is all sent."""
         count = self._channel.send_file(stream.descriptor, stream.offset, stream.part_left)
         if count is None:

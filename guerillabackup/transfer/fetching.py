@@ -149,7 +149,6 @@ class ElementFetcher:
             self._refuse(offer, judgement.reason, "")
             return False
         if self._shared.refusals.must_wait(key):
-            self._tally.left_alone += 1
             self._context.counters.elements_left_alone += 1
             return False
         if judgement.verdict is Verdict.TAKE:
@@ -299,8 +298,7 @@ class ElementFetcher:
         was_held: bool,
     ) -> None:
         shared, element_id = self._shared, element.get_element_id()
-        self._context.counters.elements_received += 1
-        self._context.counters.last_received = shared.now()
+        self._context.counters.note_received(shared.now())
         shared.refusals.forget(key)
         shared.held.added(element_id, offer.metainfo)
         shared.listen(ElementReceived(self._context.agent_id, element_id, taken.size, seconds))
@@ -367,8 +365,8 @@ class ElementFetcher:
         tally, agent_id = self._tally, self._context.agent_id
         if tally.unlogged:
             log.warning("%s: refused %d more elements", agent_id, tally.unlogged)
-        if tally.left_alone:
-            log.info("%s: left %d elements alone that were refused lately", agent_id, tally.left_alone)
+        if left := self._context.counters.elements_left_alone:
+            log.info("%s: left %d elements alone that were refused lately", agent_id, left)
         if tally.locked:
             log.info("%s: left %d elements alone whose copies here are locked", agent_id, len(tally.locked))
         for source_url, predecessor in tally.gaps:

@@ -275,8 +275,13 @@ class TransferCounters:
     elements_left_alone: int = 0
     """Those that were refused before, and not asked for again."""
     last_received: float | None = None
-    """When the last element was, in UTC seconds; the last that was acknowledged by the peer in `last_sent`."""
+    """When the last element was, in UTC seconds; in `last_sent` when the peer acknowledged one last."""
     last_sent: float | None = None
+
+    def note_received(self, now: float) -> None:
+        """One more element is here."""
+        self.elements_received += 1
+        self.last_received = now
 
 
 class SenderTransferPolicy(ABC):

@@ -176,7 +176,11 @@ class TransferLoop:
         except GuerillaBackupError as error:
             log.error("the configuration cannot be used, and that of before stays in effect: %s", error)
             self._refused = {"at": time.time(), "error": str(error)}
-        except Exception as error:  # values of a site's own may raise anything, and the connections go on
+        # No signal raises anything here: also KeyboardInterrupt is the configuration's.
+        except (
+            Exception,
+            KeyboardInterrupt,
+        ) as error:  # values of a site's own may raise anything, and the connections go on
             log.exception("the configuration cannot be used, and that of before stays in effect")
             self._refused = {"at": time.time(), "error": f"{type(error).__name__}: {error}"}
         else:

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 class StdioConnectorService(ConnectorService):
     """Takes descriptors at a private socket, which it owns. Each relay has a thread, which only waits.
 
-    `find_profile` gives the profile of an agent by its name, None where there is none.
+    `find_profile` gives the profile of an agent by its name, None for none; it may raise ConfigError.
     """
 
     def __init__(
@@ -100,7 +100,9 @@ class StdioConnectorService(ConnectorService):
             agent_id = parse_request(line).agent_id
             profile = self._find_profile(agent_id)
             if profile is None:
-                raise RemoteProtocolError(f"no agent is named {agent_id} here")
+                raise RemoteProtocolError(
+                    f"no agent is named {agent_id} here: TransferPeers has to name it, with 'Stdio': True"
+                )
             channel = Channel(descriptors[0], descriptors[1])
             descriptors = []
             return profile.connect(channel), profile

@@ -1,10 +1,12 @@
 """Hands this process's stdin and stdout to the running service, as the connection of an agent.
 
 The service uses the descriptors themselves, so that no byte is copied here. This process only waits: sshd
-ends a session together with its command. Touches: socket.
+ends a session together with its command. Touches: os, socket.
 """
 
+import os
 import socket
+import stat
 import struct
 
 from guerillabackup.errors import ConnectionLostError, RemoteProtocolError, StorageError
@@ -28,6 +30,8 @@ def relay_stdio(socket_path: str, agent_id: str, input_fd: int = 0, output_fd: i
         raise StorageError(f"cannot reach the service at {socket_path}: {error.strerror}") from error
     with service:
         service.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(ANSWER_SECONDS), 0))
+        _require_peer(input_fd, "input")
+        _require_peer(output_fd, "output")
         try:
             socket.send_fds(service, [StdioRequest(agent_id).encode()], [input_fd, output_fd])
             line = _receive_line(service)
@@ -38,6 +42,16 @@ def relay_stdio(socket_path: str, agent_id: str, input_fd: int = 0, output_fd: i
     end = parse_end(line)
     if end.error is not None:
         raise ConnectionLostError(end.error)
+
+
+def _require_peer(descriptor: int, name: str) -> None:
+    """Raise ConnectionLostError where nobody can be; what was closed leads to nowhere by now."""
+    found, nowhere = os.fstat(descriptor), os.stat(os.devnull)
+    if stat.S_ISCHR(found.st_mode) and found.st_rdev == nowhere.st_rdev:
+        raise ConnectionLostError(
+            f"standard {name}, at which the peer should be, is closed or {os.devnull}: "
+            "start this by sshd or socat"
+        )
 
 
 def _receive_line(service: socket.socket) -> bytes:

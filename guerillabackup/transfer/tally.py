@@ -16,8 +16,6 @@ class Tally:
     """Refusals with a log line each."""
     unlogged: int = 0
     """Further refusals."""
-    left_alone: int = 0
-    """Elements that were refused lately, and are not tried again yet."""
     locked: set[bytes] = field(default_factory=set)
     """Keys of elements that are here and were locked each time."""
     gaps: list[tuple[SourceUrl, bytes]] = field(default_factory=list)

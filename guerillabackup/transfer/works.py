@@ -161,9 +161,11 @@ class Works:
         self._others.append(self._start(connector, name))
 
     def find_profile(self, agent_id: str) -> PeerProfile | None:
-        """What a `transfer stdio` of that name gets; None where there is none of it."""
+        """What a `transfer stdio` of that name gets, None for none; ConfigError when it may not come."""
         entry = self._entries.get(agent_id)
-        return entry.line.profile if entry is not None and entry.line.plan.stdio else None
+        if entry is not None and not entry.line.plan.stdio:
+            raise ConfigError(f"peer {agent_id} may not come so: set 'Stdio': True for it in TransferPeers")
+        return None if entry is None else entry.line.profile
 
     def lines(self) -> list[Line]:
         """All peers."""

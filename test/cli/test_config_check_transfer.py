@@ -1,6 +1,6 @@
 """What `config check` says of transfers: all problems at once, and nothing where there are none."""
 
-from transfer_service_host import SENDS, TransferHost
+from transfer_service_host import RECEIVES, SENDS, TransferHost
 
 from guerillabackup.cli.config_check_transfer import check_transfer
 from guerillabackup.config import load_configuration
@@ -23,6 +23,17 @@ def test_all_that_is_wrong_is_found_at_once(tmp_path):
     text = "\n".join(problems)
     for part in ("Order 'x'", "MaxElementSize 'much'", "nobody-of-that-name", "/nonexistent is not there"):
         assert part in text
+
+
+def test_policies_in_the_place_of_each_other_are_told(tmp_path):
+    sender = SENDS.partition("= ")[2]
+    receiver = RECEIVES.partition("= ")[2]
+    problems, _ = check(
+        tmp_path, f"TransferSenderPolicyClass = {receiver}", f"TransferReceiverPolicyClass = {sender}"
+    )
+    text = "\n".join(problems)
+    assert "SenderMoveDataTransferPolicy is a sender's policy, and was named as the receiver's" in text
+    assert "ReceiverStoreDataTransferPolicy is a receiver's policy" in text
 
 
 def test_a_host_without_transfers_is_told_nothing(tmp_path):

@@ -52,6 +52,26 @@ def test_stdio_without_a_service_ends_with_1_in_one_line(make_host):
     assert result.stderr.count("\n") == 1
 
 
+def test_stdio_tells_what_a_peer_lacks_and_that_its_descriptors_are_closed(make_host):
+    host = make_host("a", SENDS, peers(b={"Connect": "/nobody", "Interval": 3600}))
+    host.start()
+    command = f'exec "$0" -c "$1" transfer stdio --agent b --config-dir {host.conf}'
+    for redirection, words in (
+        ("", "peer b may not come so: set 'Stdio': True for it"),
+        ("<&-", "standard input, at which the peer should be, is closed"),
+        (">&-", "standard output, at which the peer should be, is closed"),
+    ):
+        result = subprocess.run(
+            ["sh", "-c", f"{command} {redirection}", sys.executable, MAIN],
+            env={**os.environ, "PYTHONPATH": str(TREE)},
+            input="",
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert (result.returncode, words in result.stderr) == (1, True), result.stderr
+
+
 def test_status_tells_what_waits_and_who_has_connected(pair):
     source, central = pair
     source.store("/alpha/s", b"content")
@@ -297,7 +317,11 @@ def test_an_interrupt_ends_a_connection_that_was_dialled_here(make_host, short_d
 
 
 def test_peers_are_proposed_to_the_shell(make_host):
-    host = make_host("a", SENDS, peers(alpha={"Stdio": True}, beta={"Stdio": True}))
+    host = make_host(
+        "a",
+        SENDS,
+        peers(alpha={"Stdio": True, "Connect": "/x"}, alps={"Connect": "/y"}, beta={"Stdio": True}),
+    )
     for line in ("guerillabackup transfer connect al", "guerillabackup transfer stdio --agent al"):
         result = subprocess.run(
             [sys.executable, "-c", MAIN],
@@ -313,7 +337,8 @@ def test_peers_are_proposed_to_the_shell(make_host):
             text=True,
             timeout=PATIENCE,
         )
-        assert result.stdout == "plain,alpha\n", result.stderr
+        proposed = "plain,alpha\n" if "stdio" in line else "plain,alpha\nplain,alps\n"
+        assert result.stdout == proposed, result.stderr
 
 
 @pytest.mark.parametrize("arguments", [["--Unknown"], ["word"], ["--Config"]])

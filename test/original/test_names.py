@@ -90,4 +90,6 @@ def test_what_is_no_name_is_an_attribute_error_with_a_suggestion():
         _ = guerillabackup.DigestPipelinElement
     with pytest.raises(AttributeError, match="did you mean secureOpenAt"):
         _ = guerillabackup.secureOpenat
+    with pytest.raises(AttributeError, match="did you mean SenderMoveDataTransferPolicy"):
+        _ = guerillabackup.Transfer.SenderMoveTransferPolicy
     assert not hasattr(guerillabackup, "Xyzzy")

@@ -186,6 +186,8 @@ def test_a_peer_is_reached_by_a_command(make_side, path, program, tmp_path):
         ("kill -9 $$", "bash was ended by SIGKILL"),
         ("seq 100000 >&2; echo last >&2; exit 3", "exited with status 3: "),
         ("exit 0", "bash exited with status 0"),
+        ("while read -r line; do :; done & wait; exit 1", "the other side may have refused this one"),
+        ("exec 1>&-; cat >&2; echo refused >&2; exit 1", "bash exited with status 1: "),
         ("echo no protocol", "it began with b'no protocol"),
     ],
 )

@@ -210,7 +210,7 @@ def trickle(hostile, data, pause=0.02):
 
 
 SLOW = {
-    "silence": (lambda hostile: None, "said and took nothing for 1 s"),
+    "silence": (lambda hostile: None, "the peer said nothing for 1 s: is it a transfer service"),
     "a request a byte at a time": (
         lambda hostile: trickle(hostile, s(START) * 100),
         "did not complete a message",

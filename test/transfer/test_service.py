@@ -227,6 +227,17 @@ def test_a_reload_that_cannot_be_used_is_refused_and_all_goes_on(make_host):
     assert host.end() == 0
 
 
+def test_a_configuration_that_raises_an_interrupt_ends_no_service(make_host):
+    host = make_host("a", SENDS)
+    host.start()
+    host.write_config(SENDS, "raise KeyboardInterrupt")
+    host.send(signal.SIGHUP)
+    host.wait_for(lambda: "stays in effect" in host.log())
+    host.write_config(SENDS)
+    assert "KeyboardInterrupt" in host.status()["reload_refused"]["error"]
+    assert host.end() == 0
+
+
 def test_a_reload_by_which_code_of_the_site_s_own_raises_anything_is_refused(make_host):
     host = make_host("a", SENDS)
     host.start()
