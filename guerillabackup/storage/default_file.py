@@ -107,6 +107,9 @@ class DefaultFileStorage(StorageInterface):
     def check_in_place(self) -> None:
         self._root.check_in_place()
 
+    def get_place_id(self) -> str:
+        return self._root.place_id
+
     def get_sink_handle(self, source_url: SourceUrl) -> SinkHandleInterface:
         check_storable(source_url)
         with storage_errors(f"cannot begin an element of {source_url}"):

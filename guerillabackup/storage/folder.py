@@ -1,8 +1,9 @@
 """The folders that new elements are written into: opened, made durably, shared by the handles of a batch.
 
-Touches: os.
+Touches: hashlib, os.
 """
 
+import hashlib
 import os
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ from guerillabackup import osfile
 from guerillabackup.errors import StorageError, StorageReplacedError
 from guerillabackup.osfile import Ownership, storage_errors
 
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 MAX_REMEMBERED = 4096
 MAX_TRIES = 10
 """How often a folder is made again that somebody removes, empty as it is, at the same moment."""
@@ -23,6 +25,8 @@ class RootDirectory:
         self._descriptor = osfile.open_directory(path)
         # While it is open, no other directory gets its number.
         self._identity = os.fstat(self._descriptor)
+        self.place_id = _make_place_id(self._identity)
+        """The same for all who open the directory by whatever path, and for no other one on any host."""
 
     @property
     def descriptor(self) -> int:
@@ -113,3 +117,14 @@ class SourceFolders:
                 if tries_left == 0:
                     raise
         raise AssertionError("the last try returns or raises")
+
+
+def _make_place_id(status: os.stat_result) -> str:
+    """A digest; "" where it cannot be told from directories of other hosts."""
+    try:
+        with open(BOOT_ID, "rb") as file:
+            boot_id = file.read(64)
+    except OSError:
+        return ""
+    text = b"%s %d %d" % (boot_id.strip(), status.st_dev, status.st_ino)
+    return hashlib.blake2b(text, digest_size=16).hexdigest()

@@ -308,6 +308,10 @@ class StorageInterface(SinkInterface):
         A storage that nothing can take the place of has nothing to ask.
         """
 
+    def get_place_id(self) -> str:
+        """Names where the elements are, the same for whoever opens it on this host; "" where nothing does."""
+        return ""
+
     @abstractmethod
     def find_leftovers(self, source_url: SourceUrl | None = None) -> Iterator["Leftover"]:
         """Files below the storage that belong to no complete element, in bounded memory.

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from guerillabackup.errors import ConnectionLostError, RemoteProtocolError
-from guerillabackup.transfer.announcement import OWN_ANNOUNCEMENT, describe_peer
+from guerillabackup.transfer.announcement import describe_peer, find_loop, own_announcement
 from guerillabackup.transfer.connection import PeerConnection
 from guerillabackup.transfer.interface import (
     ClientProtocolInterface,
@@ -64,8 +64,18 @@ class JsonStreamClientProtocolAdapter(ClientProtocolInterface):
         return self._is_stopping.is_set()
 
     def get_remote_policy_info(self) -> RemotePolicyInfo | None:
-        (answer,) = self._connection.ask(encode_request(GetPolicyInfo(OWN_ANNOUNCEMENT)))
-        info = self._parse(parse_policy_info, answer)
+        context = self._context
+        try:
+            (answer,) = self._connection.ask(encode_request(GetPolicyInfo(own_announcement(context))))
+            info = self._parse(parse_policy_info, answer)
+        except RemoteProtocolError as error:
+            # The other end has seen it first, and ended.
+            if context.loop is not None:
+                raise self._refuse(RemoteProtocolError(context.loop)) from error
+            raise
+        loop = context.loop or find_loop(context, info.announcement)
+        if loop is not None:
+            raise self._refuse(RemoteProtocolError(loop))
         self._context.remote = describe_peer(info.policy, info.announcement)
         return None if info.policy is None else self._context.remote
 

@@ -112,7 +112,7 @@ class ElementFetcher:
             for _ in range(MAX_ROUNDS):
                 elsewhere: set[bytes] = set()
                 self._run_round(wanted, elsewhere)
-                if not self._shared.claims.any_is_free(elsewhere):
+                if not self._shared.claims.any_is_free(elsewhere) or not self._tally.goes_again():
                     break
                 wanted = elsewhere
         except _RoundOver as error:

@@ -226,6 +226,10 @@ class TransferContext:
     """What the peer said of itself, once it did."""
     announced: RemotePolicyInfo | None = None
     """What the peer's own getPolicyInfo request announced: with it the peer counts as ours."""
+    instance: str = ""
+    """Names this process to peers; "" when it has no name."""
+    loop: str | None = None
+    """Why there is nothing to move on this connection, by what the peer announced."""
     counters: "TransferCounters" = field(default_factory=lambda: TransferCounters())
     now: Callable[[], float] = lambda: 0.0
     """UTC seconds."""

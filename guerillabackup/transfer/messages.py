@@ -48,6 +48,10 @@ class Announcement:
     program: str
     versions: tuple[int, ...] = (VERSION,)
     features: frozenset[str] = frozenset()
+    instance: str = ""
+    """Names the process that says it, and no other one; "" when it is not told."""
+    storage: str = ""
+    """Names the storage that the connection is about, the same for all who have it open; "" as above."""
 
     def knows(self, feature: str) -> bool:
         return feature in self.features
@@ -271,16 +275,20 @@ def _read_announcement(value: Mapping[str, Any], what: str) -> Announcement:
         if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= MAX_VERSION:
             raise RemoteProtocolError(f"{what} has the version {excerpt(version)}, not a number from 1 on")
     features = (_read_name(item, f"a feature in {what}") for item in _read_list(value, "features", what))
-    program = _read_name(value.get("program", ""), f"the program in {what}")
-    return Announcement(program, tuple(versions), frozenset(features))
+    program, instance, storage = (
+        _read_name(value.get(key, ""), f"the {key} in {what}") for key in ("program", "instance", "storage")
+    )
+    return Announcement(program, tuple(versions), frozenset(features), instance, storage)
 
 
 def _announcement_object(announcement: Announcement) -> dict[str, Any]:
-    return {
+    told: dict[str, Any] = {
         "program": announcement.program,
         "versions": announcement.versions,
         "features": sorted(announcement.features),
     }
+    names = {"instance": announcement.instance, "storage": announcement.storage}
+    return told | {key: name for key, name in names.items() if name}
 
 
 def _read_list(value: Mapping[str, Any], key: str, what: str) -> list[Any]:

@@ -31,6 +31,8 @@ class PeerProfile:
     limits: PaceLimits = field(default_factory=PaceLimits)
     send_limit: BandwidthLimit | None = None
     """Which all data that is sent goes by; shared with others."""
+    instance: str = ""
+    """Names this process, so that a connection to itself is noticed."""
 
     @property
     def agent_id(self) -> str:
@@ -40,7 +42,12 @@ class PeerProfile:
     def make_context(self) -> TransferContext:
         """A context that is not connected."""
         return TransferContext(
-            self.rules, self.storage, self.sender_policy, self.receiver_policy, now=time.time
+            self.rules,
+            self.storage,
+            self.sender_policy,
+            self.receiver_policy,
+            instance=self.instance,
+            now=time.time,
         )
 
     def connect(self, channel: Channel) -> TransferContext:

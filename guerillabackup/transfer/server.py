@@ -4,7 +4,7 @@ import logging
 from typing import BinaryIO
 
 from guerillabackup.errors import MetainfoError, RemoteProtocolError
-from guerillabackup.transfer.announcement import OWN_ANNOUNCEMENT, describe_peer
+from guerillabackup.transfer.announcement import describe_peer, find_loop, own_announcement
 from guerillabackup.transfer.interface import ServerProtocolInterface, TransferContext
 from guerillabackup.transfer.messages import (
     Announcement,
@@ -82,7 +82,9 @@ class JsonStreamServerProtocolRequestHandler:
         if announcement is None:
             return encode_policy_info(policy)
         self._context.announced = describe_peer(None, announcement)
-        return encode_policy_info(policy, OWN_ANNOUNCEMENT)
+        # Answered all the same, so that both ends can say so.
+        self._context.loop = find_loop(self._context, announcement)
+        return encode_policy_info(policy, own_announcement(self._context))
 
     def _go_on(self, was_stored: bool) -> bool:
         """Go to the next element that can be described."""

@@ -194,6 +194,7 @@ class Stock:
             DefaultTransferAgentServerProtocolAdapter,
             self._limits,
             send_limit=self.send_limit,
+            instance=self._shares.instance,
         )
 
     def _open(self, configuration: Configuration, directory: str, moves_on: bool) -> StorageInterface:

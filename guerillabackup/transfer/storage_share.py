@@ -2,9 +2,10 @@
 
 So that no element is fetched from two peers at once, nor stored twice, also where those have policies of
 their own, or where a reload has changed a policy while connections with the one before run.
-Touches: threading.
+Touches: secrets, threading.
 """
 
+import secrets
 import threading
 from dataclasses import dataclass
 
@@ -30,6 +31,8 @@ class StorageShares:
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards the shares
         self._shares: dict[int, StorageShare] = {}
+        self.instance = secrets.token_hex(16)
+        """Names whose storages these are to peers, so that a connection to itself is noticed."""
 
     def of(self, storage: StorageInterface) -> StorageShare:
         """The share of a storage, the same each time."""

@@ -6,6 +6,7 @@ import threading
 import pytest
 from transfer_ends import TakingPolicy, content_file, make_context, pipe_channels, socket_channels
 
+from guerillabackup.storage.default_file import DefaultFileStorage
 from guerillabackup.transfer.session import end_session, run_session
 
 KINDS = pytest.mark.parametrize("make_channels", [socket_channels, pipe_channels])
@@ -86,3 +87,33 @@ def test_both_sides_stream_64_mib_to_each_other_at_once():
     ]
     assert run_both(*contexts) == [None, None]
     assert [policy.taken for policy in policies] == [{"big": size}] * 2
+
+
+@KINDS
+def test_a_connection_that_leads_back_to_its_own_process_is_ended_by_both_ends_that_say_so(make_channels):
+    contexts = [make_context(channel, {"a": b"x"}, TakingPolicy()) for channel in make_channels()]
+    for context in contexts:
+        context.instance = "one and the same"
+    for error in run_both(*contexts):
+        assert str(error).startswith("it is this service itself: ")
+    assert [context.server.settled for context in contexts] == [[], []], "nothing was offered"
+
+
+@KINDS
+def test_two_on_one_storage_end_their_connection_by_whatever_path_they_opened_it(make_channels, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to("data")
+    contexts = [make_context(channel, {"a": b"x"}, TakingPolicy()) for channel in make_channels()]
+    with DefaultFileStorage(f"{tmp_path}/data") as one, DefaultFileStorage(f"{tmp_path}/link/.") as two:
+        contexts[0].local_storage, contexts[1].local_storage = one, two
+        for error in run_both(*contexts):
+            assert str(error).startswith("it works on the same storage: ")
+
+
+def test_two_in_one_directory_tree_are_no_loop(tmp_path):
+    (tmp_path / "data").mkdir()
+    contexts = [make_context(channel, {"a": b"x"}, TakingPolicy()) for channel in socket_channels()]
+    with DefaultFileStorage(f"{tmp_path}/data") as one, DefaultFileStorage(str(tmp_path)) as two:
+        contexts[0].local_storage, contexts[1].local_storage = one, two
+        contexts[0].instance, contexts[1].instance = "one", "two"
+        assert run_both(*contexts) == [None, None]
