@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from guerillabackup.element import SourceUrl
 from guerillabackup.errors import (
+    ConnectionLostError,
     ElementLockedError,
     ElementNotFoundError,
     GuerillaBackupError,
@@ -34,7 +35,7 @@ from guerillabackup.transfer.checks import (
     judge_metadata_signature,
     judge_offer,
 )
-from guerillabackup.transfer.claims import ClaimTable
+from guerillabackup.transfer.claims import ClaimPace, ClaimTable
 from guerillabackup.transfer.element_key import element_key
 from guerillabackup.transfer.held import HeldElements
 from guerillabackup.transfer.interface import (
@@ -60,7 +61,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Receiving:
-    """What all connections share that bring elements into one storage from one agent's peers."""
+    """What all connections share that bring elements into one storage; `refusals` are those of one peer."""
 
     settings: ReceiverSettings
     signatures: SignatureRules
@@ -102,6 +103,7 @@ class ElementFetcher:
         sizes = (shared.settings.max_element_size, context.rules.max_element_size)
         self._max_size = min((size for size in sizes if size is not None), default=None)
         self._tally = Tally()
+        self._pace = ClaimPace(shared.claims, b"")
         self._acknowledged: StorageBackupDataElementInterface | None = None
         """A copy that was here and is being acknowledged, locked until the peer has answered that."""
 
@@ -159,6 +161,7 @@ class ElementFetcher:
         if not self._shared.claims.claim(key):
             elsewhere.add(key)
             return False
+        self._pace = ClaimPace(self._shared.claims, key)
         try:
             is_durable = self._fetch(key, offer)
         except _HeldElsewhere:
@@ -357,8 +360,14 @@ class ElementFetcher:
         log.warning("%s: source %s: %s", self._context.agent_id, source_url, message)
         self._shared.listen(SourceDoubt(self._context.agent_id, source_url, message))
 
-    def _count_bytes(self, count: int) -> None:
+    def _count_bytes(self, count: int, waited: float) -> None:
         self._context.counters.bytes_received += count
+        try:
+            self._pace.moved(count, waited)
+        except ConnectionLostError:
+            # Else what else it sends would be drained, at its pace, with the claim held.
+            self._client.force_shutdown()
+            raise
 
     def _tell_at_end(self) -> None:
         """Report what only the whole list tells; never raises."""

@@ -1,13 +1,14 @@
 """Takes the data of one element: from the peer's stream into a sink handle, hashed on the way.
 
 Small elements are hashed where they are; larger ones in a thread, which releases the GIL, with few buffers
-that go round. Touches: hashlib, os, queue, threading.
+that go round. Touches: hashlib, os, queue, threading, time.
 """
 
 import hashlib
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -76,13 +77,14 @@ class StoredCopy:
 class StreamTaker:
     """The buffers of one connection, and the loop through them. Used by one thread.
 
-    `on_bytes` hears how many bytes came each time. Nothing waits for the limit once `is_over` says so.
+    `on_bytes` hears how many bytes came each time, after how many seconds of waiting for the peer. Nothing
+    waits for the limit once `is_over` says so.
     """
 
     def __init__(
         self,
         bandwidth: BandwidthLimit,
-        on_bytes: Callable[[int], None] = lambda count: None,
+        on_bytes: Callable[[int, float], None] = lambda count, waited: None,
         is_over: Callable[[], bool] = lambda: False,
     ) -> None:
         self._is_over = is_over
@@ -151,12 +153,14 @@ class StreamTaker:
         filled = 0
         while filled < BUFFER_SIZE:
             room = self._bandwidth.portion(BUFFER_SIZE - filled)
+            began = time.monotonic()
             count = stream.read_into(buffer[filled : filled + room])
+            waited = time.monotonic() - began
             if count == 0:
                 return filled, True
             filled += count
             self._bandwidth.spend(count, self._is_over)
-            self._on_bytes(count)
+            self._on_bytes(count, waited)
         return filled, False
 
 

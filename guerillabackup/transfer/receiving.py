@@ -5,6 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from guerillabackup.events import Event, EventListener, SourceDoubt, ignore_events
@@ -59,11 +60,13 @@ class ReceiverStoreDataTransferPolicy(ReceiverTransferPolicy):
         self._shares = shares or StorageShares()
         self._tell = listen
         self._now = now
-        self._refusals = Refusals(monotonic)
+        self._monotonic = monotonic
         chains = None if state_directory is None else os.path.join(state_directory, AGENTS_DIRECTORY, name)
         self._chains = ChainMemory(chains)
         self._lock = threading.Lock()  # guards all below
         self._storages: dict[int, tuple[StorageInterface, Receiving]] = {}
+        self._refusals: dict[str, Refusals] = {}
+        """By agent: what one peer sends wrong another one may have right."""
         self._quarantines: dict[str, Quarantine] = {}
         self._doubts: deque[str] = deque(maxlen=MAX_DOUBTS)
 
@@ -73,6 +76,7 @@ class ReceiverStoreDataTransferPolicy(ReceiverTransferPolicy):
     def apply_policy(self, context: TransferContext) -> None:
         assert context.client is not None
         shared = self._receiving(context.local_storage)
+        shared = replace(shared, refusals=self._refusals_of(context.agent_id))
         fetcher = ElementFetcher(
             context, context.client, shared, self._quarantine(context.agent_id), self._query_data(context)
         )
@@ -85,11 +89,12 @@ class ReceiverStoreDataTransferPolicy(ReceiverTransferPolicy):
     def status(self) -> dict[str, Any]:
         """What an administrator may want to know, as JSON values."""
         with self._lock:
+            refused = sum(refusals.count() for refusals in self._refusals.values())
             quarantines, doubts = dict(self._quarantines), list(self._doubts)
         kept = {agent_id: (*one.usage(), one.dropped) for agent_id, one in quarantines.items()}
         return {
             "bytes_per_second": self.bandwidth.bytes_per_second,
-            "refused_lately": self._refusals.count(),
+            "refused_lately": refused,
             "doubts": doubts,
             "quarantine": {
                 agent_id: {"entries": entries, "bytes": size, "dropped": dropped}
@@ -123,7 +128,7 @@ class ReceiverStoreDataTransferPolicy(ReceiverTransferPolicy):
                     share.sync,
                     share.held,
                     share.claims,
-                    self._refusals,
+                    Refusals(self._monotonic),
                     self._chains,
                     self.bandwidth,
                     self._listen,
@@ -132,6 +137,10 @@ class ReceiverStoreDataTransferPolicy(ReceiverTransferPolicy):
                 # The storage is kept, so that no other one gets its id.
                 found = self._storages[id(storage)] = (storage, shared)
             return found[1]
+
+    def _refusals_of(self, agent_id: str) -> Refusals:
+        with self._lock:
+            return self._refusals.setdefault(agent_id, Refusals(self._monotonic))
 
     def _quarantine(self, agent_id: str) -> Quarantine | None:
         if self._state_directory is None:

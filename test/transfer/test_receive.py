@@ -62,7 +62,7 @@ def test_what_comes_is_written_and_hashed_in_pieces_of_any_size(size):
 
 def test_one_taker_takes_one_element_after_the_other():
     counted = []
-    taker = StreamTaker(BandwidthLimit(), counted.append)
+    taker = StreamTaker(BandwidthLimit(), lambda count, waited: counted.append(count))
     for size in (*SIZES, *reversed(SIZES)):
         take(os.urandom(size), taker=taker)
     assert sum(counted) == 2 * sum(SIZES)

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from guerillabackup.events import ElementReceived, ElementRefused, SourceDoubt
 from guerillabackup.signature_values import SignatureResult, SignatureStatus
 from guerillabackup.storage.default_file import DefaultFileStorage
 from guerillabackup.storage.memory import MemoryStorage
+from guerillabackup.transfer import claims
 from guerillabackup.transfer.checks import UNSIGNED, SignatureRules
 from guerillabackup.transfer.receive import BUFFER_SIZE
 from guerillabackup.transfer.receiver_settings import ReceiverSettings
@@ -819,3 +821,44 @@ def test_nothing_is_acknowledged_once_another_directory_took_the_storages_place(
     assert [one.acknowledged for one in elements] == [1, 0, 0]
     assert list((tmp_path / "data").iterdir()) == []
     assert receiver.refusals() == [], "it is no fault of the elements"
+
+
+# Peers do not hinder one another
+
+
+def test_what_one_peer_sends_wrong_is_taken_from_another_that_has_it_right(storage, receiver):
+    wrong, right = offered(b"data"), offered(b"data")
+    wrong.data = b"evil"
+    receiver.pull([wrong], agent_id="evil")
+    receiver.pull([right], agent_id="good")
+    assert (wrong.acknowledged, right.acknowledged) == (0, 1)
+    assert list(contents(storage).values()) == [b"data"]
+    assert receiver.policy.status()["refused_lately"] == 1
+
+
+def test_an_element_that_comes_too_slowly_is_left_to_the_peer_that_waits_for_it(
+    storage, receiver, monkeypatch
+):
+    monkeypatch.setattr(claims, "WANTED_SECONDS", 0.0)
+    slow, quick = offered(b"data"), offered(b"data")
+    may_go_on = threading.Event()
+    peer = MemoryPeer([slow], on_stream=lambda element: may_go_on.wait(60))
+    errors = []
+
+    def pull_slowly():
+        try:
+            receiver.pull(peer, agent_id="slow")
+        except ConnectionLostError as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=pull_slowly)
+    thread.start()
+    while not slow.asked:
+        time.sleep(0.001)
+    receiver.pull([quick], agent_id="quick")
+    assert quick.acknowledged == 0
+    may_go_on.set()
+    thread.join()
+    assert "another one offers the same element" in errors[0]
+    receiver.pull([quick], agent_id="quick")
+    assert (slow.acknowledged, quick.acknowledged) == (0, 1)
