@@ -32,9 +32,10 @@ class TransferOutcome(enum.Enum):
     ATTEMPTED = "attempted"
     """Some of its data was sent, or all, and the peer did not say that it stored it."""
     SUCCESSFUL = "successful"
-    """All of its data was sent on this connection, and then the peer said that it stored it."""
+    """The peer asked what it is and for its data, all of that was sent on this connection, and then the peer
+    said that it stored it."""
     CLAIMED = "claimed"
-    """The peer says that it stored it, and did not take all of its data here: no evidence of anything."""
+    """The peer says that it stored it, and did not take all of it here, metadata and data: no evidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +200,9 @@ class ServerProtocolInterface(ABC):
     @abstractmethod
     def stream_ended(self, is_complete: bool) -> None:
         """How the stream of the current element ended: all of its bytes were handed to the peer, or not."""
+
+    def element_described(self) -> None:  # noqa: B027 (not all need to know)
+        """The peer has asked what the current element is, and is told."""
 
     def look_ahead(self) -> None:  # noqa: B027 (there may be nothing to look at)
         """The peer is busy with what it was sent: get ready what it will ask for. Never raises."""

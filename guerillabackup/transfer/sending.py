@@ -79,6 +79,10 @@ class DefaultTransferAgentServerProtocolAdapter(ServerProtocolInterface):
             self._policy.settle(self._context)
         return stream
 
+    def element_described(self) -> None:
+        if self._current is not None:
+            self._current.was_described = True
+
     def stream_ended(self, is_complete: bool) -> None:
         self._context.counters.current = ""
         if self._current is not None and is_complete:
@@ -148,6 +152,7 @@ class _Offered:
     def __init__(self, element: StorageBackupDataElementInterface) -> None:
         self.element = element
         self.size = 0
+        self.was_described = False
         self.was_asked_for = False
         self.was_sent = False
         self._stream: BinaryIO | None = None
@@ -175,7 +180,7 @@ class _Offered:
     def outcome(self, was_stored: bool) -> TransferOutcome:
         """What became of it, by what was sent and what the peer says of it."""
         if was_stored:
-            # Of nothing all was sent.
-            is_evident = self.was_sent or self.size == 0
+            # Without its metadata nobody can have stored it, be it empty.
+            is_evident = self.was_described and self.was_sent
             return TransferOutcome.SUCCESSFUL if is_evident else TransferOutcome.CLAIMED
         return TransferOutcome.ATTEMPTED if self.was_asked_for else TransferOutcome.REJECTED

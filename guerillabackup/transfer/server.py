@@ -114,6 +114,7 @@ class JsonStreamServerProtocolRequestHandler:
     def _describe(self) -> bytes:
         if self._info is None:
             self._info = self._encode_info()
+        self._server.element_described()
         return self._info
 
     def _encode_info(self) -> bytes:

@@ -64,7 +64,8 @@ def connect(
 
 
 def read(adapter: Adapter) -> bytes:
-    """The current element's data, sent whole."""
+    """The current element's metadata and data, sent whole."""
+    adapter.element_described()
     with adapter.get_data_element_stream() as stream:
         data = stream.read()
     adapter.stream_ended(True)

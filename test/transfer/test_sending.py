@@ -69,15 +69,22 @@ def test_each_outcome_is_what_happened(storage):
     assert (policy.settled, policy.closed) == (1, 1)
 
 
-def test_an_element_of_which_there_is_nothing_to_send_is_stored_when_the_peer_says_so():
+@pytest.mark.parametrize("data", [b"", b"x"])
+@pytest.mark.parametrize("asked", ["nothing", "metadata", "data", "both"])
+def test_who_says_that_it_stored_an_element_must_have_asked_what_it_is_and_for_its_data(data, asked):
     storage = MemoryStorage()
-    put(storage, data=b"")
+    put(storage, data=data)
     policy = Recorder()
     with connected(storage, policy) as adapter:
         adapter.start_transaction(None)
         adapter.next_data_element(False)
+        if asked in ("metadata", "both"):
+            adapter.element_described()
+        if asked in ("data", "both"):
+            adapter.get_data_element_stream().close()
+            adapter.stream_ended(True)
         adapter.next_data_element(True)
-    assert policy.told == [(1_700_000_000, SUCCESSFUL)]
+    assert policy.told == [(1_700_000_000, SUCCESSFUL if asked == "both" else CLAIMED)]
 
 
 @pytest.mark.parametrize("is_complete", [True, False, None])
@@ -170,7 +177,7 @@ def play(storage: MemoryStorage, policy: SenderTransferPolicy, steps: tuple[str,
         "start": lambda: adapter.start_transaction(None),
         "next": lambda: adapter.next_data_element(False),
         "next stored": lambda: adapter.next_data_element(True),
-        "info": adapter.get_data_element_info,
+        "info": lambda: (adapter.get_data_element_info(), adapter.element_described()),
     }
     for step in steps:
         try:
@@ -196,17 +203,18 @@ def test_in_any_order_the_policy_is_told_once_of_each_element_it_offered(storage
 
 
 def left_of_three(steps: tuple[str, ...]) -> int:
-    """How many of three elements stay: all but those acknowledged after they were sent whole."""
-    there, coming, is_current, is_sent = 3, 0, False, False
+    """How many of three elements stay: all but those acknowledged after they were told of and sent whole."""
+    there, coming, is_current, is_sent, is_described = 3, 0, False, False, False
     for step in steps:
         if step == "start":
             coming, is_current = there, False
         elif step in ("next", "next stored"):
-            there -= is_current and is_sent and step == "next stored"
+            there -= is_current and is_sent and is_described and step == "next stored"
             is_current, coming = coming > 0, coming - 1
         elif step == "end" or (step != "info" and not is_current):
             break
         is_sent = step == "stream" or (is_sent and step in ("info", "cut stream"))
+        is_described = step == "info" or (is_described and step in ("stream", "cut stream"))
     return there
 
 
