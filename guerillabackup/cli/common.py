@@ -91,11 +91,17 @@ class Invocation(NamedTuple):
             write_text(line, _DONE)
 
     def write_records(
-        self, records: Iterable[Mapping[str, Any]], columns: Sequence[str], *, fitting: bool = False
+        self,
+        records: Iterable[Mapping[str, Any]],
+        columns: Sequence[str],
+        *,
+        fitting: bool = False,
+        padding: int | None = None,
     ) -> None:
         """A list that fits into memory: a JSON array of whole records, or a table of these columns.
 
         `fitting` makes the table no wider than the terminal, or TABLE_WIDTH where there is none.
+        A cell of more than `padding` columns makes no other line longer.
         """
         if self.as_json:
             write_text(json_text(list(records)), _DONE)
@@ -104,7 +110,7 @@ class Invocation(NamedTuple):
 
         heading = tuple(column.upper().replace("_", " ") for column in columns)
         rows = [tuple(plain(record.get(column)) for column in columns) for record in records]
-        for line in fit([heading, *rows], _find_width()) if fitting else align([heading, *rows]):
+        for line in fit([heading, *rows], _find_width()) if fitting else align([heading, *rows], padding):
             write_text(line, _DONE)
 
     def stream_records(

@@ -13,6 +13,9 @@ from guerillabackup.cli.parameters import CONFIGURATION_KEY, UNIT, private_keyri
 from guerillabackup.cli.paths import DIRECTORY
 from guerillabackup.errors import ConfigError
 
+MAX_PADDING = 40
+"""Columns up to which a value leaves room for longer ones: a key or a dict may take many lines."""
+
 
 @click.group()
 def config() -> None:
@@ -78,7 +81,9 @@ def show(invocation: Invocation, key: str | None, unit: str | None) -> None:
     if key is not None:
         invocation.write_record(record(key))
     else:
-        invocation.write_records([record(name) for name in names], ["key", "value", "origin"])
+        invocation.write_records(
+            [record(name) for name in names], ["key", "value", "origin"], padding=MAX_PADDING
+        )
 
 
 @config.command()

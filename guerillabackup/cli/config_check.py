@@ -19,7 +19,7 @@ from guerillabackup.cli.config_check_sources import (
     find_source_warnings,
     warn_of_nothing,
 )
-from guerillabackup.cli.config_check_transfer import check_transfer
+from guerillabackup.cli.config_check_transfer import check_transfer, receives
 from guerillabackup.cli.interrupts import is_interrupted
 from guerillabackup.config import Configuration, load_configuration
 from guerillabackup.config_keys import elements_move_on
@@ -135,7 +135,7 @@ def _check_units(configuration: Configuration, outcome: CheckOutcome) -> list[Co
     for overlay in overlays.values():
         outcome.problems += find_source_problems(overlay)
         outcome.warnings += find_source_warnings(overlay)
-    if len(overlays) == len(listing.units):
+    if len(overlays) == len(listing.units) and (overlays or not receives(configuration)):
         outcome.warnings += warn_of_nothing(configuration.directory, overlays)
     return list(overlays.values())
 

@@ -1,5 +1,6 @@
 """Looks at what a configuration says of the transfer service. It joins plan and policies, opens nothing."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -9,6 +10,7 @@ from guerillabackup.generator.storage_place import find_storage_problem
 from guerillabackup.original.receiving import make_receiver_policy
 from guerillabackup.original.sending import make_sender_policy
 from guerillabackup.osfile_socket import find_listen_problem
+from guerillabackup.transfer.oddities import find_oddities
 from guerillabackup.transfer.offer_gate import OfferGate
 from guerillabackup.transfer.plan import PeerPlan, ServicePlan, find_warnings
 from guerillabackup.transfer.receiver_settings import SETTINGS_KEY as RECEIVER_SETTINGS
@@ -48,7 +50,20 @@ def check_transfer(configuration: Configuration) -> tuple[list[str], list[str]]:
     for directory in plan.storages:
         problem = find_storage_problem(directory, plan.state_directory, elements_move_on=True)
         problems += [] if problem is None else [problem]
-    return list(dict.fromkeys(problems)), [*find_warnings(plan), *_signature_warnings(configuration, plan)]
+    return list(dict.fromkeys(problems)), [
+        *find_warnings(plan),
+        *find_oddities(plan, lambda program: shutil.which(program) is not None),
+        *_signature_warnings(configuration, plan),
+    ]
+
+
+def receives(configuration: Configuration) -> bool:
+    """Whether there is something to do here without a unit: fetching what others made."""
+    try:
+        plan = plan_of(configuration)
+    except ConfigError:
+        return False
+    return any(peer.receiver.policy_class is not None for peer in plan.peers)
 
 
 def _signature_warnings(configuration: Configuration, plan: ServicePlan) -> list[str]:

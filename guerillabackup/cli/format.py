@@ -68,11 +68,16 @@ def plain(value: object) -> str:
     return printable(str(value))
 
 
-def align(rows: Iterable[Sequence[str]]) -> list[str]:
-    """Rows of cells as lines with the columns below one another; the last column is as long as it is."""
+def align(rows: Iterable[Sequence[str]], most: int | None = None) -> list[str]:
+    """Rows of cells as lines with the columns below one another; the last column is as long as it is.
+
+    A cell of more than `most` characters moves what follows in its own line only.
+    """
     table = [tuple(row) for row in rows]
     count = max((len(row) for row in table), default=0)
     widths = [max((len(row[i]) for row in table if len(row) > i), default=0) for i in range(count)]
+    if most is not None:
+        widths = [min(width, most) for width in widths]
     return align_wide(table, widths)
 
 

@@ -64,3 +64,16 @@ def test_who_signs_and_receives_is_told_that_others_have_to_sign_unless_that_is_
     for said in ("True", "False"):
         lines = (receives, "GeneralSigningKey = 'signing'", f"GeneralRequireSignatures = {said}")
         assert check(tmp_path / said, *lines) == ([], [])
+
+
+def test_a_host_that_only_receives_needs_no_unit(tmp_path):
+    host = TransferHost(tmp_path / "host", RECEIVES)
+    result = host.run("config", "check")
+    host.close()
+    assert "no unit is enabled" not in result.stdout + result.stderr
+    assert result.returncode == 0
+
+
+def test_what_can_hardly_be_meant_is_warned_of(tmp_path):
+    _, warnings = check(tmp_path, RECEIVES, "TransferPeers = {'a': {'Connect': ['no-such-program', 'x']}}")
+    assert "peer a: Connect starts no-such-program, which is no program in PATH" in warnings

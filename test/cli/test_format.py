@@ -34,6 +34,12 @@ def test_sizes_have_a_binary_unit(size, text):
     assert human_size(size) == text
 
 
+def test_a_long_cell_widens_no_other_line_beyond_a_limit():
+    rows = [("a", "b", "c"), ("aa", "b" * 9, "c")]
+    assert align(rows, 4) == ["a   b     c", "aa  bbbbbbbbb  c"]
+    assert align(rows)[0] == "a   b          c"
+
+
 def test_rates_are_sizes_a_second():
     assert human_rate(2 * 1024**2) == "2.0 MiB/s"
 
