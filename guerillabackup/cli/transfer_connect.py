@@ -3,6 +3,7 @@
 Arguments, output and exit status; it joins the transfer service and its control socket to the terminal.
 """
 
+import os
 import shlex
 import time
 from collections.abc import Mapping, Sequence
@@ -69,7 +70,8 @@ def connect(
             raise click.UsageError("--command and --socket exclude each other")
         if len(peers) > 1 or not wait:
             raise click.UsageError("--command and --socket go with one PEER, and without --no-wait")
-        return _dial(invocation, peers or (UNNAMED,), path or _split(command or ""), quiet)
+        target = _split(command or "") if path is None else _check_path(path)
+        return _dial(invocation, peers or (UNNAMED,), target, quiet)
     from guerillabackup.observe.control_socket import NoServiceError
     from guerillabackup.transfer.control_messages import Request
 
@@ -88,6 +90,20 @@ def connect(
                 invocation.say(f"peer {name} will be dialled; see: guerillabackup transfer status")
             return ExitStatus.OK
         return _conclude(invocation, _follow(invocation, client, answer["peers"]), quiet)
+
+
+def _check_path(path: str) -> str:
+    """As it is from everywhere; wrong usage where no socket is."""
+    import stat
+
+    path = os.path.abspath(path)
+    try:
+        is_socket = stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError as error:
+        raise GuerillaBackupError(f"--socket {path}: {error.strerror}") from error
+    if not is_socket:
+        raise GuerillaBackupError(f"--socket {path}: is not a socket")
+    return path
 
 
 def _split(command: str) -> tuple[str, ...]:

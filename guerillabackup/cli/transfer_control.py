@@ -96,44 +96,43 @@ def peers(invocation: Invocation) -> ExitStatus:
 
     Ends with 0, and with 1 when the configuration cannot be used.
     """
+    from guerillabackup.transfer.plan import describe_reach
     from guerillabackup.transfer.report import describe_plan
     from guerillabackup.transfer.service import plan_of
 
     plan = plan_of(invocation.configuration())
     records = [describe_plan(peer) for peer in plan.peers]
+    reached = {peer.agent_id: describe_reach(peer) for peer in plan.peers}
     if not invocation.as_json:
         for record in records:
-            ways = [f"listens at {record['listen']}"] if record["listen"] else []
-            if record["connect"]:
-                target = record["connect"]
-                shown = target if isinstance(target, str) else " ".join(target)
-                ways.append(f"dials {shown} every {record['interval']:g} s")
-            ways += ["takes transfer stdio"] if record["stdio"] else []
-            record["reached"] = ", ".join(ways)
+            record["reached"] = reached[record["peer"]]
             record["does"] = " and ".join(word for word in ("sends", "receives") if record[word]) or "nothing"
     invocation.write_records(records, ("peer", "does", "reached"))
     return ExitStatus.OK
 
 
 @click.command()
-@click.argument("rate", metavar="BYTES|none")
+@click.argument("rate", metavar="[BYTES|none]", required=False)
 @shared(
     example="""guerillabackup transfer limit 1000000
-guerillabackup transfer limit none"""
+guerillabackup transfer limit none
+guerillabackup transfer limit"""
 )
-def limit(invocation: Invocation, rate: str) -> ExitStatus:
+def limit(invocation: Invocation, rate: str | None) -> ExitStatus:
     """Let all connections of the running service together receive, and send, so many bytes a second at most.
 
-    It holds until the service is restarted or its configuration read anew, which sets TransferBandwidthLimit.
-    Ends with 0, and with 1 when no service runs.
+    Without an argument the limit is shown. A new one holds until the service is restarted or its
+    configuration read anew, which sets TransferBandwidthLimit. Ends with 0, and with 1 when no service runs.
     """
     from guerillabackup.transfer.control_messages import MAX_RATE, Request
 
-    if rate != "none" and not (rate.isascii() and rate.isdigit() and 1 <= int(rate) <= MAX_RATE):
+    is_number = rate is not None and rate.isascii() and rate.isdigit() and 1 <= int(rate) <= MAX_RATE
+    if rate not in (None, "none") and not is_number:
         raise click.UsageError(f"{rate!r} is no number of 1 to {MAX_RATE} bytes a second, nor none")
-    number = None if rate == "none" else int(rate)
+    number = int(rate) if rate is not None and is_number else None
+    request = Request("status") if rate is None else Request("limit", rate=number)
     with connect_to_service(invocation) as client:
-        client.ask(Request("limit", rate=number).describe())
+        number = client.ask(request.describe())["bandwidth_limit"]
     if invocation.as_json:
         invocation.write_record({"bandwidth_limit": number})
     else:

@@ -162,7 +162,7 @@ class ChainMemory:
 
 def _judge(recent: _Recent, key: bytes, before: bytes | None) -> ChainStep:
     if key in recent:
-        return ChainStep("it came before, and is not here any more")
+        return ChainStep("it came before, and had gone when it came again")
     if before is None:
         return ChainStep("it begins a new chain, although elements of its source came before")
     if before in recent.values():

@@ -129,6 +129,16 @@ def make_plan(values: Mapping[str, Any]) -> ServicePlan:
     )
 
 
+def describe_reach(peer: PeerPlan) -> str:
+    """How there may be a connection with a peer."""
+    ways = [] if peer.listen is None else [f"listens at {peer.listen}"]
+    if peer.connect is not None:
+        target = peer.connect if isinstance(peer.connect, str) else " ".join(peer.connect)
+        often = "" if peer.interval is None else f" every {peer.interval:g} s"
+        ways.append(f"dials {target}{often}")
+    return ", ".join([*ways, "takes transfer stdio"] if peer.stdio else ways)
+
+
 def plan_dials(plan: ServicePlan, names: Sequence[str]) -> ServicePlan:
     """The plan with these peers alone, or with all that are dialled; ConfigError where one is not."""
     dialled = {peer.agent_id: peer for peer in plan.peers if peer.connect is not None}

@@ -11,7 +11,7 @@ from guerillabackup.transfer.agent import AgentLimits, DefaultTransferAgent
 from guerillabackup.transfer.dial_connector import DialConnectorService
 from guerillabackup.transfer.interface import ConnectorService, OnEnd, TransferAgent, TransferContext
 from guerillabackup.transfer.peers import PeerStatus
-from guerillabackup.transfer.plan import PeerPlan
+from guerillabackup.transfer.plan import PeerPlan, describe_reach
 from guerillabackup.transfer.profile import PeerProfile
 from guerillabackup.transfer.session import end_session
 
@@ -211,6 +211,7 @@ class Works:
             except GuerillaBackupError as error:
                 problems[name] = str(error)
                 continue
+            log.info("peer %s: %s", name, describe_reach(line.plan))
             running = [self._start(connector, name) for connector in connectors]
             self._entries[name] = _Entry(line, running)
         return problems

@@ -159,6 +159,13 @@ def test_an_interrupt_ends_a_tunnel_that_ignores_it(make_host):
     assert not os.path.exists(f"/proc/{child}")
 
 
+def test_a_socket_of_the_command_line_that_is_none_is_told_with_its_option(make_host, short_directory):
+    host = make_host("a", RECEIVES)
+    for path, words in ((short_directory / "none", "No such file"), (short_directory, "is not a socket")):
+        result = host.run("transfer", "connect", "--socket", str(path))
+        assert (result.returncode, f"--socket {path}: {words}" in result.stderr) == (1, True)
+
+
 def test_a_target_of_the_command_line_is_not_dialled_beside_a_service(pair):
     source, central = pair
     central.start()
@@ -189,7 +196,9 @@ def test_the_limit_changes_while_the_service_runs(pair):
     source, _ = pair
     result = source.run("transfer", "limit", "1000000")
     assert (result.returncode, result.stdout) == (0, "at most 1000000 bytes a second\n")
+    assert source.run("transfer", "limit").stdout == "at most 1000000 bytes a second\n"
     assert source.status()["bandwidth_limit"] == 1_000_000
+    assert f"peer socket: listens at {source.socket}" in source.log()
     assert json.loads(source.run("transfer", "limit", "none", "--json").stdout) == {"bandwidth_limit": None}
     assert source.status()["bandwidth_limit"] is None
 
