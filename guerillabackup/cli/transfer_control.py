@@ -185,11 +185,13 @@ def confirm(
 ) -> ExitStatus:
     """Confirm what a peer claims: that it holds ELEMENT, which is deleted here, or marked; or deny it.
 
-    A peer that says so without having taken the element from here has proved nothing: look there first. Ends
+    A peer that says so without having taken the element from here has proved nothing: look there first. What
+    is said of an element holds for its list of members (SOURCE.members) too, where that peer claims it. Ends
     with 0, and with 1 when there is no such element or nobody claims to hold it.
     """
     from contextlib import closing
 
+    from guerillabackup.restore.companions import find_lists
     from guerillabackup.storage.registry import open_storage
     from guerillabackup.transfer.sender_marks import (
         CLAIMED,
@@ -212,17 +214,28 @@ def confirm(
                 + ("; say by --agent whom you believe" if claims else "")
             )
         agent = agent_id or claims[0]
-        if withdraw:
-            withdraw_claim(opened, element_id, agent)
-        else:
-            confirm_element(opened, element_id, agent, time.time(), mark_only=mark)
+        # Found before the element goes, by which they are.
+        lists = [
+            each.get_element_id()
+            for each in find_lists(opened, opened.get_backup_data_element(element_id))
+            if agent in read_marks(each, CLAIMED)
+        ]
+        for each_id in (element_id, *lists):
+            if withdraw:
+                withdraw_claim(opened, each_id, agent)
+            else:
+                confirm_element(opened, each_id, agent, time.time(), mark_only=mark)
     outcome = "withdrawn" if withdraw else "marked" if mark else "deleted"
     if invocation.as_json:
-        invocation.write_record({"element": str(element_id), "agent": agent, "outcome": outcome})
+        invocation.write_record(
+            {"element": str(element_id), "agent": agent, "outcome": outcome, "members": list(map(str, lists))}
+        )
     elif withdraw:
         invocation.say(f"{element_id} is offered to {agent} again")
     else:
         invocation.say(f"{outcome} {element_id}: {agent} holds it")
+    for each_id in lists:
+        invocation.say(f"  and so its list of members, {each_id}")
     return ExitStatus.OK
 
 

@@ -1,5 +1,6 @@
 """The commands about transfers: what they say, and with what they end; services are real processes."""
 
+import base64
 import json
 import os
 import shutil
@@ -254,6 +255,20 @@ def test_a_claim_is_told_confirmed_and_then_the_element_is_gone(pair):
     assert source.content() == {}
 
 
+def test_a_claim_is_confirmed_with_that_of_the_list_of_members(make_host):
+    host = make_host("a", SENDS)
+    uuid = bytes(range(16))
+    element_id = host.store("/alpha/s", b"content", DataUuid=uuid)
+    listed = host.store("/alpha/s.members", b"list", MembersOf=base64.b64encode(uuid).decode())
+    claim(host, element_id, "central")
+    assert str(listed) not in host.run("transfer", "confirm", str(element_id), "--mark").stdout
+    claim(host, element_id, "central")
+    claim(host, listed, "central")
+    result = host.run("transfer", "confirm", str(element_id))
+    assert (result.returncode, f"and so its list of members, {listed}" in result.stdout) == (0, True)
+    assert host.content() == {}
+
+
 def test_what_was_refused_is_told_with_its_reason_and_evidence_also_by_another_service(pair):
     source, central = pair
     source.store("/alpha/s", b"content", SourceUrl="/beta/s")
@@ -296,7 +311,12 @@ def test_of_several_claims_one_is_named_and_may_be_marked_or_withdrawn(make_host
     result = host.run("transfer", "confirm", str(element_id))
     assert (result.returncode, "claimed by beta, delta, gamma; say by --agent" in result.stderr) == (1, True)
     marked = host.run("transfer", "confirm", str(element_id), "--agent", "beta", "--mark", "--json")
-    assert json.loads(marked.stdout) == {"element": str(element_id), "agent": "beta", "outcome": "marked"}
+    assert json.loads(marked.stdout) == {
+        "element": str(element_id),
+        "agent": "beta",
+        "outcome": "marked",
+        "members": [],
+    }
     withdrawn = host.run("transfer", "confirm", str(element_id), "--agent", "gamma", "--withdraw")
     assert withdrawn.returncode == 0
     with DefaultFileStorage(str(host.data)) as storage:
