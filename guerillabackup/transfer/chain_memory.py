@@ -40,6 +40,8 @@ class ChainStep:
 
     doubt: str | None = None
     lacks_predecessor: bool = False
+    begins_anew: bool = False
+    """Whether it has no predecessor, and came after others, none of which is known to follow it."""
 
 
 class ChainMemory:
@@ -164,7 +166,7 @@ def _judge(recent: _Recent, key: bytes, before: bytes | None) -> ChainStep:
     if key in recent:
         return ChainStep("it came before, and had gone when it came again")
     if before is None:
-        return ChainStep("it begins a new chain, although elements of its source came before")
+        return ChainStep(begins_anew=key not in recent.values())
     if before in recent.values():
         return ChainStep("another element with the same predecessor came before: the chain has two ends")
     return ChainStep(lacks_predecessor=before not in recent)

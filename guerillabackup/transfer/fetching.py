@@ -53,8 +53,6 @@ from guerillabackup.transfer.tally import Tally
 
 MAX_ROUNDS = 3
 """Times a connection goes through a peer's list: again for what another connection was fetching."""
-MAX_GAPS = 1000
-"""Elements of one connection whose predecessors are looked for at its end."""
 
 log = logging.getLogger(__name__)
 
@@ -308,9 +306,7 @@ class ElementFetcher:
         step = shared.chains.received(offer.source_url, offer.metainfo, was_held=was_held)
         if step.doubt is not None:
             self._doubt(offer.source_url, f"{element_id}: {step.doubt}")
-        predecessor = offer.metainfo.predecessor
-        if step.lacks_predecessor and predecessor is not None and len(self._tally.gaps) < MAX_GAPS:
-            self._tally.gaps.append((offer.source_url, predecessor))
+        self._tally.note_step(step, offer.source_url, element_id, offer.metainfo)
         if (doubt := doubt_time(offer.metainfo, shared.now())) is not None:
             self._doubt(offer.source_url, f"{element_id}: {doubt}")
 
@@ -378,6 +374,10 @@ class ElementFetcher:
             log.info("%s: left %d elements alone that were refused lately", agent_id, left)
         if tally.locked:
             log.info("%s: left %d elements alone whose copies here are locked", agent_id, len(tally.locked))
+        for source_url, element_id in tally.new_chains():
+            doubt = "it begins a new chain, although elements of its source came before"
+            self._doubt(source_url, f"{element_id}: {doubt}")
+        tally.beginnings.clear()
         for source_url, predecessor in tally.gaps:
             try:
                 if self._shared.chains.is_known(source_url, predecessor):

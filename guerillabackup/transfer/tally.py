@@ -3,10 +3,16 @@
 import random
 from dataclasses import dataclass, field
 
-from guerillabackup.element import SourceUrl
+from guerillabackup.element import BackupElementMetainfo, ElementId, SourceUrl
+from guerillabackup.transfer.chain_memory import ChainStep
 
 MAX_LOGGED = 50
 """Refusals of one connection that have a log line each."""
+
+
+MAX_GAPS = 1000
+"""Oddities of chains that are looked into at the end of one connection."""
+MAX_FOLLOWED = 100_000
 
 
 @dataclass(slots=True)
@@ -21,6 +27,27 @@ class Tally:
     """Keys of elements that are here and were locked each time."""
     gaps: list[tuple[SourceUrl, bytes]] = field(default_factory=list)
     """Sources, and predecessors that may be missing."""
+
+    beginnings: list[tuple[SourceUrl, ElementId, bytes]] = field(default_factory=list)
+    """Elements, with their DataUuid, without a predecessor that came after others of their source."""
+    followed: set[bytes] = field(default_factory=set)
+    """Predecessors that were named: what follows may come first."""
+
+    def note_step(
+        self, step: ChainStep, source_url: SourceUrl, element_id: ElementId, metainfo: BackupElementMetainfo
+    ) -> None:
+        """How an element continues its chain, as far as only the end tells more."""
+        predecessor, uuid = metainfo.predecessor, metainfo.data_uuid
+        if predecessor is not None and len(self.followed) < MAX_FOLLOWED:
+            self.followed.add(predecessor)
+        if step.lacks_predecessor and predecessor is not None and len(self.gaps) < MAX_GAPS:
+            self.gaps.append((source_url, predecessor))
+        if step.begins_anew and uuid is not None and len(self.beginnings) < MAX_GAPS:
+            self.beginnings.append((source_url, element_id, uuid))
+
+    def new_chains(self) -> list[tuple[SourceUrl, ElementId]]:
+        """The beginnings that nothing followed which came before them."""
+        return [(source, element) for source, element, uuid in self.beginnings if uuid not in self.followed]
 
     def goes_again(self) -> bool:
         """Whether to go through the list once more in this connection.

@@ -737,6 +737,13 @@ def test_a_chain_with_two_ends_is_reported_and_stored(storage, receiver):
     assert "two ends" in receiver.doubts()[0]
 
 
+def test_a_chain_that_comes_in_another_order_begins_no_new_one(storage, receiver):
+    elements = chain(12)
+    receiver.pull(elements[::-1])
+    assert [one.acknowledged for one in elements] == [1] * 12
+    assert receiver.doubts() == []
+
+
 def test_what_moved_on_and_comes_again_is_reported_and_stored(storage, receiver):
     first, second = chain(2)
     receiver.pull([first, second])
