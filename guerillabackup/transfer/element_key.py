@@ -31,5 +31,5 @@ def plain_key(
 
 
 def uuid_key(data_uuid: bytes) -> bytes:
-    """A key of a DataUuid, which may be of any size."""
+    """A key of a DataUuid, or of what else may be of any size."""
     return hashlib.blake2b(data_uuid, digest_size=KEY_SIZE).digest()

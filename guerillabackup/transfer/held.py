@@ -14,7 +14,7 @@ from guerillabackup.storage.interface import (
     StorageBackupDataElementInterface,
     StorageInterface,
 )
-from guerillabackup.transfer.element_key import element_key, plain_key
+from guerillabackup.transfer.element_key import element_key, plain_key, uuid_key
 
 MAX_TRIED = 16
 """Names of one second that are looked at; those of later serials are remembered instead."""
@@ -31,8 +31,8 @@ class HeldElements:
         self._lock = threading.Lock()  # guards both below
         self._unusual: dict[bytes, list[ElementId]] = {}
         """By key, the elements whose names do not follow from what they are."""
-        self._listed: dict[str, threading.Lock] = {}
-        """The sources that were listed, each with a lock that is held meanwhile."""
+        self._listed: dict[bytes, threading.Lock] = {}
+        """Digests of the sources that were listed, each with a lock that is held meanwhile."""
 
     def find(
         self, source_url: SourceUrl, metainfo: BackupElementMetainfo
@@ -122,13 +122,14 @@ class HeldElements:
 
     def _list_once(self, source_url: SourceUrl) -> None:
         """Learn the unusual names of a source, the first time it is asked for."""
+        source = uuid_key(source_url.text.encode("ascii"))
         with self._lock:
-            listing = self._listed.get(source_url.text)
+            listing = self._listed.get(source)
             is_first = listing is None
             if listing is None:
                 if len(self._listed) >= MAX_LISTED:
                     self._listed.clear()
-                listing = self._listed[source_url.text] = threading.Lock()
+                listing = self._listed[source] = threading.Lock()
                 listing.acquire()
         if not is_first:
             with listing:
@@ -146,7 +147,7 @@ class HeldElements:
                     self._note(key, element_id)
         except BaseException:
             with self._lock:
-                self._listed.pop(source_url.text, None)
+                self._listed.pop(source, None)
             raise
         finally:
             listing.release()

@@ -14,6 +14,9 @@ MAX_GAPS = 1000
 """Oddities of chains that are looked into at the end of one connection."""
 MAX_FOLLOWED = 100_000
 
+MAX_UUID_SIZE = 1024
+"""Bytes of a DataUuid that is noted: a peer may make one up that fills its metadata."""
+
 
 @dataclass(slots=True)
 class Tally:
@@ -37,7 +40,7 @@ class Tally:
         self, step: ChainStep, source_url: SourceUrl, element_id: ElementId, metainfo: BackupElementMetainfo
     ) -> None:
         """How an element continues its chain, as far as only the end tells more."""
-        predecessor, uuid = metainfo.predecessor, metainfo.data_uuid
+        predecessor, uuid = _if_small(metainfo.predecessor), _if_small(metainfo.data_uuid)
         if predecessor is not None and len(self.followed) < MAX_FOLLOWED:
             self.followed.add(predecessor)
         if step.lacks_predecessor and predecessor is not None and len(self.gaps) < MAX_GAPS:
@@ -64,3 +67,7 @@ class Tally:
             return False
         self.logged += 1
         return True
+
+
+def _if_small(uuid: bytes | None) -> bytes | None:
+    return uuid if uuid is not None and len(uuid) <= MAX_UUID_SIZE else None

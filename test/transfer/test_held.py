@@ -1,5 +1,7 @@
 """What a storage holds is found by what it is, whatever its name, without going through all of it."""
 
+import tracemalloc
+
 import pytest
 
 from guerillabackup.element import BackupElementMetainfo, SourceUrl
@@ -103,3 +105,17 @@ def test_a_source_is_listed_once(storage, monkeypatch):
         found(held, info(number, time=number))
         store(storage, info(number, time=number))
     assert len(listed) == 1
+
+
+def test_a_source_that_was_listed_takes_little_memory_however_long_its_name_is():
+    held = HeldElements(MemoryStorage())
+    metainfo = BackupElementMetainfo({"BackupType": "full", "Timestamp": 7})
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(1000):
+            assert held.find(SourceUrl(f"/{'/'.join(['p' * 200] * 8)}/{number}"), metainfo) is None
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (after - before) / 1000 < 400
