@@ -44,6 +44,7 @@ from guerillabackup.transfer.interface import (
     QueryData,
     TransferContext,
 )
+from guerillabackup.transfer.origins import Origins
 from guerillabackup.transfer.quarantine import Quarantine
 from guerillabackup.transfer.receive import OversizeError, StoredCopy, StreamTaker, Taken
 from guerillabackup.transfer.receiver_settings import ReceiverSettings
@@ -66,6 +67,7 @@ class Receiving:
     sync: SharedSync
     held: HeldElements
     claims: ClaimTable
+    origins: Origins
     refusals: Refusals
     chains: ChainMemory
     bandwidth: BandwidthLimit
@@ -302,6 +304,7 @@ class ElementFetcher:
         self._context.counters.note_received(shared.now())
         shared.refusals.forget(key)
         shared.held.added(element_id, offer.metainfo)
+        shared.origins.note(self._context.agent_id, key)
         shared.listen(ElementReceived(self._context.agent_id, element_id, taken.size, seconds))
         step = shared.chains.received(offer.source_url, offer.metainfo, was_held=was_held)
         if step.doubt is not None:

@@ -74,6 +74,5 @@ def _of_marks(plan: ServicePlan) -> Iterator[str]:
 def _marks(peer: PeerPlan) -> bool:
     choice = peer.sender
     settings = choice.settings if isinstance(choice.settings, Mapping) else {}
-    only_marks = settings.get("MarkAsDoneOnly") is True or list(choice.init_args or ()) == [True]
     is_for_all = settings.get("MarkCountsForAll", True) is True
-    return choice.policy_class is not None and only_marks and is_for_all
+    return choice.policy_class is not None and peer.only_marks and is_for_all

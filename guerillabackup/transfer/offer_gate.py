@@ -12,7 +12,9 @@ import threading
 from guerillabackup.element import ElementId
 from guerillabackup.errors import ElementLockedError, ElementNotFoundError, IntegrityError, StorageError
 from guerillabackup.events import ElementClaimed, ElementNotOffered, EventListener, ignore_events
-from guerillabackup.storage.interface import StorageBackupDataElementInterface, StorageInterface
+from guerillabackup.storage.interface import ElementFacts, StorageBackupDataElementInterface, StorageInterface
+from guerillabackup.transfer.element_key import plain_key
+from guerillabackup.transfer.origins import Origins
 from guerillabackup.transfer.sender_marks import CLAIMED, add_mark
 
 MAX_HELD = 256
@@ -29,8 +31,9 @@ log = logging.getLogger(__name__)
 class OfferGate:
     """Who is offered what just now; for several threads. `report` gets an event for each that is left out."""
 
-    def __init__(self, report: EventListener = ignore_events) -> None:
+    def __init__(self, report: EventListener = ignore_events, origins: Origins | None = None) -> None:
         self._report = report
+        self._origins = origins or Origins()
         self._lock = threading.Lock()  # guards both
         self._taken: dict[str, StorageBackupDataElementInterface | None] = {}
         """By id what is locked; None while that is being tried."""
@@ -42,6 +45,13 @@ class OfferGate:
     def is_full(self) -> bool:
         """Whether so much is locked that what was put off has to be done."""
         return len(self._taken) >= self._max_held
+
+    def came_from(self, agent_id: str, facts: ElementFacts) -> bool:
+        """Whether that agent brought the element while this process runs."""
+        if self._origins.is_empty or facts.timestamp is None:
+            return False
+        key = plain_key(facts.source_url, facts.backup_type, facts.timestamp, facts.data_uuid, facts.checksum)
+        return self._origins.has(agent_id, key)
 
     def admit(
         self, storage: StorageInterface, element_id: str, agent_id: str

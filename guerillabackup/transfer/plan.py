@@ -5,7 +5,8 @@ A reload makes a plan anew, and what is equal in both goes on as it is.
 
 import difflib
 import posixpath
-from collections.abc import Container, Iterable, Mapping, Sequence
+import re
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -64,6 +65,12 @@ class PeerPlan:
     def is_idle(self) -> bool:
         """Whether nothing is sent to it nor received from it."""
         return self.sender.policy_class is None and self.receiver.policy_class is None
+
+    @property
+    def only_marks(self) -> bool:
+        """Whether what it has stored stays here, marked."""
+        settings = self.sender.settings if isinstance(self.sender.settings, Mapping) else {}
+        return settings.get("MarkAsDoneOnly") is True or list(self.sender.init_args or ()) == [True]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +197,26 @@ def find_warnings(plan: ServicePlan) -> list[str]:
             "the transfer service neither sends nor receives anything: "
             "set TransferSenderPolicyClass or TransferReceiverPolicyClass"
         ]
-    return [f"nothing is sent to nor received from peer {name}" for name in idle]
+    return [*(f"nothing is sent to nor received from peer {name}" for name in idle), *_of_both_ways(plan)]
+
+
+def _of_both_ways(plan: ServicePlan) -> Iterator[str]:
+    for peer in plan.peers:
+        goes = peer.sender.policy_class is not None and not peer.only_marks
+        if not goes or peer.receiver.policy_class is None or peer.agent_id == SOCKET_AGENT:
+            continue
+        if _may_overlap(peer.rules.accepted_sources, peer.rules.offered_sources):
+            yield (
+                f"peer {peer.agent_id}: elements of the same sources are moved to it and taken from it, and "
+                "may go to and fro: have AcceptSources and OfferSources name different ones, or set one of "
+                "SenderPolicyClass and ReceiverPolicyClass to None"
+            )
+
+
+def _may_overlap(some: Iterable[str], others: Iterable[str]) -> bool:
+    """Whether there may be a source that both mean, as far as how the patterns begin tells."""
+    starts = [[re.split(r"[*?[]", pattern)[0] for pattern in patterns] for patterns in (some, others)]
+    return any(one.startswith(other) or other.startswith(one) for one in starts[0] for other in starts[1])
 
 
 def _find_problems(peers: Sequence[PeerPlan], storage: str | None, runtime: str) -> list[str]:

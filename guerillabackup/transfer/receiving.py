@@ -128,6 +128,7 @@ class ReceiverStoreDataTransferPolicy(ReceiverTransferPolicy):
                     share.sync,
                     share.held,
                     share.claims,
+                    share.origins,
                     Refusals(self._monotonic),
                     self._chains,
                     self.bandwidth,

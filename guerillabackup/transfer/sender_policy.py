@@ -182,7 +182,7 @@ class SenderMoveDataTransferPolicy(SenderTransferPolicy):
                 continue
             if facts.problem is not None:
                 self._gate.leave_out(facts.element_id, agent_id, facts.problem)
-            elif not selector.takes(facts):
+            elif not selector.takes(facts) or self._gate.came_from(agent_id, facts):
                 continue
             elif facts.size == 0 and not takes_empty:
                 self._gate.leave_out(facts.element_id, agent_id, EMPTY)

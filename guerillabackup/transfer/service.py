@@ -218,7 +218,7 @@ class Stock:
     ) -> SenderTransferPolicy | None:
         if choice.policy_class is None:
             return None
-        gate = self._gates.setdefault(id(storage), OfferGate(self._listen))
+        gate = self._gates.setdefault(id(storage), OfferGate(self._listen, self._shares.of(storage).origins))
         values = {**configuration, SENDER_SETTINGS: choice.settings}
         make = partial(make_sender_policy, choice.policy_class, values, choice.init_args, gate)
         return self._senders.get((choice, id(storage)), make)

@@ -7,22 +7,24 @@ Touches: secrets, threading.
 
 import secrets
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from guerillabackup.storage.interface import StorageInterface
 from guerillabackup.transfer.claims import ClaimTable
 from guerillabackup.transfer.held import HeldElements
+from guerillabackup.transfer.origins import Origins
 from guerillabackup.transfer.shared_sync import SharedSync
 
 
 @dataclass(frozen=True, slots=True)
 class StorageShare:
-    """Of one storage: who fetches what just now, what is there, and the syncs."""
+    """Of one storage: who fetches what just now, what is there, who brought it, and the syncs."""
 
     storage: StorageInterface
     sync: SharedSync
     held: HeldElements
     claims: ClaimTable
+    origins: Origins = field(default_factory=Origins)
 
 
 class StorageShares:

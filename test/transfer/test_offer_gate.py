@@ -1,11 +1,14 @@
 """One peer at a time, and one word about each element that is left out."""
 
-from sender_bench import put
+from sender_bench import connected, pull, put
 
 from guerillabackup.element import ElementId
 from guerillabackup.events import ElementNotOffered
 from guerillabackup.storage.memory import MemoryStorage
+from guerillabackup.transfer.element_key import element_key
 from guerillabackup.transfer.offer_gate import OfferGate
+from guerillabackup.transfer.origins import Origins
+from guerillabackup.transfer.sender_policy import SenderMoveDataTransferPolicy
 
 
 def test_an_element_is_let_through_once_until_it_is_released():
@@ -63,3 +66,13 @@ def test_a_gate_is_full_before_there_are_no_descriptors():
     assert gate.is_full
     gate.release(ids[0])
     assert not gate.is_full
+
+
+def test_what_an_agent_brought_is_not_offered_back_to_it_and_is_to_others():
+    storage, origins = MemoryStorage(), Origins()
+    element = put(storage)
+    origins.note("one", element_key(element.get_source_url(), element.get_metadata()))
+    policy = SenderMoveDataTransferPolicy(gate=OfferGate(origins=origins))
+    for agent, offered in (("one", []), ("two", ["/host/etc data"])):
+        with connected(storage, policy, agent) as adapter:
+            assert list(pull(adapter)) == offered

@@ -147,3 +147,26 @@ def test_a_peer_has_its_own_number_of_connections_else_that_of_all(tmp_path):
         plan = make_plan({**values, "TransferPeerMaxConnections": general})
         found = {peer.agent_id: peer.rules.max_connections for peer in plan.peers}
         assert found == {"a": 7, "b": general, "socket": general}
+
+
+def warnings_of(peer):
+    policies = {"TransferSenderPolicyClass": Policy, "TransferReceiverPolicyClass": Policy}
+    found = find_warnings(plan(**policies, TransferPeers={"a": peer}))
+    return [text for text in found if "to and fro" in text]
+
+
+@pytest.mark.parametrize(
+    ("accepts", "offers", "is_told"),
+    [
+        (["*"], ["*"], True),
+        (["/a/*"], ["/b/*"], False),
+        (["/a/*"], ["/a/x"], True),
+        (["/a/x"], ["/a/y"], False),
+        ([], ["*"], False),
+    ],
+)
+def test_elements_that_may_go_to_and_fro_are_told_of(accepts, offers, is_told):
+    peer = {"Stdio": True, "AcceptSources": accepts, "OfferSources": offers}
+    assert bool(warnings_of(peer)) == is_told
+    for one_way in ({"SenderPolicyClass": None}, {"ReceiverPolicyClass": None}):
+        assert not warnings_of({**peer, **one_way})
