@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 MAX_SHOWN_VALUE = 80
 """Characters of a wrong value that a message shows."""
@@ -22,8 +21,7 @@ Checker = Callable[[Any], Sequence[str]]
 """Hands back what is wrong with a value, to be read behind the key's name; nothing when it is right."""
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """One configuration key.
 
     `example` is the text behind `NAME = ` in a line that could be added; `needed_by` says what does not start

@@ -14,8 +14,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from guerillabackup.errors import StorageError, StorageFullError
 
@@ -30,8 +29,7 @@ _NOT_THERE = {errno.ENOENT, errno.ENAMETOOLONG}
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Ownership:
+class Ownership(NamedTuple):
     """Modes of new files and directories, and whom they belong to; None leaves owner or group alone."""
 
     directory_mode: int = 0o700

@@ -6,9 +6,9 @@
 import enum
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from typing import NamedTuple
 
 from guerillabackup.errors import KeyUnusableError
 
@@ -39,8 +39,7 @@ class SignatureStatus(enum.Enum):
     UNTRUSTED = "untrusted key"
 
 
-@dataclass(frozen=True, slots=True)
-class SignatureResult:
+class SignatureResult(NamedTuple):
     """The outcome of a verification, and a text that says why.
 
     `fingerprint` is the primary key's, `signing_fingerprint` that of the (sub)key that signed, `made_at` UTC
@@ -65,8 +64,7 @@ class KeyPurpose(enum.Enum):
     ENCRYPT = "encrypt"
 
 
-@dataclass(frozen=True, slots=True)
-class KeyPart:
+class KeyPart(NamedTuple):
     """A primary key or a subkey of it: what it can do and until when (UTC seconds, None: for ever)."""
 
     fingerprint: str
@@ -76,8 +74,7 @@ class KeyPart:
     is_revoked: bool
 
 
-@dataclass(frozen=True, slots=True)
-class KeyInfo:
+class KeyInfo(NamedTuple):
     """One key of a keyring: primary key first, then its subkeys."""
 
     fingerprint: str

@@ -8,8 +8,7 @@ from being run. Touches: os.
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from guerillabackup.errors import ConfigError
 from guerillabackup.generator.interface import SchedulableGeneratorUnitInterface
@@ -26,8 +25,7 @@ StandInFinder = Callable[[str], type[SchedulableGeneratorUnitInterface] | None]
 Adapter = Callable[[Any], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class UnitFile:
+class UnitFile(NamedTuple):
     """An activated unit: its name, its definition file, and its overlay if there is one."""
 
     name: str
@@ -35,8 +33,7 @@ class UnitFile:
     overlay: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class UnitListing:
+class UnitListing(NamedTuple):
     """The activated units, sorted by name, and what else lies there and should not.
 
     `unused_overlays` tells of overlays without a unit, such as that of one that was disabled: worth saying to

@@ -18,8 +18,7 @@ import base64
 import binascii
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from guerillabackup.element import BackupElementMetainfo, ElementId
 from guerillabackup.errors import IntegrityError
@@ -39,8 +38,7 @@ class Presence(enum.Enum):
     DAMAGED = "never stored: its data is not what was written"
 
 
-@dataclass(frozen=True, slots=True)
-class Recovered:
+class Recovered(NamedTuple):
     """What a crash left to be remembered: the unit's own details, the elements, what became of each.
 
     After one that is damaged none is named: what follows it was not stored. What "moved on" may as well have

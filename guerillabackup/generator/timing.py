@@ -1,7 +1,7 @@
 """When a source is due, and for which type of backup: arithmetic on UTC seconds. No I/O."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from guerillabackup.element import BackupType
 from guerillabackup.errors import ConfigError
@@ -11,8 +11,7 @@ CLOCK_TOLERANCE = 2
 """Seconds the clock may fall behind before it is taken to have been set back: a leap second is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(NamedTuple):
     """At least `minimum` and at most `maximum` seconds after the last one.
 
     With a `modulo`, at the first time in that span that leaves the remainder `offset`; when there is none, at
@@ -60,8 +59,7 @@ class Timing:
         return min(self.offset + steps * self.modulo, last + self.maximum)
 
 
-@dataclass(frozen=True, slots=True)
-class ClockAnchor:
+class ClockAnchor(NamedTuple):
     """The clock at some moment, seen from the start of the machine, which no setting of the clock changes.
 
     `offset` is UTC seconds less the seconds since the start; `boot_id` says which start.
@@ -75,8 +73,7 @@ class ClockAnchor:
         return self.boot_id == earlier.boot_id and self.offset < earlier.offset - CLOCK_TOLERANCE
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(NamedTuple):
     """The next backup of a source: in how many seconds (not above zero: now), of which type, and why."""
 
     seconds: float

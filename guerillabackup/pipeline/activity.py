@@ -2,15 +2,14 @@
 
 import os
 from collections import deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MAX_DESCENDANTS = 1000
 _CPU_FIELDS = slice(11, 15)
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
-@dataclass(frozen=True, slots=True)
-class Transferred:
+class Transferred(NamedTuple):
     """Bytes by read and write calls, children that were waited for included; -1 where unreadable."""
 
     bytes_read: int

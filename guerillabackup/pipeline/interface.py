@@ -14,7 +14,7 @@ The rules every process keeps:
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class TransformationProcessOutputInterface(ABC):
@@ -39,8 +39,7 @@ class TransformationProcessOutputInterface(ABC):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class StageCounts:
+class StageCounts(NamedTuple):
     """Bytes a process has read and written since its start; -1 where it is not known."""
 
     bytes_read: int

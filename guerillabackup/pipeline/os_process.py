@@ -12,8 +12,8 @@ import select
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from guerillabackup.errors import (
     ConfigError,
@@ -40,8 +40,7 @@ Starter = Callable[[Callable[[], subprocess.Popen[bytes]]], subprocess.Popen[byt
 _ABSENT = (FileNotFoundError, NotADirectoryError, PermissionError)
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessIdentity:
+class ProcessIdentity(NamedTuple):
     """Whom a program runs as; only root can choose. `group_ids` are the further groups."""
 
     user_id: int

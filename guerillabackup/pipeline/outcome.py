@@ -4,7 +4,7 @@ import enum
 import os
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from guerillabackup.errors import (
     BrokenOutputError,
@@ -28,8 +28,7 @@ class ProcessState(enum.Enum):
     STOPPED = enum.auto()
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessEnd:
+class ProcessEnd(NamedTuple):
     """How a child ended: its exit status, or below zero the signal, and its last words."""
 
     stage: str

@@ -1,7 +1,6 @@
 """What a listing of a storage tells of elements, and which it is about; the interface hands it on. No I/O."""
 
 import fnmatch
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from guerillabackup.element import MEMBERS_SUFFIX, BackupType, SourceUrl
@@ -28,8 +27,7 @@ class ElementFacts(NamedTuple):
     problem: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ElementSelection:
+class ElementSelection(NamedTuple):
     """Which elements a listing is about: those that meet every condition that is not None.
 
     `pattern` is a source, stands for all below it, or matches sources (`*` goes over slashes too).

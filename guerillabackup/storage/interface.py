@@ -7,9 +7,8 @@ implementations differ in where the files are, never in what a caller sees.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO, NamedTuple, Self
 
 from guerillabackup.element import BackupElementMetainfo, ElementId, SourceUrl
 from guerillabackup.errors import (
@@ -26,8 +25,7 @@ MAX_ATTRIBUTE_SIZE = 1 << 20
 """Bytes of one attribute's value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Leftover:
+class Leftover(NamedTuple):
     """A file that belongs to no element: its path below the storage, what it is, its age in seconds.
 
     `ruined` is the element that it is a part of and that was complete once: data is always there before its

@@ -1,7 +1,7 @@
 """The file names of elements: which belongs to which element, and what it is to it. No I/O."""
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from guerillabackup.element import ElementId, SourceUrl
 from guerillabackup.errors import ElementIdError, SourceUrlError, StorageError
@@ -16,8 +16,7 @@ PARTIAL_DIRECTORY = ".partial"
 _ATTRIBUTE_SUFFIX = re.compile(r"[!-,0-~]{1,64}")
 
 
-@dataclass(frozen=True, slots=True)
-class FileName:
+class FileName(NamedTuple):
     """One file name taken apart: the element it belongs to, and data, info, lock or an attribute's name."""
 
     element_id: ElementId

@@ -14,8 +14,7 @@ import enum
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from guerillabackup import osfile
 from guerillabackup.element import MAX_METAINFO_SIZE, BackupElementMetainfo, ElementId, SourceUrl
@@ -36,8 +35,7 @@ class _State(enum.Enum):
     ENDED = "closed"
 
 
-@dataclass(frozen=True, slots=True)
-class SinkContext:
+class SinkContext(NamedTuple):
     """What the handles of one storage share."""
 
     root: RootDirectory

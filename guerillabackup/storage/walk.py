@@ -6,8 +6,7 @@ Everything that goes through a storage goes this way: who takes names from elsew
 import errno
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from guerillabackup import osfile
 from guerillabackup.osfile import storage_errors
@@ -27,8 +26,7 @@ class HasFolders(Protocol):
 Known = TypeVar("Known", bound=HasFolders)
 
 
-@dataclass(frozen=True, slots=True)
-class FolderNames:
+class FolderNames(NamedTuple):
     """The names in one folder, sorted; `others` are neither files nor folders."""
 
     files: list[str]

@@ -152,8 +152,8 @@ class Channel:
         with self._lock:
             if not self._is_closed and self._output != self._input:
                 self._watch(for_input=False, for_output=False)
-                os.close(self._output)
-                self._output = self._input
+                output, self._output = self._output, self._input
+                os.close(output)
 
     def check(self) -> None:
         """Raise ConnectionLostError when it was forced to end, or closed."""

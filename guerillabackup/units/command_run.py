@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from guerillabackup.errors import CancelledError, GuerillaBackupError, PipelineError
 from guerillabackup.pipeline.activity import find_session
@@ -87,7 +87,7 @@ def make_command_element(
 
     def judge(end: ProcessEnd) -> GuerillaBackupError | None:
         lines = [hide_secrets(line, environment.secrets) for line in end.messages]
-        return judge_end(replace(end, messages=telling_lines(lines)))
+        return judge_end(end._replace(messages=telling_lines(lines)))
 
     return OSProcessPipelineElement(
         argv[0],

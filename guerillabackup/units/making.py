@@ -6,9 +6,8 @@ It joins the pipelines and what the unit was given.
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from guerillabackup.element import (
     CONTENT_LAYERS_KEY,
@@ -31,16 +30,14 @@ from guerillabackup.pipeline.thread import ThreadProcess
 from guerillabackup.storage.interface import SinkHandleInterface
 
 
-@dataclass(frozen=True, slots=True)
-class StoredStream:
+class StoredStream(NamedTuple):
     """What went through one pipeline: SHA-512 and size of what came out."""
 
     digest: bytes
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """An element that is written but not stored: its handle, source and metadata, not signed yet."""
 
     handle: SinkHandleInterface

@@ -8,7 +8,6 @@ pipelines, the storage and the unit's memory.
 import logging
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from guerillabackup.element import BackupType, ElementId, SourceUrl
@@ -97,7 +96,7 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
         if due.backup_type is BackupType.FULL or source.inc_override is not None:
             return due
         if memory.last_uuid is None or not tar_index.has_index(self._book.state, source.index_prefix):
-            return replace(due, backup_type=BackupType.FULL, reason="there is no index to go on from")
+            return due._replace(backup_type=BackupType.FULL, reason="there is no index to go on from")
         return due
 
     def _back_up(self, source: TarSource, due: Due) -> SourceOutcome:

@@ -5,7 +5,7 @@ less than that again looks as old as what is in the archive. No I/O.
 """
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from guerillabackup.generator.timing import CLOCK_TOLERANCE, ClockAnchor
 
@@ -15,16 +15,14 @@ JITTER = 0.05
 """Seconds by which two readings of the same clock may differ."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClockReading:
+class ClockReading(NamedTuple):
     """The clock at one moment: UTC seconds, and what no setting changes where that is known."""
 
     seconds: float
     anchor: ClockAnchor | None
 
 
-@dataclass(frozen=True, slots=True)
-class RunClock:
+class RunClock(NamedTuple):
     """The clock before and after the making of an archive; `started`: when the reading of its source did.
 
     Between `before` and that a command may have made the snapshot that is read.

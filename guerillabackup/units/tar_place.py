@@ -3,7 +3,6 @@
 import os
 import re
 import stat
-from dataclasses import replace
 
 from guerillabackup.errors import ConfigError, StorageError
 from guerillabackup.units.tar_source import TarSource
@@ -29,7 +28,7 @@ def without_storage(source: TarSource, spool: str) -> TarSource:
         if spool.startswith(place.rstrip(os.sep) + os.sep):
             below = os.path.relpath(spool, place)
             left_out.append(f"{member.rstrip(os.sep)}{os.sep}{below}")
-    return replace(source, left_out=(*source.left_out, *left_out))
+    return source._replace(left_out=(*source.left_out, *left_out))
 
 
 def check_place(source: TarSource) -> None:

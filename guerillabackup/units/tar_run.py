@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from guerillabackup.element import BackupType
 from guerillabackup.errors import GuerillaBackupError, PipelineError
@@ -52,8 +52,7 @@ class RecordedMoveError(GuerillaBackupError):
     """tar recorded the move of a directory in an incremental archive, which may move another at a restore."""
 
 
-@dataclass(frozen=True, slots=True)
-class Archive:
+class Archive(NamedTuple):
     """What a run made: the archive, its list of members (a command of the user's makes none), complaints."""
 
     data: StoredStream

@@ -3,8 +3,7 @@
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from guerillabackup.element import BackupType, SourceUrl
 from guerillabackup.errors import ConfigError
@@ -29,8 +28,7 @@ MAX_INDEX_PREFIX = 230
 """Characters of an index file's name before `.index.bz2.` and a time; 255 in all."""
 
 
-@dataclass(frozen=True, slots=True)
-class TarSource:
+class TarSource(NamedTuple):
     """What to back up, when, and how."""
 
     source_url: SourceUrl

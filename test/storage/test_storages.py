@@ -5,7 +5,6 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -800,8 +799,8 @@ def test_a_listing_tells_what_the_elements_say_and_leaves_out_what_is_not_meant(
     assert list(storage.list_ids(ElementSelection(until=1_700_000_000, data_uuids=frozenset([b"1"])))) == [
         first
     ]
-    assert list(storage.list_ids(replace(exact, backup_type=BackupType.INC))) == [second]
-    facts = list(storage.list_facts(replace(exact, since=1_700_000_060)))
+    assert list(storage.list_ids(exact._replace(backup_type=BackupType.INC))) == [second]
+    facts = list(storage.list_facts(exact._replace(since=1_700_000_060)))
     arrival = two.get_arrival_time()
     assert facts == [(second, "/host/etc", "inc", 1_700_000_060, b"2", b"1", None, False, arrival, 4, None)]
 

@@ -1,7 +1,6 @@
 """Settings that decide on what is archived: when they change, only a full backup is right."""
 
 import json
-from dataclasses import replace
 
 import pytest
 from tar_bench import URL, members
@@ -106,7 +105,7 @@ def test_a_selection_that_is_not_known_is_taken_to_be_unchanged_once(bench, tree
 def test_what_tar_would_archive_means_nothing_beside_a_command():
     command = source(FullOverrideCommand=["/bin/dump"], Root="/one")
     remembered = digest_selection(command)
-    assert why_selection_differs(remembered, replace(command, root="/two", include=("x",))) is None
+    assert why_selection_differs(remembered, command._replace(root="/two", include=("x",))) is None
     assert why_selection_differs(remembered, source(Root="/one")) == "FullOverrideCommand changed"
 
 
