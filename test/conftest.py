@@ -16,6 +16,12 @@ from hypothesis import settings
 settings.register_profile("guerillabackup", deadline=None)
 settings.load_profile("guerillabackup")
 
+# A shell has what it starts in the background ignore these, and so would all that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
 MAX_NAMED_VALUE = 80
 NOT_OURS = ("/etc/passwd", "/etc/group", "/etc/fstab", "/bin/sh")
 """Files that hostile links and names in tests like to lead to."""
