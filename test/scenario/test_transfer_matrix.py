@@ -200,9 +200,10 @@ def check(pair: Pair, before: dict[str, str], keeps: bool, claimed: frozenset[st
 
 
 def remove_halves(storage: Path) -> None:
-    """Take away data without metadata: no element, but what a kill leaves of one."""
-    for path in storage.rglob("*.data"):
-        if not path.with_suffix(".info").exists():
+    """Take away what a kill leaves of an element: data without metadata, and files of the original's own."""
+    for path in list(storage.rglob("*")):
+        is_data_alone = path.suffix == ".data" and not path.with_suffix(".info").exists()
+        if path.is_file() and (is_data_alone or path.suffix == ".tmp" or path.name.startswith("tmp-")):
             path.unlink()
 
 
