@@ -3,14 +3,22 @@
 `SETTINGS` is the one table of the names in TransferReceiverSettings. No I/O.
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from guerillabackup.element import BackupType
 from guerillabackup.errors import ConfigError
+from guerillabackup.transfer.setting_values import (
+    SettingTable,
+    backup_type,
+    flag,
+    read_settings,
+    seconds,
+    text_set,
+    texts,
+)
 
 SETTINGS_KEY = "TransferReceiverSettings"
 INIT_ARGS_KEY = "TransferReceiverPolicyInitArgs"
@@ -55,50 +63,11 @@ class ReceiverSettings:
                 f"{INIT_ARGS_KEY} has {len(init_args)} arguments: ReceiverStoreDataTransferPolicy takes "
                 f"none; its settings are in {SETTINGS_KEY}"
             )
-        if settings is not None and not isinstance(settings, Mapping):
-            raise ConfigError(f"{SETTINGS_KEY} is a {type(settings).__name__}, not a dict of settings")
         problems: list[str] = []
-        values: dict[str, Any] = {}
-        for name, value in (settings or {}).items():
-            if name not in SETTINGS:
-                problems.append(f"{SETTINGS_KEY} has {name!r}, which is none of {', '.join(SETTINGS)}")
-                continue
-            field, parse = SETTINGS[name]
-            try:
-                values[field] = parse(value)
-            except ValueError as error:
-                problems.append(f"{SETTINGS_KEY} has {name} {value!r}, not {error}")
+        values = read_settings(SETTINGS_KEY, SETTINGS, settings, problems)
         if problems:
             raise ConfigError(*problems)
         return cls(**values)
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    if isinstance(value, list | tuple) and value and all(isinstance(item, str) and item for item in value):
-        return tuple(value)
-    raise ValueError("a list of texts with at least one")
-
-
-def _backup_type(value: Any) -> BackupType | None:
-    try:
-        return None if value is None else BackupType(value)
-    except ValueError:
-        raise ValueError("'full', 'inc' or None") from None
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("True or False")
-    return value
-
-
-def _seconds(value: Any) -> float | None:
-    if value is None:
-        return None
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or value < 0:
-        raise ValueError("seconds from 0 on, or None")
-    return float(value)
 
 
 def _amount(value: Any) -> int:
@@ -111,22 +80,21 @@ def _size(value: Any) -> int | None:
     return None if value is None else _amount(value)
 
 
-SETTINGS: Mapping[str, tuple[str, Callable[[Any], Any]]] = MappingProxyType(
+SETTINGS: SettingTable = MappingProxyType(
     {
-        "Sources": ("sources", _texts),
-        "BackupType": ("backup_type", _backup_type),
-        "MinAge": ("min_age", _seconds),
-        "MaxAge": ("max_age", _seconds),
-        "HandlingPolicyHas": ("handling_has", lambda value: frozenset(_texts(value))),
-        "HandlingPolicyLacks": ("handling_lacks", lambda value: frozenset(_texts(value))),
+        "Sources": ("sources", texts),
+        "BackupType": ("backup_type", backup_type),
+        "MinAge": ("min_age", seconds),
+        "MaxAge": ("max_age", seconds),
+        "HandlingPolicyHas": ("handling_has", text_set),
+        "HandlingPolicyLacks": ("handling_lacks", text_set),
         "MaxElementSize": ("max_element_size", _size),
-        "AllowWithoutChecksum": ("allow_without_checksum", _flag),
-        "QuerySources": ("query_sources", _texts),
-        "QuerySince": ("query_since", _seconds),
+        "AllowWithoutChecksum": ("allow_without_checksum", flag),
+        "QuerySources": ("query_sources", texts),
+        "QuerySince": ("query_since", seconds),
         "MaxQuarantineSize": ("max_quarantine_size", _amount),
         "MaxQuarantineEntries": ("max_quarantine_entries", _amount),
     }
 )
-"""Name in the configuration -> the field it is, and what makes its value (ValueError: what it should be)."""
 
 DEFAULT_SETTINGS = ReceiverSettings()

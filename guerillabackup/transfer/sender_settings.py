@@ -4,14 +4,22 @@
 """
 
 import enum
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from guerillabackup.element import BackupType
 from guerillabackup.errors import ConfigError
+from guerillabackup.transfer.setting_values import (
+    SettingTable,
+    backup_type,
+    flag,
+    read_settings,
+    seconds,
+    text_set,
+    texts,
+)
 
 SETTINGS_KEY = "TransferSenderSettings"
 INIT_ARGS_KEY = "TransferSenderPolicyInitArgs"
@@ -59,17 +67,7 @@ class SenderSettings:
         values: dict[str, Any] = {}
         if init_args:
             values["mark_as_done_only"] = _positional(init_args, problems)
-        if settings is not None and not isinstance(settings, Mapping):
-            raise ConfigError(f"{SETTINGS_KEY} is a {type(settings).__name__}, not a dict of settings")
-        for name, value in (settings or {}).items():
-            if name not in SETTINGS:
-                problems.append(f"{SETTINGS_KEY} has {name!r}, which is none of {', '.join(SETTINGS)}")
-                continue
-            field, parse = SETTINGS[name]
-            try:
-                values[field] = parse(value)
-            except ValueError as error:
-                problems.append(f"{SETTINGS_KEY} has {name} {value!r}, not {error}")
+        values |= read_settings(SETTINGS_KEY, SETTINGS, settings, problems)
         if init_args and init_args[0] is True and values["mark_as_done_only"] is not True:
             problems.append(f"{INIT_ARGS_KEY} says to mark only, and MarkAsDoneOnly in {SETTINGS_KEY} not to")
         if problems:
@@ -84,12 +82,6 @@ def _positional(init_args: Sequence[Any], problems: list[str]) -> bool:
     return bool(init_args[0])
 
 
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("True or False")
-    return value
-
-
 def _order(value: Any) -> SenderOrder:
     try:
         return SenderOrder(value)
@@ -97,41 +89,18 @@ def _order(value: Any) -> SenderOrder:
         raise ValueError(" or ".join(repr(each.value) for each in SenderOrder)) from None
 
 
-def _texts(value: Any) -> tuple[str, ...]:
-    if isinstance(value, list | tuple) and value and all(isinstance(item, str) and item for item in value):
-        return tuple(value)
-    raise ValueError("a list of texts with at least one")
-
-
-def _backup_type(value: Any) -> BackupType | None:
-    try:
-        return None if value is None else BackupType(value)
-    except ValueError:
-        raise ValueError("'full', 'inc' or None") from None
-
-
-def _seconds(value: Any) -> float | None:
-    if value is None:
-        return None
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or value < 0:
-        raise ValueError("seconds from 0 on, or None")
-    return float(value)
-
-
-SETTINGS: Mapping[str, tuple[str, Callable[[Any], Any]]] = MappingProxyType(
+SETTINGS: SettingTable = MappingProxyType(
     {
-        "MarkAsDoneOnly": ("mark_as_done_only", _flag),
-        "MarkCountsForAll": ("mark_counts_for_all", _flag),
+        "MarkAsDoneOnly": ("mark_as_done_only", flag),
+        "MarkCountsForAll": ("mark_counts_for_all", flag),
         "Order": ("order", _order),
-        "Sources": ("sources", _texts),
-        "BackupType": ("backup_type", _backup_type),
-        "MinAge": ("min_age", _seconds),
-        "MaxAge": ("max_age", _seconds),
-        "MinArrivalAge": ("min_arrival_age", _seconds),
-        "MaxArrivalAge": ("max_arrival_age", _seconds),
-        "HandlingPolicyHas": ("handling_has", lambda value: frozenset(_texts(value))),
-        "HandlingPolicyLacks": ("handling_lacks", lambda value: frozenset(_texts(value))),
+        "Sources": ("sources", texts),
+        "BackupType": ("backup_type", backup_type),
+        "MinAge": ("min_age", seconds),
+        "MaxAge": ("max_age", seconds),
+        "MinArrivalAge": ("min_arrival_age", seconds),
+        "MaxArrivalAge": ("max_arrival_age", seconds),
+        "HandlingPolicyHas": ("handling_has", text_set),
+        "HandlingPolicyLacks": ("handling_lacks", text_set),
     }
 )
-"""Name in the configuration -> the field it is, and what makes its value (ValueError: what it should be)."""

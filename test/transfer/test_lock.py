@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from guerillabackup.transfer.lock import TransferBusyError, TransferLock
@@ -15,3 +17,18 @@ def test_a_service_is_alone_and_single_connections_are_not(tmp_path):
     lock = TransferLock(state, is_service=True)
     lock.close()
     lock.close()
+
+
+def test_a_child_that_was_forked_meanwhile_keeps_nobody_out(tmp_path):
+    lock = TransferLock(str(tmp_path), is_service=True)
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(write_end)
+        os.read(read_end, 1)  # until the parent has tried
+        os._exit(0)
+    lock.close()
+    TransferLock(str(tmp_path), is_service=True).close()
+    os.close(write_end)
+    os.waitpid(child, 0)
+    os.close(read_end)
