@@ -113,7 +113,7 @@ class Pair:
         """End the connection in the middle.
 
         The original's service does not always survive that: it is started again, and what it had half
-        received is removed, over which it would end each time.
+        received or half removed is taken away, over which it would end, or answer no more, each time.
         """
         if self._dialler is not None:
             self._dialler.kill()
@@ -124,8 +124,7 @@ class Pair:
         for side in (self.sender, self.receiver):
             if side.original is not None:
                 side.kill()
-                if side is self.receiver:
-                    remove_halves(side.storage)
+                remove_halves(side.storage)
             elif side.is_running:
                 side.wait_for(lambda side=side: " ended" in side.log())
 
@@ -200,10 +199,11 @@ def check(pair: Pair, before: dict[str, str], keeps: bool, claimed: frozenset[st
 
 
 def remove_halves(storage: Path) -> None:
-    """Take away what a kill leaves of an element: data without metadata, and files of the original's own."""
+    """Take away what a kill leaves of an element: one of its two files, and files of the original's own."""
+    partner = {".data": ".info", ".info": ".data"}
     for path in list(storage.rglob("*")):
-        is_data_alone = path.suffix == ".data" and not path.with_suffix(".info").exists()
-        if path.is_file() and (is_data_alone or path.suffix == ".tmp" or path.name.startswith("tmp-")):
+        is_alone = path.suffix in partner and not path.with_suffix(partner[path.suffix]).exists()
+        if path.is_file() and (is_alone or path.suffix == ".tmp" or path.name.startswith("tmp-")):
             path.unlink()
 
 
