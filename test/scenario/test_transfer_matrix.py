@@ -112,11 +112,13 @@ class Pair:
     def cut(self) -> None:
         """End the connection in the middle.
 
-        The original's service does not always survive that: it is started again, and what it had half
-        received or half removed is taken away, over which it would end, or answer no more, each time.
+        The original's service does not always survive that: it is started again. What one that was killed
+        had half received or half removed is taken away: the original would end each connection over it, and
+        data without metadata, as ours leaves, are no element.
         """
         if self._dialler is not None:
             self._dialler.kill()
+            remove_halves(self._dialler.storage)
         else:
             assert self._socat is not None
             self._socat.kill()
