@@ -6,8 +6,6 @@ client of a connection with a storage.
 
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 
 from guerillabackup.element import SourceUrl
 from guerillabackup.errors import (
@@ -21,13 +19,10 @@ from guerillabackup.errors import (
     StorageFullError,
     StorageReplacedError,
 )
-from guerillabackup.events import ElementReceived, ElementRefused, EventListener, SourceDoubt
+from guerillabackup.events import ElementReceived, ElementRefused, SourceDoubt
 from guerillabackup.storage.interface import SinkHandleInterface, StorageBackupDataElementInterface
-from guerillabackup.transfer.bandwidth import BandwidthLimit
-from guerillabackup.transfer.chain_memory import ChainMemory
 from guerillabackup.transfer.checks import (
     EMPTY_CHECKSUM,
-    SignatureRules,
     Verdict,
     doubt_time,
     judge_content,
@@ -35,21 +30,17 @@ from guerillabackup.transfer.checks import (
     judge_metadata_signature,
     judge_offer,
 )
-from guerillabackup.transfer.claims import ClaimPace, ClaimTable
+from guerillabackup.transfer.claims import Claim
 from guerillabackup.transfer.element_key import element_key
-from guerillabackup.transfer.held import HeldElements
 from guerillabackup.transfer.interface import (
     ClientProtocolInterface,
     ElementOffer,
     QueryData,
     TransferContext,
 )
-from guerillabackup.transfer.origins import Origins
 from guerillabackup.transfer.quarantine import Quarantine
 from guerillabackup.transfer.receive import OversizeError, StoredCopy, StreamTaker, Taken
-from guerillabackup.transfer.receiver_settings import ReceiverSettings
-from guerillabackup.transfer.refusals import Refusals
-from guerillabackup.transfer.shared_sync import SharedSync
+from guerillabackup.transfer.storage_share import Receiving
 from guerillabackup.transfer.tally import Tally
 
 MAX_ROUNDS = 3
@@ -58,29 +49,16 @@ MAX_ROUNDS = 3
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Receiving:
-    """What all connections share that bring elements into one storage; `refusals` are those of one peer."""
-
-    settings: ReceiverSettings
-    signatures: SignatureRules
-    sync: SharedSync
-    held: HeldElements
-    claims: ClaimTable
-    origins: Origins
-    refusals: Refusals
-    chains: ChainMemory
-    bandwidth: BandwidthLimit
-    listen: EventListener
-    now: Callable[[], float] = time.time
-
-
 class _RoundOver(Exception):
     """Nothing more can be stored now; the connection itself is in order."""
 
 
 class _HeldElsewhere(Exception):
     """The element is here, and locked: it does not count as held."""
+
+
+class _StoredElsewhere(Exception):
+    """Another connection stores the element, or has since it was asked for: what came is dropped."""
 
 
 class ElementFetcher:
@@ -103,7 +81,7 @@ class ElementFetcher:
         sizes = (shared.settings.max_element_size, context.rules.max_element_size)
         self._max_size = min((size for size in sizes if size is not None), default=None)
         self._tally = Tally()
-        self._pace = ClaimPace(shared.claims, b"")
+        self._claim: Claim | None = None
         self._acknowledged: StorageBackupDataElementInterface | None = None
         """A copy that was here and is being acknowledged, locked until the peer has answered that."""
 
@@ -158,10 +136,10 @@ class ElementFetcher:
         if judgement.verdict is Verdict.QUARANTINE:
             self._keep_evidence(key, offer, judgement.reason, None)
             return False
-        if not self._shared.claims.claim(key):
+        self._claim = claim = self._shared.claims.claim(key, self._taker.silence)
+        if claim is None:
             elsewhere.add(key)
             return False
-        self._pace = ClaimPace(self._shared.claims, key)
         try:
             is_durable = self._fetch(key, offer)
         except _HeldElsewhere:
@@ -169,8 +147,11 @@ class ElementFetcher:
             elsewhere.add(key)
             self._tally.locked.add(key)
             return False
+        except _StoredElsewhere:
+            elsewhere.add(key)
+            return False
         finally:
-            self._shared.claims.release(key)
+            claim.release()
         if is_durable:
             self._context.local_storage.check_in_place()
         return is_durable
@@ -236,8 +217,12 @@ class ElementFetcher:
             self._shared.chains.received(offer.source_url, offer.metainfo, was_held=True)
             log.info("%s: %s is here already", self._context.agent_id, held.get_element_id())
             return True
+        assert self._claim is not None
+        if not self._claim.begin_storing():
+            raise _StoredElsewhere
         try:
             element = self._shared.sync.store(handle, offer.metainfo)
+            self._claim.stored()
         except StorageFullError as error:
             self._put_off(key, offer, str(error))
             raise _RoundOver(str(error)) from error
@@ -362,7 +347,8 @@ class ElementFetcher:
     def _count_bytes(self, count: int, waited: float) -> None:
         self._context.counters.bytes_received += count
         try:
-            self._pace.moved(count, waited)
+            if self._claim is not None:
+                self._claim.moved(count, waited)
         except ConnectionLostError:
             # Else what else it sends would be drained, at its pace, with the claim held.
             self._client.force_shutdown()

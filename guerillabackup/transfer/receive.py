@@ -91,6 +91,12 @@ class StreamTaker:
         self._bandwidth = bandwidth
         self._on_bytes = on_bytes
         self._buffers = [memoryview(bytearray(BUFFER_SIZE))]
+        self._waits_since: float | None = None
+
+    def silence(self) -> float:
+        """Seconds for which the peer has been waited for by now; from any thread."""
+        since = self._waits_since
+        return 0.0 if since is None else time.monotonic() - since
 
     def take(
         self,
@@ -153,8 +159,9 @@ class StreamTaker:
         filled = 0
         while filled < BUFFER_SIZE:
             room = self._bandwidth.portion(BUFFER_SIZE - filled)
-            began = time.monotonic()
+            self._waits_since = began = time.monotonic()
             count = stream.read_into(buffer[filled : filled + room])
+            self._waits_since = None
             waited = time.monotonic() - began
             if count == 0:
                 return filled, True

@@ -13,7 +13,7 @@ from guerillabackup.storage.interface import StorageInterface
 from guerillabackup.transfer.bandwidth import BandwidthLimit
 from guerillabackup.transfer.chain_memory import ChainMemory
 from guerillabackup.transfer.checks import NO_SIGNATURES, SignatureRules
-from guerillabackup.transfer.fetching import ElementFetcher, Receiving
+from guerillabackup.transfer.fetching import ElementFetcher
 from guerillabackup.transfer.held import HeldElements
 from guerillabackup.transfer.interface import (
     SENDER_MOVE_POLICY,
@@ -25,7 +25,7 @@ from guerillabackup.transfer.quarantine import Quarantine, QuarantineLimits, age
 from guerillabackup.transfer.query import make_source_query
 from guerillabackup.transfer.receiver_settings import DEFAULT_SETTINGS, ReceiverSettings
 from guerillabackup.transfer.refusals import Refusals
-from guerillabackup.transfer.storage_share import StorageShares
+from guerillabackup.transfer.storage_share import Receiving, StorageShares
 
 AGENTS_DIRECTORY = "agents"
 MAX_DOUBTS = 50

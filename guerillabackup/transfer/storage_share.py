@@ -2,17 +2,25 @@
 
 So that no element is fetched from two peers at once, nor stored twice, also where those have policies of
 their own, or where a reload has changed a policy while connections with the one before run.
-Touches: secrets, threading.
+Touches: secrets, threading, time.
 """
 
 import secrets
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from guerillabackup.events import EventListener
 from guerillabackup.storage.interface import StorageInterface
+from guerillabackup.transfer.bandwidth import BandwidthLimit
+from guerillabackup.transfer.chain_memory import ChainMemory
+from guerillabackup.transfer.checks import SignatureRules
 from guerillabackup.transfer.claims import ClaimTable
 from guerillabackup.transfer.held import HeldElements
 from guerillabackup.transfer.origins import Origins
+from guerillabackup.transfer.receiver_settings import ReceiverSettings
+from guerillabackup.transfer.refusals import Refusals
 from guerillabackup.transfer.shared_sync import SharedSync
 
 
@@ -45,3 +53,20 @@ class StorageShares:
                 share = StorageShare(storage, SharedSync(storage), HeldElements(storage), ClaimTable())
                 self._shares[id(storage)] = share
             return share
+
+
+@dataclass(frozen=True, slots=True)
+class Receiving:
+    """What all connections share that bring elements into one storage; `refusals` are those of one peer."""
+
+    settings: ReceiverSettings
+    signatures: SignatureRules
+    sync: SharedSync
+    held: HeldElements
+    claims: ClaimTable
+    origins: Origins
+    refusals: Refusals
+    chains: ChainMemory
+    bandwidth: BandwidthLimit
+    listen: EventListener
+    now: Callable[[], float] = time.time

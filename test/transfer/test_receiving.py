@@ -1,5 +1,6 @@
 """The receiving policy with a peer in memory: what is taken, checked, refused, and acknowledged."""
 
+import contextlib
 import gc
 import hashlib
 import json
@@ -869,3 +870,43 @@ def test_an_element_that_comes_too_slowly_is_left_to_the_peer_that_waits_for_it(
     assert "another one offers the same element" in errors[0]
     receiver.pull([quick], agent_id="quick")
     assert (slow.acknowledged, quick.acknowledged) == (0, 1)
+
+
+@pytest.mark.parametrize("slow_goes_on", [True, False])
+def test_an_element_of_which_nothing_comes_is_taken_from_another_peer_and_stored_once(
+    storage, receiver, monkeypatch, slow_goes_on
+):
+    monkeypatch.setattr(claims, "STALLED_SECONDS", 0.0)
+    slow, quick = offered(b"data"), offered(b"data")
+    has_begun, may_go_on = threading.Event(), threading.Event()
+
+    class Silent(MemoryPeer):
+        def get_data_element_stream(self):
+            stream = super().get_data_element_stream()
+            read = stream.read_into
+
+            def wait(buffer):
+                has_begun.set()
+                assert may_go_on.wait(60)
+                if not slow_goes_on:
+                    raise ConnectionLostError("it is gone")
+                return read(buffer)
+
+            stream.read_into = wait
+            return stream
+
+    def pull_slowly():
+        with contextlib.suppress(ConnectionLostError):
+            receiver.pull(Silent([slow]), agent_id="slow")
+
+    thread = threading.Thread(target=pull_slowly)
+    thread.start()
+    assert has_begun.wait(60)
+    receiver.pull([quick], agent_id="quick")
+    assert quick.acknowledged == 1
+    may_go_on.set()
+    thread.join(60)
+    assert list(contents(storage).values()) == [b"data"]
+    assert [isinstance(event, ElementReceived) for event in receiver.events].count(True) == 1
+    # What came too late is taken again, compared with what is here, and then said to be here.
+    assert (slow.asked, slow.acknowledged) == ((2, 1) if slow_goes_on else (1, 0))
