@@ -7,24 +7,19 @@ client of a connection with a storage.
 import logging
 import time
 
-from guerillabackup.element import SourceUrl
 from guerillabackup.errors import (
     ConnectionLostError,
     ElementLockedError,
-    ElementNotFoundError,
-    GuerillaBackupError,
     IntegrityError,
     RemoteProtocolError,
     StorageError,
     StorageFullError,
     StorageReplacedError,
 )
-from guerillabackup.events import ElementReceived, ElementRefused, SourceDoubt
 from guerillabackup.storage.interface import SinkHandleInterface, StorageBackupDataElementInterface
 from guerillabackup.transfer.checks import (
     EMPTY_CHECKSUM,
     Verdict,
-    doubt_time,
     judge_content,
     judge_data_signature,
     judge_metadata_signature,
@@ -32,6 +27,7 @@ from guerillabackup.transfer.checks import (
 )
 from guerillabackup.transfer.claims import Claim
 from guerillabackup.transfer.element_key import element_key
+from guerillabackup.transfer.fetch_notes import FetchNotes
 from guerillabackup.transfer.interface import (
     ClientProtocolInterface,
     ElementOffer,
@@ -41,7 +37,6 @@ from guerillabackup.transfer.interface import (
 from guerillabackup.transfer.quarantine import Quarantine
 from guerillabackup.transfer.receive import OversizeError, StoredCopy, StreamTaker, Taken
 from guerillabackup.transfer.storage_share import Receiving
-from guerillabackup.transfer.tally import Tally
 
 MAX_ROUNDS = 3
 """Times a connection goes through a peer's list: again for what another connection was fetching."""
@@ -75,12 +70,11 @@ class ElementFetcher:
         self._context = context
         self._client = client
         self._shared = shared
-        self._quarantine = quarantine
         self._query_data = query_data
         self._taker = StreamTaker(shared.bandwidth, self._count_bytes, lambda: context.is_forced)
         sizes = (shared.settings.max_element_size, context.rules.max_element_size)
         self._max_size = min((size for size in sizes if size is not None), default=None)
-        self._tally = Tally()
+        self._notes = FetchNotes(context, shared, quarantine)
         self._claim: Claim | None = None
         self._acknowledged: StorageBackupDataElementInterface | None = None
         """A copy that was here and is being acknowledged, locked until the peer has answered that."""
@@ -92,7 +86,7 @@ class ElementFetcher:
             for _ in range(MAX_ROUNDS):
                 elsewhere: set[bytes] = set()
                 self._run_round(wanted, elsewhere)
-                if not self._shared.claims.any_is_free(elsewhere) or not self._tally.goes_again():
+                if not self._shared.claims.any_is_free(elsewhere) or not self._notes.tally.goes_again():
                     break
                 wanted = elsewhere
         except _RoundOver as error:
@@ -100,7 +94,7 @@ class ElementFetcher:
         finally:
             self._let_go()
             self._context.counters.current = ""
-            self._tell_at_end()
+            self._notes.tell_at_end()
 
     def _run_round(self, wanted: set[bytes] | None, elsewhere: set[bytes]) -> None:
         """Once through the list, of all or of `wanted`; what others are fetching goes into `elsewhere`."""
@@ -112,7 +106,7 @@ class ElementFetcher:
             except IntegrityError as error:
                 was_stored = False
                 self._let_go()
-                self._say_refused(str(error))
+                self._notes.say_refused(str(error))
                 continue
             self._let_go()
             if offer is None:
@@ -126,7 +120,7 @@ class ElementFetcher:
         if judgement.verdict is Verdict.LEAVE:
             return False
         if judgement.verdict is Verdict.REFUSE:
-            self._refuse(offer, judgement.reason, "")
+            self._notes.refuse(offer, judgement.reason, "")
             return False
         if self._shared.refusals.must_wait(key):
             self._context.counters.elements_left_alone += 1
@@ -134,7 +128,7 @@ class ElementFetcher:
         if judgement.verdict is Verdict.TAKE:
             judgement = judge_metadata_signature(offer, self._shared.signatures)
         if judgement.verdict is Verdict.QUARANTINE:
-            self._keep_evidence(key, offer, judgement.reason, None)
+            self._notes.keep_evidence(key, offer, judgement.reason, None)
             return False
         self._claim = claim = self._shared.claims.claim(key, self._taker.silence)
         if claim is None:
@@ -145,7 +139,7 @@ class ElementFetcher:
         except _HeldElsewhere:
             # Perhaps it is being moved away, even to this peer: it counts neither as here nor as gone.
             elsewhere.add(key)
-            self._tally.locked.add(key)
+            self._notes.tally.locked.add(key)
             return False
         except _StoredElsewhere:
             elsewhere.add(key)
@@ -176,12 +170,12 @@ class ElementFetcher:
             except StorageFullError as error:
                 raise _RoundOver(str(error)) from error
             except StorageError as error:
-                self._put_off(key, offer, str(error))
+                self._notes.put_off(key, offer, str(error))
                 return False
             with handle:
                 is_durable = self._fetch_into(handle, key, offer, held)
             if is_durable:
-                self._tally.locked.discard(key)
+                self._notes.tally.locked.discard(key)
                 self._acknowledged, held = held, None
             return is_durable
         finally:
@@ -203,7 +197,7 @@ class ElementFetcher:
                 offer.metainfo, handle.get_sink_stream(), self._shared.signatures
             )
         if judgement.verdict is not Verdict.TAKE:
-            self._keep_evidence(key, offer, judgement.reason, handle.get_sink_stream())
+            self._notes.keep_evidence(key, offer, judgement.reason, handle.get_sink_stream())
             return False
         if held is not None and taken.is_same:
             handle.abort()
@@ -211,7 +205,7 @@ class ElementFetcher:
                 # Who stored it has perhaps not synced all of it, or crashed before.
                 self._context.local_storage.sync_element(held)
             except StorageError as error:
-                self._put_off(key, offer, str(error))
+                self._notes.put_off(key, offer, str(error))
                 return False
             self._shared.refusals.forget(key)
             self._shared.chains.received(offer.source_url, offer.metainfo, was_held=True)
@@ -224,16 +218,18 @@ class ElementFetcher:
             element = self._shared.sync.store(handle, offer.metainfo)
             self._claim.stored()
         except StorageFullError as error:
-            self._put_off(key, offer, str(error))
+            self._notes.put_off(key, offer, str(error))
             raise _RoundOver(str(error)) from error
         except StorageReplacedError:
             raise
         except StorageError as error:
-            self._put_off(key, offer, str(error))
+            self._notes.put_off(key, offer, str(error))
             return False
-        self._note_stored(key, offer, element, taken, time.monotonic() - began, was_held=held is not None)
+        self._notes.note_stored(
+            key, offer, element, taken, time.monotonic() - began, was_held=held is not None
+        )
         if held is not None and offer.metainfo.checksum is not None:
-            self._remove_damaged(key, offer, held)
+            self._notes.remove_damaged(key, offer, held)
         return True
 
     def _take(
@@ -264,85 +260,17 @@ class ElementFetcher:
             with self._client.get_data_element_stream() as stream:
                 return self._taker.take(stream, handle, self._max_size, copy)
         except OversizeError as error:
-            self._keep_evidence(key, offer, str(error), None)
+            self._notes.keep_evidence(key, offer, str(error), None)
             raise IntegrityError(
                 f"an element of {offer.source_url}: {error}; a stream cannot be stopped: the connection ends"
             ) from error
         except StorageError as error:
-            self._put_off(key, offer, str(error))
+            self._notes.put_off(key, offer, str(error))
             raise
         except RemoteProtocolError as error:
             # Perhaps the peer cannot send this one: the next connection must not end by it before all others.
             self._shared.refusals.interrupted(key, str(error))
             raise
-
-    def _note_stored(
-        self,
-        key: bytes,
-        offer: ElementOffer,
-        element: StorageBackupDataElementInterface,
-        taken: Taken,
-        seconds: float,
-        was_held: bool,
-    ) -> None:
-        shared, element_id = self._shared, element.get_element_id()
-        self._context.counters.note_received(shared.now())
-        shared.refusals.forget(key)
-        shared.held.added(element_id, offer.metainfo)
-        shared.origins.note(self._context.agent_id, key)
-        shared.listen(ElementReceived(self._context.agent_id, element_id, taken.size, seconds))
-        step = shared.chains.received(offer.source_url, offer.metainfo, was_held=was_held)
-        if step.doubt is not None:
-            self._doubt(offer.source_url, f"{element_id}: {step.doubt}")
-        self._tally.note_step(step, offer.source_url, element_id, offer.metainfo)
-        if (doubt := doubt_time(offer.metainfo, shared.now())) is not None:
-            self._doubt(offer.source_url, f"{element_id}: {doubt}")
-
-    def _remove_damaged(
-        self, key: bytes, offer: ElementOffer, damaged: StorageBackupDataElementInterface
-    ) -> None:
-        """The stored copy was not what it has to be, and a good one is durable: move the former aside."""
-        element_id = damaged.get_element_id()
-        reason = f"the data of {element_id} in the storage was damaged; it was replaced by what came again"
-        try:
-            with damaged.get_data_stream() as stream:
-                kept_in = self._put_in_quarantine(key, offer, reason, stream.fileno())
-            damaged.delete()
-        except ElementNotFoundError:
-            return
-        except (ElementLockedError, StorageError) as error:
-            reason, kept_in = f"{reason}; it cannot be removed: {error}", ""
-        self._doubt(offer.source_url, f"{reason}{f'; it is kept in {kept_in}' if kept_in else ''}")
-
-    def _keep_evidence(self, key: bytes, offer: ElementOffer, reason: str, data_fd: int | None) -> None:
-        """Refuse an element that is not what it claims to be, and keep it."""
-        kept_in = self._put_in_quarantine(key, offer, reason, data_fd)
-        self._shared.refusals.add(key, reason)
-        self._refuse(offer, reason, kept_in)
-
-    def _put_in_quarantine(self, key: bytes, offer: ElementOffer, reason: str, data_fd: int | None) -> str:
-        if self._quarantine is None:
-            return ""
-        return self._quarantine.put(key, offer.source_url, offer.metainfo, reason, data_fd)
-
-    def _put_off(self, key: bytes, offer: ElementOffer, reason: str) -> None:
-        """Leave an element alone for a while, for a reason that is this host's."""
-        self._shared.refusals.add(key, reason)
-        self._refuse(offer, reason, "")
-
-    def _refuse(self, offer: ElementOffer, reason: str, kept_in: str) -> None:
-        self._shared.listen(ElementRefused(self._context.agent_id, offer.source_url, reason, kept_in))
-        where = f"; evidence: {kept_in}" if kept_in else ""
-        self._say_refused(f"an element of {offer.source_url}: {reason}{where}")
-
-    def _say_refused(self, text: str) -> None:
-        self._context.counters.elements_refused += 1
-        if self._tally.has_room_for_line():
-            log.warning("%s: refused %s", self._context.agent_id, text)
-
-    def _doubt(self, source_url: SourceUrl, message: str) -> None:
-        log.warning("%s: source %s: %s", self._context.agent_id, source_url, message)
-        self._shared.listen(SourceDoubt(self._context.agent_id, source_url, message))
 
     def _count_bytes(self, count: int, waited: float) -> None:
         self._context.counters.bytes_received += count
@@ -353,28 +281,3 @@ class ElementFetcher:
             # Else what else it sends would be drained, at its pace, with the claim held.
             self._client.force_shutdown()
             raise
-
-    def _tell_at_end(self) -> None:
-        """Report what only the whole list tells; never raises."""
-        tally, agent_id = self._tally, self._context.agent_id
-        if tally.unlogged:
-            log.warning("%s: refused %d more elements", agent_id, tally.unlogged)
-        if left := self._context.counters.elements_left_alone:
-            log.info("%s: left %d elements alone that were refused lately", agent_id, left)
-        if tally.locked:
-            log.info("%s: left %d elements alone whose copies here are locked", agent_id, len(tally.locked))
-        for source_url, element_id in tally.new_chains():
-            doubt = "it begins a new chain, although elements of its source came before"
-            self._doubt(source_url, f"{element_id}: {doubt}")
-        tally.beginnings.clear()
-        for source_url, predecessor in tally.gaps:
-            try:
-                if self._shared.chains.is_known(source_url, predecessor):
-                    continue
-                if self._shared.held.has_data_uuid(source_url, predecessor):
-                    continue
-            except GuerillaBackupError as error:
-                log.warning("%s: source %s cannot be listed: %s", agent_id, source_url, error)
-                continue
-            self._doubt(source_url, f"an element came whose predecessor {predecessor.hex()[:32]} did not")
-        tally.gaps.clear()

@@ -1,0 +1,131 @@
+"""What a receiving connection says of each element: events, log lines, refusals, evidence, doubts.
+
+It joins the tally of a connection with what all connections share.
+"""
+
+import logging
+
+from guerillabackup.element import SourceUrl
+from guerillabackup.errors import (
+    ElementLockedError,
+    ElementNotFoundError,
+    GuerillaBackupError,
+    StorageError,
+)
+from guerillabackup.events import ElementReceived, ElementRefused, SourceDoubt
+from guerillabackup.storage.interface import StorageBackupDataElementInterface
+from guerillabackup.transfer.checks import doubt_time
+from guerillabackup.transfer.interface import ElementOffer, TransferContext
+from guerillabackup.transfer.quarantine import Quarantine
+from guerillabackup.transfer.receive import Taken
+from guerillabackup.transfer.storage_share import Receiving
+from guerillabackup.transfer.tally import Tally
+
+log = logging.getLogger(__name__)
+
+
+class FetchNotes:
+    """The notes of one connection. Used by its thread."""
+
+    def __init__(self, context: TransferContext, shared: Receiving, quarantine: Quarantine | None) -> None:
+        self.tally = Tally()
+        self._context = context
+        self._shared = shared
+        self._quarantine = quarantine
+
+    def note_stored(
+        self,
+        key: bytes,
+        offer: ElementOffer,
+        element: StorageBackupDataElementInterface,
+        taken: Taken,
+        seconds: float,
+        was_held: bool,
+    ) -> None:
+        """An element is durable here; `was_held` when a copy of it was here before."""
+        shared, element_id = self._shared, element.get_element_id()
+        self._context.counters.note_received(shared.now())
+        shared.refusals.forget(key)
+        shared.held.added(element_id, offer.metainfo)
+        shared.origins.note(self._context.agent_id, key)
+        shared.listen(ElementReceived(self._context.agent_id, element_id, taken.size, seconds))
+        step = shared.chains.received(offer.source_url, offer.metainfo, was_held=was_held)
+        if step.doubt is not None:
+            self.doubt(offer.source_url, f"{element_id}: {step.doubt}")
+        self.tally.note_step(step, offer.source_url, element_id, offer.metainfo)
+        if (doubt := doubt_time(offer.metainfo, shared.now())) is not None:
+            self.doubt(offer.source_url, f"{element_id}: {doubt}")
+
+    def remove_damaged(
+        self, key: bytes, offer: ElementOffer, damaged: StorageBackupDataElementInterface
+    ) -> None:
+        """The stored copy was not what it has to be, and a good one is durable: move the former aside."""
+        element_id = damaged.get_element_id()
+        reason = f"the data of {element_id} in the storage was damaged; it was replaced by what came again"
+        try:
+            with damaged.get_data_stream() as stream:
+                kept_in = self._put_in_quarantine(key, offer, reason, stream.fileno())
+            damaged.delete()
+        except ElementNotFoundError:
+            return
+        except (ElementLockedError, StorageError) as error:
+            reason, kept_in = f"{reason}; it cannot be removed: {error}", ""
+        self.doubt(offer.source_url, f"{reason}{f'; it is kept in {kept_in}' if kept_in else ''}")
+
+    def keep_evidence(self, key: bytes, offer: ElementOffer, reason: str, data_fd: int | None) -> None:
+        """Refuse an element that is not what it claims to be, and keep it."""
+        kept_in = self._put_in_quarantine(key, offer, reason, data_fd)
+        self._shared.refusals.add(key, reason)
+        self.refuse(offer, reason, kept_in)
+
+    def _put_in_quarantine(self, key: bytes, offer: ElementOffer, reason: str, data_fd: int | None) -> str:
+        if self._quarantine is None:
+            return ""
+        return self._quarantine.put(key, offer.source_url, offer.metainfo, reason, data_fd)
+
+    def put_off(self, key: bytes, offer: ElementOffer, reason: str) -> None:
+        """Leave an element alone for a while, for a reason that is this host's."""
+        self._shared.refusals.add(key, reason)
+        self.refuse(offer, reason, "")
+
+    def refuse(self, offer: ElementOffer, reason: str, kept_in: str) -> None:
+        """Say that an element is not taken, and why."""
+        self._shared.listen(ElementRefused(self._context.agent_id, offer.source_url, reason, kept_in))
+        where = f"; evidence: {kept_in}" if kept_in else ""
+        self.say_refused(f"an element of {offer.source_url}: {reason}{where}")
+
+    def say_refused(self, text: str) -> None:
+        """Count a refusal, and log it while there is room."""
+        self._context.counters.elements_refused += 1
+        if self.tally.has_room_for_line():
+            log.warning("%s: refused %s", self._context.agent_id, text)
+
+    def doubt(self, source_url: SourceUrl, message: str) -> None:
+        """Say what is odd about a source; it decides nothing."""
+        log.warning("%s: source %s: %s", self._context.agent_id, source_url, message)
+        self._shared.listen(SourceDoubt(self._context.agent_id, source_url, message))
+
+    def tell_at_end(self) -> None:
+        """Report what only the whole list tells; never raises."""
+        tally, agent_id = self.tally, self._context.agent_id
+        if tally.unlogged:
+            log.warning("%s: refused %d more elements", agent_id, tally.unlogged)
+        if left := self._context.counters.elements_left_alone:
+            log.info("%s: left %d elements alone that were refused lately", agent_id, left)
+        if tally.locked:
+            log.info("%s: left %d elements alone whose copies here are locked", agent_id, len(tally.locked))
+        for source_url, element_id in tally.new_chains():
+            doubt = "it begins a new chain, although elements of its source came before"
+            self.doubt(source_url, f"{element_id}: {doubt}")
+        tally.beginnings.clear()
+        for source_url, predecessor in tally.gaps:
+            try:
+                if self._shared.chains.is_known(source_url, predecessor):
+                    continue
+                if self._shared.held.has_data_uuid(source_url, predecessor):
+                    continue
+            except GuerillaBackupError as error:
+                log.warning("%s: source %s cannot be listed: %s", agent_id, source_url, error)
+                continue
+            self.doubt(source_url, f"an element came whose predecessor {predecessor.hex()[:32]} did not")
+        tally.gaps.clear()
