@@ -13,7 +13,7 @@ import ctypes
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
 from guerillabackup.errors import StorageError, StorageFullError
@@ -48,13 +48,25 @@ def raise_storage_error(error: OSError, action: str) -> NoReturn:
     raise kind(f"{action}: {error.strerror or error}") from error
 
 
-@contextlib.contextmanager
-def storage_errors(action: str) -> Iterator[None]:
+class StorageErrors:
+    """What `storage_errors` hands out; around each step of each element a generator would cost thrice."""
+
+    __slots__ = ("_action",)
+
+    def __init__(self, action: str) -> None:
+        self._action = action
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, OSError):
+            raise_storage_error(error, self._action)
+
+
+def storage_errors(action: str) -> StorageErrors:
     """Turns OSError inside into StorageError that names the action."""
-    try:
-        yield
-    except OSError as error:
-        raise_storage_error(error, action)
+    return StorageErrors(action)
 
 
 def open_directory(path: str) -> int:

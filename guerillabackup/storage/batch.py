@@ -93,11 +93,8 @@ class FileBatch(BatchInterface):
     def _folder(self, directory: tuple[str, ...]) -> Folder:
         """The folder for one more handle: opened once for all elements of it. Raises OSError."""
         folder = self._folders.get(directory)
-        if folder is None or folder.is_removed():
-            fresh = self._context.folders.open(directory)
-            if folder is not None:
-                folder.release()
-            self._folders[directory] = folder = fresh
+        if folder is None:
+            self._folders[directory] = folder = self._context.folders.open(directory)
         return folder.share()
 
     def _drop(self) -> None:
@@ -115,6 +112,7 @@ class FileBatch(BatchInterface):
         try:
             if self._handles:
                 self._sync()
+                self._context.root.check_in_place()
                 for handle in self._handles:
                     handle.link_data()
                     handle.link_info()
@@ -157,6 +155,7 @@ def close_together(
     left = [handle for handle, _ in closing if handle not in errors]
     if not (len(left) > 1 and _try_file_system_sync(left, chooser)):
         each(lambda handle, metainfo: handle.sync_files())
+    each(lambda handle, metainfo: handle.check_in_place())
     each(lambda handle, metainfo: handle.link_data())
     each(lambda handle, metainfo: handle.link_info())
     synced: set[tuple[int, int]] = set()

@@ -14,7 +14,7 @@ import enum
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from guerillabackup import osfile
 from guerillabackup.element import MAX_METAINFO_SIZE, BackupElementMetainfo, ElementId, SourceUrl
@@ -25,6 +25,7 @@ from guerillabackup.storage.interface import SinkHandleInterface, StorageBackupD
 from guerillabackup.storage.naming import DATA, INFO, LOCK, file_name
 from guerillabackup.storage.new_file import FreeNames, NewFile
 
+_Made = TypeVar("_Made")
 ElementOpener = Callable[[ElementId], StorageBackupDataElementInterface]
 
 
@@ -76,9 +77,9 @@ class FileSinkHandle(SinkHandleInterface):
         self._is_published = False
         self._info: NewFile | None = None
         try:
-            self._data = context.new_file(folder.descriptor)
+            self._data = self._in_folder(context.new_file)
         except BaseException:
-            folder.release()
+            self.folder.release()
             raise
 
     def get_sink_stream(self) -> int:
@@ -99,6 +100,7 @@ class FileSinkHandle(SinkHandleInterface):
             fcntl.flock(self._data.descriptor, fcntl.LOCK_SH)
             self.write_info(metainfo)
             self.sync_files()
+            self.check_in_place()
             element_id = self.link_data()
             os.fsync(self.folder.descriptor)
         self._state = _State.PREPARED
@@ -119,6 +121,7 @@ class FileSinkHandle(SinkHandleInterface):
                     self.write_info(metainfo)
                     if self._batch is None:
                         self.sync_files()
+                        self.check_in_place()
                         self.link_data()
                         self.link_info()
                         os.fsync(self.folder.descriptor)
@@ -141,8 +144,7 @@ class FileSinkHandle(SinkHandleInterface):
 
     def write_info(self, metainfo: BackupElementMetainfo) -> None:
         """The metadata, unnamed and not yet synced. Raises OSError."""
-        self._keep_folder()
-        self._info = self._context.new_file(self.folder.descriptor)
+        self._info = self._in_folder(self._context.new_file)
         osfile.write_all(self._info.descriptor, metainfo.serialize())
         self.metainfo = metainfo
 
@@ -156,17 +158,18 @@ class FileSinkHandle(SinkHandleInterface):
         for descriptor in files:
             os.fsync(descriptor)
 
+    def check_in_place(self) -> None:
+        """Raise StorageReplacedError where the storage's path leads elsewhere by now; a batch asks once."""
+        self._context.root.check_in_place()
+
     def link_data(self) -> ElementId:
         """The name is taken from here on. Raises OSError."""
-        assert self.metainfo is not None
-        self._context.root.check_in_place()
-        self._keep_folder()
-        self._element_id = self._context.names.link(
-            self._data,
-            self.folder.descriptor,
-            self.source_url,
-            self.metainfo,
-            (INFO, LOCK, *self._context.attribute_suffixes()),
+        metainfo = self.metainfo
+        assert metainfo is not None
+        others = (INFO, LOCK, *self._context.attribute_suffixes())
+        link = self._context.names.link
+        self._element_id = self._in_folder(
+            lambda folder_fd: link(self._data, folder_fd, self.source_url, metainfo, others)
         )
         return self._element_id
 
@@ -196,12 +199,21 @@ class FileSinkHandle(SinkHandleInterface):
             self._take_back(self._element_id)
         self._release()
 
-    def _keep_folder(self) -> None:
-        """Make the folder again where it was removed, as an empty one may be: data is not lost for that."""
-        if self.folder.is_removed():
+    def _in_folder(self, step: Callable[[int], _Made]) -> _Made:
+        """Take a step in the folder, which is made again where it was removed, as an empty one may be.
+
+        Data is not lost for that. Raises OSError.
+        """
+        try:
+            return step(self.folder.descriptor)
+        except (FileNotFoundError, PermissionError):
+            # Which of the two a removed folder gives, the file system says.
+            if not self.folder.is_removed():
+                raise
             folder = self._context.folders.open(self.source_url.directory)
             self.folder.release()
             self.folder = folder
+            return step(folder.descriptor)
 
     def _publish_prepared(self) -> None:
         element_id = self.get_element_id()
@@ -217,16 +229,15 @@ class FileSinkHandle(SinkHandleInterface):
                 raise ElementExistsError(f"{element_id} was completed with other metadata") from error
         os.fsync(self.folder.descriptor)
 
-    @contextlib.contextmanager
-    def _ending_on_error(self) -> Iterator[None]:
+    def _ending_on_error(self) -> "_EndingOnError":
         """What fails in here ends the handle: nothing of the element stays, but what was acknowledged."""
-        try:
-            yield
-        except BaseException:
-            if self._is_published:
-                self._withdraw()
-            self.forget()
-            raise
+        return _EndingOnError(self)
+
+    def end_failed(self) -> None:
+        """A step failed: nothing of the element stays."""
+        if self._is_published:
+            self._withdraw()
+        self.forget()
 
     def _check_state(self, *allowed: _State) -> None:
         if self._state not in allowed:
@@ -261,3 +272,19 @@ class FileSinkHandle(SinkHandleInterface):
             self._info.close()
         with contextlib.suppress(OSError):
             self.folder.release()
+
+
+class _EndingOnError:
+    """See FileSinkHandle._ending_on_error; a generator would take thrice as long."""
+
+    __slots__ = ("_handle",)
+
+    def __init__(self, handle: FileSinkHandle) -> None:
+        self._handle = handle
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None:
+            self._handle.end_failed()
