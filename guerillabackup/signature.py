@@ -133,6 +133,13 @@ class Keyring:
             self._listed = self._read_keys()
         return [key for key in self._listed if key.has_secret or not secret]
 
+    def has_passphrase(self, key: KeyInfo) -> bool | None:
+        """Whether its secret halves here have one; None where there is none of them here."""
+        if not key.has_secret:
+            return None
+        protected = {name.removesuffix(".key") for name in self._home.list_protected_keys()}
+        return not key.keygrips.isdisjoint(protected)
+
     def check_usable(self, name: str, purpose: KeyPurpose, now: float | None = None) -> KeyInfo:
         """The key that a name means, when it can serve the purpose; raises KeyUnusableError.
 

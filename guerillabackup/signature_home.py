@@ -88,17 +88,17 @@ class GpgHome:
         except OSError as error:
             raise ConfigError(f"{path} cannot be listed: {error.strerror}") from error
 
-    def count_protected_keys(self) -> int:
-        """How many of the secret keys have a passphrase; raises ConfigError."""
-        count = 0
-        for name in self.list_secret_keys():
-            path = os.path.join(self._directory, _SECRET_KEYS, name)
-            try:
-                with open(path, "rb") as stream:
-                    count += _PROTECTED in stream.read(MAX_KEY_FILE)
-            except OSError as error:
-                raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-        return count
+    def list_protected_keys(self) -> list[str]:
+        """The names of those that have a passphrase; raises ConfigError."""
+        return [name for name in self.list_secret_keys() if self._is_protected(name)]
+
+    def _is_protected(self, name: str) -> bool:
+        path = os.path.join(self._directory, _SECRET_KEYS, name)
+        try:
+            with open(path, "rb") as stream:
+                return _PROTECTED in stream.read(MAX_KEY_FILE)
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
 
     def start_agent(self) -> None:
         """Have an agent for what needs secret keys; does nothing when it runs. Raises ConfigError."""

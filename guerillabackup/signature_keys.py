@@ -43,6 +43,7 @@ def key_info(item: Mapping[str, Any], secrets: set[str]) -> KeyInfo:
     """One key of gpg's list; `secrets` are the keygrips of all secret halves that are here."""
     fingerprint = str(item["fingerprint"])
     subkey_fields = item.get("subkey_info") or {}
+    grips = {fields.get("keygrip") for fields in (item, *subkey_fields.values())}
     parts = [_key_part(fingerprint, item)]
     for subkey in item["subkeys"]:
         parts.append(_key_part(str(subkey[2]), subkey_fields.get(subkey[0], {})))
@@ -54,7 +55,8 @@ def key_info(item: Mapping[str, Any], secrets: set[str]) -> KeyInfo:
         is_revoked=item.get("trust") == "r",
         is_disabled="D" in str(item.get("cap", "")),
         parts=tuple(parts),
-        has_secret=any(fields.get("keygrip") in secrets for fields in (item, *subkey_fields.values())),
+        has_secret=not grips.isdisjoint(secrets),
+        keygrips=frozenset(str(grip) for grip in grips if grip),
     )
 
 

@@ -85,6 +85,8 @@ class KeyInfo(NamedTuple):
     is_disabled: bool
     parts: tuple[KeyPart, ...]
     has_secret: bool = False
+    keygrips: frozenset[str] = frozenset()
+    """What gpg-agent calls the secret halves of its parts, wherever they are."""
 
     @property
     def purposes(self) -> tuple[KeyPurpose, ...]:

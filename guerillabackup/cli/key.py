@@ -147,14 +147,18 @@ def create(
 @_private_keyring
 @shared(example="guerillabackup key list\nguerillabackup key list --private-keyring /root/private --json")
 def list_(invocation: Invocation, private_keyring: str | None) -> None:
-    """List keys: what they are for, when they expire, whether they can be used."""
+    """List keys: what they are for, when they expire, whether they can be used.
+
+    `secret` says whether the secret half is in this keyring, `passphrase` whether it takes one to use it.
+    """
     from guerillabackup.signature import Keyring
 
     with Keyring(private_keyring or _keys_directory(invocation)) as keyring:
-        keys = keyring.list_keys()
+        passphrases = {item: keyring.has_passphrase(item) for item in keyring.list_keys()}
     now = time.time()
-    columns = ["name", "purpose", "expires", "left", "state", "secret", "fingerprint"]
-    invocation.write_records([_record(item, now) for item in keys], columns)
+    columns = ["name", "purpose", "expires", "left", "state", "secret", "passphrase", "fingerprint"]
+    records = [{**_record(item, now), "passphrase": has} for item, has in passphrases.items()]
+    invocation.write_records(records, columns)
 
 
 @key.command()

@@ -244,7 +244,7 @@ class RestoreService:
     def _advise(self) -> str:
         if self._home is None or self._private_keyring is None:
             return NAME_THE_KEYRING
-        total, protected = len(self._home.list_secret_keys()), self._home.count_protected_keys()
+        total, protected = len(self._home.list_secret_keys()), len(self._home.list_protected_keys())
         return advise_on_keys(self._private_keyring, total, protected, self._passphrase_file)
 
     def _restore_archives(

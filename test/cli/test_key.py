@@ -35,6 +35,7 @@ def test_a_pair_for_encryption_leaves_only_its_public_half_with_the_configuratio
     (public,) = command("key", "list", *options).document
     (secret,) = command("key", "list", "--private-keyring", private, *options).document
     assert (public["secret"], secret["secret"]) == (False, True)
+    assert (public["passphrase"], secret["passphrase"]) == (None, False)
     assert public["fingerprint"] == secret["fingerprint"] == made["fingerprint"]
     assert not (etc / "keys" / "private-keys-v1.d").exists()
     assert stat.S_IMODE(private.stat().st_mode) == 0o700
@@ -250,6 +251,7 @@ def test_a_passphrase_protects_the_half_that_decrypts(command, tmp_path):
     private = ("--private-keyring", tmp_path / "private", "--config-dir", tmp_path / "etc")
     with_passphrase = ("--passphrase-file", passphrase)
     assert command("key", "create", "backup", "--purpose", "encrypt", *with_passphrase, *private).status == 0
+    assert [item["passphrase"] for item in command("key", "list", *private, "--json").document] == [True]
     export = ("key", "export", "backup", "--secret", *private)
     assert command(*export).status == 5
     assert "PRIVATE KEY" in command(*export, *with_passphrase).out
