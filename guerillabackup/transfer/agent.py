@@ -88,7 +88,8 @@ class DefaultTransferAgent(TransferAgent):
             elif (refusal := self._find_no_place(context)) is None:
                 self._waiting.append(entry)
                 self._running.note_waiting(context, 1)
-                log.info("peer %s: the connection waits for one of %d to end", context.agent_id, self.count)
+                text = f"peer {context.agent_id}: the connection waits for one of {self.count} to end"
+                context.lines.say(log, logging.INFO, text, "waits", loosely=True)
                 return
         self._refuse(entry, refusal)
 

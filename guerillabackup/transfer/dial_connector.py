@@ -147,7 +147,8 @@ class DialConnectorService(ConnectorService):
             ended.set()
 
         try:
-            log.info("peer %s: connected by %s", self._profile.agent_id, self._dialler.describe())
+            text = f"peer {self._profile.agent_id}: connected by {self._dialler.describe()}"
+            self._profile.lines.say(log, logging.INFO, text, "connected", repeats=True)
             self._profile.agent.add_connection(self._profile.connect(dialled.channel), on_end)
             ended.wait()
         finally:

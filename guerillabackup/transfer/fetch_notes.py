@@ -21,6 +21,9 @@ from guerillabackup.transfer.receive import Taken
 from guerillabackup.transfer.storage_share import Receiving
 from guerillabackup.transfer.tally import Tally
 
+REFUSED = "refused"
+"""The topic of lines that tell of refused elements."""
+
 log = logging.getLogger(__name__)
 
 
@@ -98,22 +101,35 @@ class FetchNotes:
         """Count a refusal, and log it while there is room."""
         self._context.counters.elements_refused += 1
         if self.tally.has_room_for_line():
-            log.warning("%s: refused %s", self._context.agent_id, text)
+            self.say(logging.WARNING, f"refused {text}", REFUSED)
 
     def doubt(self, source_url: SourceUrl, message: str) -> None:
         """Say what is odd about a source; it decides nothing."""
-        log.warning("%s: source %s: %s", self._context.agent_id, source_url, message)
+        self.say(logging.WARNING, f"source {source_url}: {message}", "doubt")
         self._shared.listen(SourceDoubt(self._context.agent_id, source_url, message))
+
+    def say(self, level: int, text: str, topic: str, *, loosely: bool = False) -> None:
+        """A line of the log about the peer, or one more of those that are only counted."""
+        self._context.lines.say(log, level, f"{self._context.agent_id}: {text}", topic, loosely=loosely)
+
+    def tell_what_is_over(self) -> None:
+        """The whole list was gone through: say so if nothing of it is refused any more."""
+        if not (self._context.counters.elements_refused or self._context.counters.elements_left_alone):
+            agent_id = self._context.agent_id
+            self._context.lines.over(f"{agent_id}: nothing of it is refused any more", REFUSED)
 
     def tell_at_end(self) -> None:
         """Report what only the whole list tells; never raises."""
-        tally, agent_id = self.tally, self._context.agent_id
+        tally = self.tally
         if tally.unlogged:
-            log.warning("%s: refused %d more elements", agent_id, tally.unlogged)
+            text = f"refused {tally.unlogged} more elements"
+            self.say(logging.WARNING, text, "refused more", loosely=True)
         if left := self._context.counters.elements_left_alone:
-            log.info("%s: left %d elements alone that were refused lately", agent_id, left)
+            text = f"left {left} elements alone that were refused lately"
+            self.say(logging.INFO, text, "left alone", loosely=True)
         if tally.locked:
-            log.info("%s: left %d elements alone whose copies here are locked", agent_id, len(tally.locked))
+            text = f"left {len(tally.locked)} elements alone whose copies here are locked"
+            self.say(logging.INFO, text, "locked", loosely=True)
         for source_url, element_id in tally.new_chains():
             doubt = "it begins a new chain, although elements of its source came before"
             self.doubt(source_url, f"{element_id}: {doubt}")
@@ -125,7 +141,7 @@ class FetchNotes:
                 if self._shared.held.has_data_uuid(source_url, predecessor):
                     continue
             except GuerillaBackupError as error:
-                log.warning("%s: source %s cannot be listed: %s", agent_id, source_url, error)
+                self.say(logging.WARNING, f"source {source_url} cannot be listed: {error}", "unlisted")
                 continue
             self.doubt(source_url, f"an element came whose predecessor {predecessor.hex()[:32]} did not")
         tally.gaps.clear()

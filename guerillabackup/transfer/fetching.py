@@ -89,8 +89,9 @@ class ElementFetcher:
                 if not self._shared.claims.any_is_free(elsewhere) or not self._notes.tally.goes_again():
                     break
                 wanted = elsewhere
+            self._notes.tell_what_is_over()
         except _RoundOver as error:
-            log.error("%s: nothing more is fetched now: %s", self._context.agent_id, error)
+            self._notes.say(logging.ERROR, f"nothing more is fetched now: {error}", "no room")
         finally:
             self._let_go()
             self._context.counters.current = ""
@@ -209,7 +210,7 @@ class ElementFetcher:
                 return False
             self._shared.refusals.forget(key)
             self._shared.chains.received(offer.source_url, offer.metainfo, was_held=True)
-            log.info("%s: %s is here already", self._context.agent_id, held.get_element_id())
+            self._notes.say(logging.INFO, f"{held.get_element_id()} is here already", "here")
             return True
         assert self._claim is not None
         if not self._claim.begin_storing():
@@ -245,7 +246,7 @@ class ElementFetcher:
         try:
             stored = held.get_data_stream()
         except StorageError as error:
-            log.warning("%s: %s cannot be read: %s", self._context.agent_id, held.get_element_id(), error)
+            self._notes.say(logging.WARNING, f"{held.get_element_id()} cannot be read: {error}", "unreadable")
             return self._take_stream(handle, key, offer, None)
         with stored:
             return self._take_stream(handle, key, offer, StoredCopy(stored.fileno()))

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Self
 
 from guerillabackup.element import BackupElementMetainfo, SourceUrl
 from guerillabackup.storage.interface import StorageBackupDataElementInterface, StorageInterface
+from guerillabackup.transfer.lines import EveryLine, PeerLines
 
 SENDER_MOVE_POLICY = "SenderMoveDataTransferPolicy"
 """The one sender policy name that version 1 receivers accept."""
@@ -243,6 +244,8 @@ class TransferContext:
     """Whether there is something here that fetches from a policy of the peer's."""
     is_forced: bool = False
     """Whether it is being ended at once, by whichever thread."""
+    lines: PeerLines = field(default_factory=EveryLine)
+    """Writes to the log what the peer causes."""
 
     @property
     def agent_id(self) -> str:

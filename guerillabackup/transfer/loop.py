@@ -35,6 +35,8 @@ BUSY_SECONDS = 1.0
 """Between two looks at what moves."""
 WATCHED_SECONDS = 0.25
 """The same while somebody follows it."""
+HELD_SECONDS = 60.0
+"""Between two looks at lines of the log that are held back, to be counted."""
 FORCE_SECONDS = 20.0
 """For connections to end that were forced to."""
 MAX_EVENTS = 10_000
@@ -150,6 +152,8 @@ class TransferLoop:
             times.append(now + WATCHED_SECONDS)
         elif self._works.connections:
             times.append(now + BUSY_SECONDS)
+        if self._works.tell_held_lines():
+            times.append(now + HELD_SECONDS)
         known = [each for each in times if each is not None]
         return dict(poll.poll(max(0.0, min(known) - now) * 1000 + 1 if known else None))
 

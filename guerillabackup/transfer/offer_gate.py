@@ -12,6 +12,7 @@ import threading
 from guerillabackup.element import ElementId
 from guerillabackup.errors import ElementLockedError, ElementNotFoundError, IntegrityError, StorageError
 from guerillabackup.events import ElementClaimed, ElementNotOffered, EventListener, ignore_events
+from guerillabackup.log_limit import LogLimit
 from guerillabackup.storage.interface import ElementFacts, StorageBackupDataElementInterface, StorageInterface
 from guerillabackup.transfer.element_key import plain_key
 from guerillabackup.transfer.origins import Origins
@@ -38,6 +39,7 @@ class OfferGate:
         self._taken: dict[str, StorageBackupDataElementInterface | None] = {}
         """By id what is locked; None while that is being tried."""
         self._told: set[int] = set()
+        self._lines = LogLimit()
         open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._max_held = MAX_HELD if open_files < 0 else min(MAX_HELD, open_files // 4)
 
@@ -95,20 +97,23 @@ class OfferGate:
     def leave_out(self, element_id: str, agent_id: str, reason: str) -> None:
         """Say, once for each element and agent, that an element stays here."""
         if self._is_news(element_id, agent_id, reason):
-            log.warning("element %s is not offered to %s: %s", element_id, agent_id, reason)
+            self._say(f"element {element_id} is not offered to {agent_id}: {reason}", agent_id)
             self._report(ElementNotOffered(agent_id, ElementId.parse(element_id), reason))
 
     def note_claim(self, element: StorageBackupDataElementInterface, agent_id: str, now: float) -> None:
         """Note durably, and say once, that an agent says it holds an element; raises StorageError."""
         if add_mark(element, CLAIMED, agent_id, now):
             element_id = element.get_element_id()
-            log.warning("element %s: %s %s", element_id, agent_id, UNPROVED)
+            self._say(f"element {element_id}: {agent_id} {UNPROVED}", agent_id)
             self._report(ElementClaimed(agent_id, element_id))
 
     def tell(self, element_id: str, agent_id: str, problem: str) -> None:
         """Say, once for each element and agent, what is wrong with one that is offered all the same."""
         if self._is_news(element_id, agent_id, problem):
-            log.warning("element %s: %s", element_id, problem)
+            self._say(f"element {element_id}: {problem}", agent_id)
+
+    def _say(self, text: str, agent_id: str) -> None:
+        self._lines.say(log, logging.WARNING, text, agent_id)
 
     def _is_news(self, *of: str) -> bool:
         number = hash(of)

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
+from guerillabackup.log_limit import LogLimit
 from guerillabackup.storage.interface import StorageInterface
 from guerillabackup.transfer.bandwidth import BandwidthLimit
 from guerillabackup.transfer.channel import Channel
@@ -33,6 +34,8 @@ class PeerProfile:
     """Which all data that is sent goes by; shared with others."""
     instance: str = ""
     """Names this process, so that a connection to itself is noticed."""
+    lines: LogLimit = field(default_factory=LogLimit, compare=False)
+    """Writes to the log what the peer causes, on whichever connection."""
 
     @property
     def agent_id(self) -> str:
@@ -48,6 +51,7 @@ class PeerProfile:
             self.receiver_policy,
             instance=self.instance,
             now=time.time,
+            lines=self.lines,
         )
 
     def connect(self, channel: Channel) -> TransferContext:

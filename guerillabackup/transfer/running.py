@@ -16,6 +16,8 @@ from guerillabackup.transfer.session import client_of, end_session, run_session
 FORCE_THREAD = "transfer-force"
 MOVES_NOTHING = "sends nothing and takes nothing: one side has to send, the other to receive"
 NO_LIMIT = -1.0
+FAILED = "failed"
+"""The topic of lines that tell of connections which did not go well."""
 
 log = logging.getLogger(__name__)
 
@@ -59,12 +61,15 @@ class RunningConnections:
             was_forced = self._is_stopping and isinstance(error, ConnectionLostError)
         moved = describe_counters(context.counters)
         if error is None and context.moves_nothing:
-            log.warning("peer %s %s", context.agent_id, MOVES_NOTHING)
+            context.lines.say(log, logging.WARNING, f"peer {context.agent_id} {MOVES_NOTHING}", "idle")
         elif error is None:
-            log.info("peer %s: ended as agreed: %s", context.agent_id, moved)
+            context.lines.over(f"peer {context.agent_id}: a connection went well again", FAILED)
+            text = f"peer {context.agent_id}: ended as agreed: {moved}"
+            context.lines.say(log, logging.INFO, text, "agreed", repeats=True)
         else:
             level = logging.INFO if was_forced else logging.WARNING
-            log.log(level, "peer %s: connection ended: %s; %s", context.agent_id, error, moved)
+            text = f"peer {context.agent_id}: connection ended: {error}; {moved}"
+            context.lines.say(log, level, text, FAILED, loosely=True)
         return error
 
     def forget(self, context: TransferContext, error: Exception | None = None) -> None:
@@ -76,7 +81,8 @@ class RunningConnections:
 
     def refuse(self, context: TransferContext, why: str) -> ConnectionLostError:
         """End a connection that did not begin."""
-        log.warning("peer %s: connection refused: %s", context.agent_id, why)
+        text = f"peer {context.agent_id}: connection refused: {why}"
+        context.lines.say(log, logging.WARNING, text, FAILED, loosely=True)
         with self.lock:
             self._book.failed(context.agent_id, f"refused: {why}")
         end_session(context)

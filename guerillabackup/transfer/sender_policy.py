@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from guerillabackup.element import ElementId
 from guerillabackup.errors import ElementNotFoundError, StorageError, StorageReplacedError
 from guerillabackup.events import EventListener, ignore_events
-from guerillabackup.storage.interface import StorageBackupDataElementInterface, StorageInterface
+from guerillabackup.storage.interface import StorageBackupDataElementInterface
 from guerillabackup.transfer.interface import (
     SENDER_MOVE_POLICY,
     QueryData,
@@ -105,9 +105,11 @@ class SenderMoveDataTransferPolicy(SenderTransferPolicy):
             elif outcome in (TransferOutcome.SUCCESSFUL, TransferOutcome.CLAIMED):
                 self._gate.note_claim(element, context.agent_id, self._now())
         except ElementNotFoundError:
-            log.info("element %s is gone before it could be settled", element_id)
+            text = f"element {element_id} is gone before it could be settled"
+            context.lines.say(log, logging.INFO, text, "gone")
         except StorageError as error:
-            log.error("element %s: what %s has of it is not noted: %s", element_id, context.agent_id, error)
+            text = f"element {element_id}: what {context.agent_id} has of it is not noted: {error}"
+            context.lines.say(log, logging.ERROR, text, "not noted")
         finally:
             self._gate.release(element_id)
 
@@ -115,7 +117,7 @@ class SenderMoveDataTransferPolicy(SenderTransferPolicy):
         with self._lock:
             group = self._groups.pop(id(context), None)
         if group is not None:
-            self._delete(context.local_storage, group)
+            self._delete(context, group)
 
     def _put_off(self, context: TransferContext, element: StorageBackupDataElementInterface) -> None:
         with self._lock:
@@ -127,7 +129,8 @@ class SenderMoveDataTransferPolicy(SenderTransferPolicy):
         if is_full or is_old or not context.is_ours:
             self.settle(context)
 
-    def _delete(self, storage: StorageInterface, group: "_DeletionGroup") -> None:
+    def _delete(self, context: TransferContext, group: "_DeletionGroup") -> None:
+        storage = context.local_storage
         ids = [str(element.get_element_id()) for element in group.elements]
         try:
             # Once for all, not a line for each.
@@ -135,7 +138,8 @@ class SenderMoveDataTransferPolicy(SenderTransferPolicy):
             results = storage.delete_elements(group.elements)
             for element_id, error in zip(ids, results, strict=True):
                 if error is not None and not isinstance(error, ElementNotFoundError):
-                    log.warning("element %s was sent and stays, to be offered again: %s", element_id, error)
+                    text = f"element {element_id} was sent and stays, to be offered again: {error}"
+                    context.lines.say(log, logging.WARNING, text, "not deleted")
         finally:
             for element_id in ids:
                 self._gate.release(element_id)

@@ -92,7 +92,8 @@ class DefaultTransferAgentServerProtocolAdapter(ServerProtocolInterface):
         try:
             self._end_transaction()
         except StorageReplacedError as error:
-            log.error("peer %s: nothing more of it is settled: %s", self._context.agent_id, error)
+            text = f"peer {self._context.agent_id}: nothing more of it is settled: {error}"
+            self._context.lines.say(log, logging.ERROR, text, "unsettled")
         except Exception:  # whatever a policy raises, the connection has to be ended
             log.exception("the transfer to %s was not settled as it ended", self._context.agent_id)
 
@@ -108,7 +109,8 @@ class DefaultTransferAgentServerProtocolAdapter(ServerProtocolInterface):
                 return offered
             except StorageError as error:
                 # Deleted, or its data unreadable, since the policy looked: the next one, please.
-                log.warning("element %s is skipped: %s", element.get_element_id(), error)
+                text = f"element {element.get_element_id()} is skipped: {error}"
+                self._context.lines.say(log, logging.WARNING, text, "skipped")
                 self._settle(offered, False)
         return None
 

@@ -98,7 +98,8 @@ class JsonStreamServerProtocolRequestHandler:
                 self._info = self._encode_info()
                 return True
             except MetainfoError as error:
-                log.warning("peer %s: an element is not offered: %s", self._context.agent_id, error)
+                text = f"peer {self._context.agent_id}: an element is not offered: {error}"
+                self._context.lines.say(log, logging.WARNING, text, "not offered")
                 was_stored = False
         return False
 

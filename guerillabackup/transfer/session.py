@@ -62,11 +62,8 @@ def is_policy_compliant(context: TransferContext) -> bool:
         return False
     if context.receiver_policy.is_sender_policy_compatible(remote.policy_name):
         return True
-    log.warning(
-        "peer %s: nothing is fetched: its sender policy %s is none that ours knows",
-        context.agent_id,
-        remote.policy_name,
-    )
+    text = f"nothing is fetched: its sender policy {remote.policy_name} is none that ours knows"
+    context.lines.say(log, logging.WARNING, f"peer {context.agent_id}: {text}", "policy")
     return False
 
 

@@ -13,6 +13,9 @@ from guerillabackup.transfer.profile import PeerProfile
 PAUSE_SECONDS = 1.0
 """After a failure to accept: whoever connects goes on waiting, and the loop must not spin."""
 
+CONNECTED = "connected"
+"""The topic of lines that tell of connections which begin."""
+
 log = logging.getLogger(__name__)
 
 
@@ -52,9 +55,9 @@ class SocketConnectorService(ConnectorService):
             channel = Channel.of_socket(connection)
         except OSError as error:
             connection.close()
-            log.error("peer %s: a connection at %s cannot be used: %s", agent_id, path, error.strerror)
+            text = f"peer {agent_id}: a connection at {path} cannot be used: {error.strerror}"
+            self._profile.lines.say(log, logging.ERROR, text, "unusable")
             return
-        log.info(
-            "peer %s: connected at %s by user %d, process %d", agent_id, path, who.user_id, who.process_id
-        )
+        text = f"peer {agent_id}: connected at {path} by user {who.user_id}, process {who.process_id}"
+        self._profile.lines.say(log, logging.INFO, text, CONNECTED, repeats=True)
         self._profile.agent.add_connection(self._profile.connect(channel))

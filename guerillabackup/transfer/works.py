@@ -38,7 +38,8 @@ class SharedAgent(TransferAgent):
         """Run a connection; returns at once. None runs while there is something with its storage."""
         problem = self._find_problem(context.local_storage)
         if problem is not None:
-            log.error("peer %s: connection refused: %s", context.agent_id, problem)
+            text = f"peer {context.agent_id}: connection refused: {problem}"
+            context.lines.say(log, logging.ERROR, text, "storage")
             self._agent.note_failure(context.agent_id, problem)
             end_session(context)
             if on_end is not None:
@@ -115,6 +116,13 @@ class Works:
     def connections(self) -> int:
         """How many run."""
         return self._agent.count
+
+    def tell_held_lines(self) -> bool:
+        """Count in the log what of the peers was held back for long enough; whether there is more of it."""
+        limits = [entry.line.profile.lines for entry in self._entries.values()]
+        for limit in limits:
+            limit.tell()
+        return any(limit.holds for limit in limits)
 
     def set_limits(self, limits: AgentLimits) -> None:
         """How many there may be from now on; those beyond go on to their end."""

@@ -8,8 +8,10 @@ import pytest
 from transfer_ends import TakingPolicy, content_file, make_context, socket_channels
 
 from guerillabackup.errors import ConnectionLostError, RemoteProtocolError
+from guerillabackup.log_limit import LogLimit
 from guerillabackup.transfer.agent import AgentLimits, DefaultTransferAgent, SimpleTransferAgent
 from guerillabackup.transfer.channel import Channel
+from guerillabackup.transfer.frames import MAX_FRAME_SIZE
 from guerillabackup.transfer.interface import ReceiverTransferPolicy
 from guerillabackup.transfer.session import end_session, run_session
 
@@ -262,3 +264,36 @@ def test_a_peer_has_its_places_and_waits_in_its_own_so_that_the_next_one_is_serv
     assert agent.join(WAIT)
     for peer in peers:
         peer.join()
+
+
+def test_a_peer_that_fails_with_each_connection_is_told_of_once_in_a_while(agent, caplog):
+    caplog.set_level(logging.INFO)
+    now = [0.0]
+    limit, ends = LogLimit(lambda: now[0]), Ends()
+
+    def connect_badly(number):
+        end, hostile = socket.socketpair()
+        hostile.sendall(b"S" + (MAX_FRAME_SIZE + number).to_bytes(4, "little"))
+        context = make_context(Channel.of_socket(end), agent_id="evil")
+        context.lines = limit
+        agent.add_connection(context, ends.put)
+        assert ends.next() is not None
+        hostile.close()
+
+    for number in range(100):
+        connect_badly(1 + number)
+        now[0] += 1
+    now[0] += 300
+    connect_badly(1)
+    ours, theirs = socket_channels()
+    context = make_context(ours, {"a": b"1"}, agent_id="evil")
+    context.lines = limit
+    agent.add_connection(context, ends.put)
+    assert Peer(theirs, {}, TakingPolicy()).join() is None
+    assert ends.next() is None
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 4
+    assert told[0].startswith("peer evil: connection ended: ")
+    assert told[1].endswith(" (the last such line; held back: 99)")
+    assert told[2] == "peer evil: a connection went well again (lines held back: 1)"
+    assert told[3].startswith("peer evil: ended as agreed")

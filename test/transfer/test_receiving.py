@@ -22,6 +22,7 @@ from guerillabackup.errors import (
     StorageReplacedError,
 )
 from guerillabackup.events import ElementReceived, ElementRefused, SourceDoubt
+from guerillabackup.log_limit import LogLimit
 from guerillabackup.signature_values import SignatureResult, SignatureStatus
 from guerillabackup.storage.default_file import DefaultFileStorage
 from guerillabackup.storage.memory import MemoryStorage
@@ -910,3 +911,31 @@ def test_an_element_of_which_nothing_comes_is_taken_from_another_peer_and_stored
     assert [isinstance(event, ElementReceived) for event in receiver.events].count(True) == 1
     # What came too late is taken again, compared with what is here, and then said to be here.
     assert (slow.asked, slow.acknowledged) == ((2, 1) if slow_goes_on else (1, 0))
+
+
+def test_a_peer_that_comes_again_and_again_with_what_is_refused_fills_no_log(storage, receiver, caplog):
+    caplog.set_level(logging.INFO)
+    clock = Clock()
+    limit = LogLimit(clock)
+    refused = [offered(source=f"/theirs/{number}") for number in range(60)]
+
+    def pull(elements):
+        context = connect(storage, elements, accepted_sources=("/mine/*",))
+        context.lines = limit
+        receiver.policy.apply_policy(context)
+        lines = [record.getMessage() for record in caplog.records]
+        caplog.clear()
+        return lines
+
+    told = pull(refused)
+    assert len(told) == 51
+    assert told[0].startswith("peer: refused an element of /theirs/0: source /theirs/0 is not one")
+    assert told[-1] == "peer: refused 10 more elements"
+    assert [pull(refused) for _ in range(20)] == [[]] * 20
+    clock.now = 400.0
+    assert [line.rpartition(": ")[2] for line in pull(refused)] == ["1000)", "20)"]
+    clock.now = 500.0
+    told = pull([offered(source="/mine/log")])
+    assert told == ["peer: nothing of it is refused any more (lines held back: 50)"]
+    clock.now = 1100.0
+    assert pull(refused[:1])[-1].startswith("peer: refused an element of /theirs/0")
