@@ -19,9 +19,13 @@ from guerillabackup.generator.outcome import UnitOutcome
 from guerillabackup.generator.runner import GetRequest, Surroundings, UnitRunner
 from guerillabackup.generator.schedule import Asked, EndKind, Start, UnitPlan
 from guerillabackup.generator.selection import LoadedUnit, make_request
+from guerillabackup.log_limit import LogLimit
 
 UnitNews = tuple[str, Event]
 UnitCrew = Crew[UnitOutcome | None, UnitNews]
+
+NO_THREAD = "no thread"
+"""The topic of lines that tell of threads which cannot be had."""
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +62,11 @@ class Plant:
 class Floor:
     """Runs units in threads; `watched` are those whose events the loop wants to have."""
 
-    def __init__(self, crew: UnitCrew, plant: Plant, uptime: Callable[[], float]) -> None:
+    def __init__(
+        self, crew: UnitCrew, plant: Plant, uptime: Callable[[], float], lines: LogLimit | None = None
+    ) -> None:
         self._crew = crew
+        self._lines = lines or LogLimit()
         self._uptime = uptime
         self._runners: dict[str, UnitRunner] = {}
         self._working: dict[str, UnitRunner] = {}
@@ -132,7 +139,8 @@ class Floor:
         try:
             self._crew.start(f"{runner.unit.name}-closing", close)
         except RuntimeError as error:
-            log.warning("unit %s cannot be closed: %s", runner.unit.name, error)
+            text = f"unit {runner.unit.name} cannot be closed: {error}"
+            self._lines.say(log, logging.WARNING, text, NO_THREAD)
         else:
             self._closing += 1
 

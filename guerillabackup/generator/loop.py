@@ -17,7 +17,7 @@ from guerillabackup.events import Event, PipelineProgress
 from guerillabackup.events_json import describe_event
 from guerillabackup.generator.control_messages import Request
 from guerillabackup.generator.crew import Crew
-from guerillabackup.generator.floor import Floor, Plant, UnitCrew, judge
+from guerillabackup.generator.floor import NO_THREAD, Floor, Plant, UnitCrew, judge
 from guerillabackup.generator.handed_back import describe_error
 from guerillabackup.generator.outcome import UnitOutcome, describe_outcome
 from guerillabackup.generator.report import Reporter, describe_refused
@@ -25,7 +25,9 @@ from guerillabackup.generator.schedule import Asked, Schedule, Start
 from guerillabackup.generator.selection import choose_units
 from guerillabackup.generator.timer import WakeTimer, uptime
 from guerillabackup.generator.waiting_list import WaitingList
+from guerillabackup.log_limit import LogLimit
 from guerillabackup.observe.interface import Clients, Manager, Signals, Wish
+from guerillabackup.unexpected import explain_no_thread
 
 STOP_SECONDS = 60.0
 """For the runs to give up when the service ends; systemd waits for 90."""
@@ -55,7 +57,8 @@ class GeneratorLoop:
         self._refused: dict[str, Any] | None = None
         self._timer = WakeTimer(clock)
         self._crew: UnitCrew = Crew()
-        self._floor = Floor(self._crew, plant, uptime)
+        self._lines = LogLimit()
+        self._floor = Floor(self._crew, plant, uptime, self._lines)
         self._schedule = Schedule(plant.workers)
         self._reporter = Reporter()
         self._waiting = WaitingList()
@@ -155,10 +158,15 @@ class GeneratorLoop:
                 self._floor.start(start)
             except RuntimeError as error:
                 self._end_unstarted(start, error)
+            else:
+                self._lines.over("units can be run again", NO_THREAD)
+        self._lines.tell()
 
     def _end_unstarted(self, start: Start, error: RuntimeError) -> None:
         """No thread can be had now: it is tried again later, like what failed."""
-        log.error("unit %s: cannot be run: %s", start.unit_name, error)
+        # Each unit is tried again and again: that fills no log.
+        text = f"unit {start.unit_name}: cannot be run: {error}{explain_no_thread()}"
+        self._lines.say(log, logging.ERROR, text, NO_THREAD)
         outcome = UnitOutcome(start.unit_name, error=GuerillaBackupError(f"cannot be run: {error}"))
         self._reporter.note(outcome, self._clock())
         self._tickets.pop(start.unit_name, None)

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 
 from guerillabackup.errors import GuerillaBackupError, RemoteProtocolError, StorageError
+from guerillabackup.log_limit import LogLimit
 from guerillabackup.osfile_socket import ListeningSocket, is_trusted
 from guerillabackup.transfer.channel import Channel
 from guerillabackup.transfer.interface import ConnectorService, TransferContext
@@ -43,6 +44,8 @@ class StdioConnectorService(ConnectorService):
         self._end_all = end_all
         """Ends the connections of every agent that profiles name."""
         self._is_ending = threading.Event()
+        self._lines = LogLimit()
+        """Of relays that are nobody's yet."""
         self._relays: set[threading.Thread] = set()
 
     def run(self) -> None:
@@ -71,12 +74,21 @@ class StdioConnectorService(ConnectorService):
     def _begin(self, relay: socket.socket) -> None:
         self._relays = {thread for thread in self._relays if thread.is_alive()}
         if len(self._relays) >= MAX_RELAYS or not is_trusted(relay):
-            log.warning("a relay is refused at %s: %d run", self._listener.path, len(self._relays))
+            text = f"a relay is refused at {self._listener.path}: {len(self._relays)} run"
+            self._lines.say(log, logging.WARNING, text, "refused", loosely=True)
             relay.close()
             return
         thread = threading.Thread(target=self._serve, args=(relay,), name=THREAD_NAME, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # Whoever comes later may find one: to end here would be to listen no more.
+            self._lines.say(
+                log, logging.ERROR, f"transfer stdio: a relay has no thread: {error}", "no thread"
+            )
+            relay.close()
+            return
         self._relays.add(thread)
-        thread.start()
 
     def _serve(self, relay: socket.socket) -> None:
         """Run the connection of one relay to its end, and tell it."""
@@ -84,7 +96,8 @@ class StdioConnectorService(ConnectorService):
             try:
                 context, profile = self._receive(relay)
             except (GuerillaBackupError, OSError) as error:
-                log.warning("transfer stdio: no connection was made: %s", error)
+                text = f"transfer stdio: no connection was made: {error}"
+                self._lines.say(log, logging.WARNING, text, "unmade")
                 end = StdioEnd(str(error))
             else:
                 end = self._run(relay, context, profile)
@@ -119,7 +132,8 @@ class StdioConnectorService(ConnectorService):
             with contextlib.suppress(OSError):
                 relay.shutdown(socket.SHUT_RD)
 
-        log.info("peer %s: connected by transfer stdio", context.agent_id)
+        text = f"peer {context.agent_id}: connected by transfer stdio"
+        profile.lines.say(log, logging.INFO, text, "connected", repeats=True)
         profile.agent.add_connection(context, on_end)
         relay.settimeout(None)
         with contextlib.suppress(OSError):

@@ -529,3 +529,19 @@ def test_a_storage_that_is_not_mounted_gets_nothing_until_it_is(host):
     host.data.mkdir(mode=0o700)
     host.run("generator", "trigger", "--source", "/host/tar")
     host.wait_for(lambda: "/host/tar" in host.stored())
+
+
+def test_threads_that_cannot_be_had_are_told_of_once_and_when_they_can(host):
+    host.add_tar("Tar", ONE)
+    host.write_config("import threading", "threading.stack_size(1 << 46)")
+    host.start()
+    for _ in range(20):
+        outcome = host.ask("trigger", "Tar", wait=True)["messages"][-1]["outcome"]
+        assert "can't start new thread" in outcome["error"]
+    assert host.log().count("unit Tar: cannot be run: can't start new thread") == 1
+    host.write_config("import threading", "threading.stack_size(0)")
+    host.send(signal.SIGHUP)
+    host.hear("READY=1")
+    assert host.ask("trigger", "Tar", wait=True)["messages"][-1]["outcome"]["error"] is None
+    assert "units can be run again (lines held back: 20)" in host.log()
+    assert host.end() == 0

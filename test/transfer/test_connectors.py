@@ -330,3 +330,17 @@ def test_no_connection_leaves_a_descriptor_open(make_side, path):
         connect(path).close()
         dial_all()
     wait_until(lambda: open_descriptors() <= before)
+
+
+def test_a_relay_without_a_thread_is_let_go_and_the_next_one_is_served(make_side, relayed, path, caplog):
+    before = threading.stack_size(1 << 46)
+    try:
+        with connect(path) as relay:
+            relay.settimeout(WAIT)
+            assert relay.recv(1) == b""
+    finally:
+        threading.stack_size(before)
+    assert "a relay has no thread: can't start new thread" in caplog.text
+    policy = TakingPolicy()
+    assert fetch(make_side(), CommandDialler(relay_argv(path, "pull"), relay_environment()), policy) is None
+    assert len(policy.taken["a"]) == 2_000_000
