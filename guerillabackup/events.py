@@ -4,18 +4,12 @@ A listener is a plain function; it must not raise and must not block, because bu
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from guerillabackup.element import ElementId, SourceUrl
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """The common class of everything that is reported."""
-
-
-@dataclass(frozen=True, slots=True)
-class SourceStarted(Event):
+class SourceStarted(NamedTuple):
     """A unit begins to make an element of a source."""
 
     unit_name: str
@@ -23,8 +17,7 @@ class SourceStarted(Event):
     backup_type: str
 
 
-@dataclass(frozen=True, slots=True)
-class StageProgress(Event):
+class StageProgress(NamedTuple):
     """How far one stage of a running pipeline is; bytes since its start, -1 where not known."""
 
     stage: str
@@ -32,8 +25,7 @@ class StageProgress(Event):
     bytes_written: int
 
 
-@dataclass(frozen=True, slots=True)
-class PipelineProgress(Event):
+class PipelineProgress(NamedTuple):
     """How far a pipeline is, seconds after its start; `expected` input bytes, where they are known."""
 
     source_url: SourceUrl
@@ -42,8 +34,7 @@ class PipelineProgress(Event):
     expected: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class ElementStored(Event):
+class ElementStored(NamedTuple):
     """An element is durable in the storage; `content_size` bytes went in, `data_size` are stored."""
 
     unit_name: str
@@ -53,8 +44,7 @@ class ElementStored(Event):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class SourceWarning(Event):
+class SourceWarning(NamedTuple):
     """Something about a source that an administrator should look at; its backup went on."""
 
     unit_name: str
@@ -62,8 +52,7 @@ class SourceWarning(Event):
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class SourceFailed(Event):
+class SourceFailed(NamedTuple):
     """A source has no new element this time; tried again after `retry_after` seconds."""
 
     unit_name: str
@@ -72,24 +61,21 @@ class SourceFailed(Event):
     retry_after: int
 
 
-@dataclass(frozen=True, slots=True)
-class UnitFailed(Event):
+class UnitFailed(NamedTuple):
     """A whole unit could not be loaded or run; the others went on."""
 
     unit_name: str
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class UnitSkipped(Event):
+class UnitSkipped(NamedTuple):
     """A unit was due, and not run, because its run condition does not hold now."""
 
     unit_name: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ElementReceived(Event):
+class ElementReceived(NamedTuple):
     """An element came from a peer and is durable; `seconds` since its data was asked for."""
 
     agent_id: str
@@ -98,8 +84,7 @@ class ElementReceived(Event):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class ElementRefused(Event):
+class ElementRefused(NamedTuple):
     """An element of a peer was not taken, and not acknowledged; `kept_in` is its evidence, "" without any."""
 
     agent_id: str
@@ -108,8 +93,7 @@ class ElementRefused(Event):
     kept_in: str
 
 
-@dataclass(frozen=True, slots=True)
-class SourceDoubt(Event):
+class SourceDoubt(NamedTuple):
     """Something about what a peer sends of a source that an administrator should look at; it was taken."""
 
     agent_id: str
@@ -117,8 +101,7 @@ class SourceDoubt(Event):
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyProgress(Event):
+class VerifyProgress(NamedTuple):
     """How much of an element's data was read and hashed."""
 
     element_id: ElementId
@@ -126,8 +109,7 @@ class VerifyProgress(Event):
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreProgress(Event):
+class RestoreProgress(NamedTuple):
     """How much of an element's data was unpacked."""
 
     element_id: ElementId
@@ -135,8 +117,7 @@ class RestoreProgress(Event):
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class ElementNotOffered(Event):
+class ElementNotOffered(NamedTuple):
     """An element is left out of what a peer is offered, and stays where it is; told once for both."""
 
     agent_id: str
@@ -144,16 +125,14 @@ class ElementNotOffered(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ElementClaimed(Event):
+class ElementClaimed(NamedTuple):
     """A peer says that it holds an element, without evidence: the element stays until that is confirmed."""
 
     agent_id: str
     element_id: ElementId
 
 
-@dataclass(frozen=True, slots=True)
-class TransferProgress(Event):
+class TransferProgress(NamedTuple):
     """How far a connection with a peer is; `current` is the element that moves just now, or ""."""
 
     agent_id: str
@@ -164,14 +143,32 @@ class TransferProgress(Event):
     current: str
 
 
-@dataclass(frozen=True, slots=True)
-class TransferEnded(Event):
+class TransferEnded(NamedTuple):
     """A connection with a peer is over, by `error` if both sides had not agreed to that."""
 
     agent_id: str
     error: str | None
 
 
+Event = (
+    SourceStarted
+    | PipelineProgress
+    | ElementStored
+    | SourceWarning
+    | SourceFailed
+    | UnitFailed
+    | UnitSkipped
+    | ElementReceived
+    | ElementRefused
+    | SourceDoubt
+    | VerifyProgress
+    | RestoreProgress
+    | ElementNotOffered
+    | ElementClaimed
+    | TransferProgress
+    | TransferEnded
+)
+"""Everything that is reported."""
 EventListener = Callable[[Event], None]
 
 
