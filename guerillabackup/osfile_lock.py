@@ -1,4 +1,4 @@
-"""A lock on a state directory: held by one alone, or by any number together. Touches: fcntl, os.
+"""A lock on a directory: held by one alone, or by any number together. Touches: fcntl, os.
 
 It is a file's, so it ends with its process whatever becomes of that.
 """
@@ -42,3 +42,21 @@ class DirectoryLock:
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
+
+
+def lock_directory(path: str, *, is_alone: bool) -> tuple[int | None, tuple[int, int]]:
+    """Lock a directory itself, in which no file may be made; its descriptor, None where others hold it.
+
+    Also which directory it is, by device and number. Where the file system locks no directories, as NFS may
+    not, nobody is kept out. Raises StorageError.
+    """
+    descriptor = osfile.open_directory(path)
+    status = os.fstat(descriptor)
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None, (status.st_dev, status.st_ino)
+    except OSError:
+        pass  # what cannot be locked by anybody is held by nobody
+    return descriptor, (status.st_dev, status.st_ino)

@@ -12,6 +12,8 @@ from guerillabackup.transfer.peers import PeerStatus
 from guerillabackup.transfer.running import NO_LIMIT, RunningConnections
 
 ENDING = "the service ends"
+PEERS_AT_ONCE = 4
+"""Peers that find a place whatever each of them does; one has no more places than that leaves it."""
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +30,11 @@ class AgentLimits:
     """That wait for others to end; those beyond are refused."""
     waiting_per_peer: int = 16
     """Of those; so that no peer has all the places."""
+
+    @classmethod
+    def of(cls, connections: int) -> "AgentLimits":
+        """With so many places, of which no peer has all."""
+        return cls(connections, max(1, connections // PEERS_AT_ONCE))
 
 
 class SimpleTransferAgent(TransferAgent):

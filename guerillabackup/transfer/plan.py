@@ -94,6 +94,13 @@ class ServicePlan:
         """Those that something is sent from, so that they may be empty at any time."""
         return frozenset(peer.storage for peer in self.peers if peer.sender.policy_class is not None)
 
+    @property
+    def receiving_storages(self) -> tuple[str, ...]:
+        """Those that something is received into."""
+        return tuple(
+            dict.fromkeys(peer.storage for peer in self.peers if peer.receiver.policy_class is not None)
+        )
+
     def find(self, agent_id: str) -> PeerPlan | None:
         """The peer of that name."""
         return next((peer for peer in self.peers if peer.agent_id == agent_id), None)

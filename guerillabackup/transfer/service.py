@@ -42,7 +42,7 @@ from guerillabackup.transfer.interface import (
 )
 from guerillabackup.transfer.kept import Kept
 from guerillabackup.transfer.key_shelf import KeyShelf
-from guerillabackup.transfer.lock import TransferLock
+from guerillabackup.transfer.lock import StorageLocks, TransferLock
 from guerillabackup.transfer.loop import TransferLoop, Wake
 from guerillabackup.transfer.offer_gate import OfferGate
 from guerillabackup.transfer.pace import PaceLimits
@@ -74,8 +74,6 @@ FIRST_SECONDS = 60.0
 """Until a peer that is dialled without a service has said anything."""
 INTERRUPTED_SECONDS = 0.5
 REQUIRED = ("GeneralPersistencyBaseDir", "GeneralRuntimeDataDir")
-PEERS_AT_ONCE = 4
-"""Peers that find a place whatever each of them does; one has no more places than that leaves it."""
 
 log = logging.getLogger(__name__)
 
@@ -129,6 +127,7 @@ class Stock:
         self._receivers: Kept[ReceiverTransferPolicy] = Kept()
         self._ours: list[tuple[str, ReceiverStoreDataTransferPolicy]] = []
         self._stack = ExitStack()
+        self.locks = self._stack.enter_context(closing(StorageLocks()))
 
     def make_lines(
         self, configuration: Configuration, plan: ServicePlan, agent: TransferAgent
@@ -272,7 +271,7 @@ class TransferService:
         self.plan = choose(configuration, plan_of(configuration))
         self._stock = Stock(self.plan.state_directory, listen, limits or PaceLimits())
         _warn(self.plan)
-        self.works = Works(_limits(self.plan), on_change, self._stock.find_problem)
+        self.works = Works(AgentLimits.of(self.plan.max_connections), on_change, self._stock.find_problem)
         self._lines = self._stock.make_lines(configuration, self.plan, self.works.shared_agent)
         self.set_limit(self.plan.bandwidth_limit)
         self._connectors = ConnectorMaker(os.environ, find_socket_access)
@@ -291,7 +290,8 @@ class TransferService:
         self._stock.send_limit.set_limit(rate)
 
     def start(self, inherited: Mapping[str, socket.socket]) -> None:
-        """Listen and dial; raises ConfigError with all that cannot be."""
+        """Listen and dial; raises ConfigError with all that cannot be, and TransferBusyError."""
+        self._stock.locks.take(self.plan.receiving_storages, is_service=True)
         self._stock.remember()
         self._connectors.inherit(inherited, self._lines.values())
         self.works.begin(self._lines, self._connectors.make)
@@ -300,7 +300,8 @@ class TransferService:
         self.works.add(relays, "stdio")
 
     def start_dialling(self) -> None:
-        """Be ready to dial, and do nothing else: for who has no service."""
+        """Be ready to dial, and do nothing else: for who has no service. Raises TransferBusyError."""
+        self._stock.locks.take(self.plan.receiving_storages, is_service=False)
         self._stock.remember()
         self.works.use(self._lines, self._connectors.make_once)
 
@@ -316,10 +317,11 @@ class TransferService:
                 raise ConfigError(f"{now} is to be used in place of {before}, which takes a restart")
         lines = self._stock.make_lines(configuration, plan, self.works.shared_agent)
         # What can still fail comes before all that then is in effect.
+        self._stock.locks.take(plan.receiving_storages, is_service=True)
         self.works.use(lines, self._connectors.make)
         _warn(plan)
         self.plan = plan
-        self.works.set_limits(_limits(plan))
+        self.works.set_limits(AgentLimits.of(plan.max_connections))
         self.set_limit(plan.bandwidth_limit)
 
     def describe(self) -> dict[str, Any]:
@@ -383,10 +385,6 @@ def dial_once(
             service.works.stop(seconds)
             service.works.wait(seconds)
             raise
-
-
-def _limits(plan: ServicePlan) -> AgentLimits:
-    return AgentLimits(plan.max_connections, max(1, plan.max_connections // PEERS_AT_ONCE))
 
 
 def find_socket_access(choice: AccessChoice) -> SocketAccess:

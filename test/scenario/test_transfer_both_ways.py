@@ -103,7 +103,7 @@ def test_a_service_that_is_led_back_to_itself_says_so_and_keeps_all(base: Path, 
 
 def test_two_services_on_one_storage_say_so_and_keep_all(base: Path) -> None:
     with (
-        closing(TransferHost(base / "a", SENDS, RECEIVES)) as one,
+        closing(TransferHost(base / "a", SENDS)) as one,
         closing(TransferHost(base / "b", SENDS, RECEIVES, dials("a", base / "a"))) as two,
     ):
         two.data.rmdir()

@@ -94,6 +94,57 @@ def test_one_service_runs_for_a_state_directory(make_host):
     assert "another transfer service works with the state" in second.stderr
 
 
+def test_a_second_service_says_in_one_line_what_of_it_is_another_one_s(make_host):
+    first, second = make_host("a", RECEIVES), make_host("b")
+    first.start()
+    own, theirs = second.runtime, first.runtime
+    for runtime, data, line in (
+        (theirs, second.data, f"another service listens at {theirs}/transfer-control.socket"),
+        (own, first.data, f"another transfer service receives into the storage in {first.data}: one service"),
+    ):
+        second.runtime, second.data = runtime, data
+        second.write_config(RECEIVES)
+        ended = second.run("transfer", "serve")
+        assert ended.returncode == 1
+        assert line in ended.stderr
+        assert len(ended.stderr.splitlines()) == 1
+        assert first.run("transfer", "status").returncode == 0
+
+
+def test_a_reload_takes_no_storage_that_another_service_receives_into(make_host):
+    first, second = make_host("a", RECEIVES), make_host("b", RECEIVES)
+    first.start()
+    second.start()
+    own, second.data = second.data, first.data
+    second.write_config(RECEIVES)
+    second.send(signal.SIGHUP)
+    second.wait_for(lambda: second.status()["reload_refused"])
+    assert "receives into the storage in" in second.status()["reload_refused"]["error"]
+    second.data = own
+    second.write_config(RECEIVES)
+    second.send(signal.SIGHUP)
+    second.wait_for(lambda: "was read anew" in second.log())
+    assert second.status()["reload_refused"] is None
+
+
+def test_two_services_send_from_one_storage_and_each_element_goes_once(make_host):
+    first, second = make_host("a", SENDS), make_host("b")
+    content = fill(first, 30, 20_000)
+    own, second.data = second.data, first.data
+    second.write_config(SENDS)
+    first.start()
+    second.start()
+    central = make_host(
+        "c", RECEIVES, peers(a={"Connect": str(first.socket)}, b={"Connect": str(second.socket)})
+    )
+    central.start()
+    central.wait_for(lambda: central.content() == content)
+    first.wait_for(lambda: not first.content())
+    assert sum(peer["elements_received"] for peer in central.status()["peers"]) == 30
+    assert [host.end() for host in (central, second, first)] == [0, 0, 0]
+    second.data = own
+
+
 def test_all_that_is_missing_or_wrong_is_said_at_once(tmp_path):
     (tmp_path / "config").write_text(
         "TransferPeers = {'a': {}, 'b': {'Listen': 'x'}, 'socket': {'Stdio': True}}\n"
