@@ -214,7 +214,12 @@ _SHARED_OPTIONS = (
         show_envvar=True,
         help="The configuration directory.",
     ),
-    click.option("--json", "as_json", is_flag=True, help="Write one JSON document to stdout."),
+    click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        help="Write one JSON document to stdout; moments in it are seconds since 1970 (UTC).",
+    ),
     click.option("--debug", is_flag=True, help="Log everything; show the traceback of an error."),
 )
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,19 @@ def test_status_tells_what_waits_and_who_has_connected(pair):
     text = source.run("transfer", "status").stdout
     assert "0 elements wait in" in text
     assert "peer socket: last success" in text
+
+
+def test_moments_are_numbers_in_the_json_of_each_command(pair):
+    source, _ = pair
+    source.store("/alpha/s", b"content")
+    status = source.status()
+    listed = json.loads(source.run("element", "list", "--json").stdout)
+    moments = [status["started_at"], status["configuration_read_at"], status["queue"][0]["oldest"]]
+    moments += [element["timestamp"] for element in listed]
+    assert len(moments) == 4
+    assert all(time.time() - 3600 < moment <= time.time() for moment in moments)
+    shown = source.run("transfer", "status", "--help").stdout
+    assert "moments in it are seconds since 1970" in " ".join(shown.split())
 
 
 def test_connect_with_a_service_has_it_dial_now_and_tells_what_came_of_it(pair):
