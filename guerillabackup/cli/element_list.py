@@ -11,7 +11,7 @@ import click
 
 from guerillabackup.cli.common import STOPPED, Invocation, json_text, shared
 from guerillabackup.cli.format import human_size, human_span, human_time, printable
-from guerillabackup.cli.parameters import SOURCE_PATTERN, storage_option
+from guerillabackup.cli.parameters import FIRST_MOMENT, SOURCE_PATTERN, TIME, storage_option
 from guerillabackup.cli.quick_output import QuickOutput
 from guerillabackup.config import Configuration
 from guerillabackup.config_keys import elements_move_on
@@ -36,9 +36,12 @@ TIME_HINT = "YYYY-MM-DD, 'YYYY-MM-DD HH:MM[:SS][Z]', YYYYmmddHHMMSS or @SECONDS"
 @click.option("--long", "is_long", is_flag=True, help="With time, type and size.")
 @click.option("--members", "with_members", is_flag=True, help="The lists of members too.")
 @click.option("--type", "backup_type", type=click.Choice(["full", "inc"]), help="Of this type only.")
-@click.option("--since", metavar="TIME", help=f"Of this time or later: {TIME_HINT}.")
+@click.option("--since", metavar="TIME", type=FIRST_MOMENT, help=f"Of this time or later: {TIME_HINT}.")
 @click.option(
-    "--until", metavar="TIME", help="Of this time or earlier; a day is meant to its end, HH:MM is HH:MM:00."
+    "--until",
+    metavar="TIME",
+    type=TIME,
+    help="Of this time or earlier; a day is meant to its end, HH:MM is HH:MM:00.",
 )
 @click.option(
     "--uuid", "uuids", metavar="UUID", multiple=True, help="With this DataUuid, in base64 or hexadecimal."
@@ -50,8 +53,8 @@ def list_elements(
     is_long: bool,
     with_members: bool,
     backup_type: str | None,
-    since: str | None,
-    until: str | None,
+    since: float | None,
+    until: float | None,
     uuids: tuple[str, ...],
     storage: str | None,
 ) -> None:
@@ -65,8 +68,8 @@ def list_elements(
     selection = ElementSelection(
         source_pattern,
         with_members=asks_for_members or invocation.as_json,
-        since=None if since is None else _first_moment(since),
-        until=None if until is None else _last_moment(until),
+        since=since,
+        until=until,
         backup_type=None if backup_type is None else BackupType(backup_type),
         data_uuids=frozenset(uuid for text in uuids for uuid in _read_uuid(text)) if uuids else None,
     )
@@ -251,18 +254,6 @@ def _suggest_above(storage: str, pattern: str, catalogue: Catalogue) -> str:
         return next(catalogue.list_ids(ElementSelection(name)), None) is not None
 
     return suggest_above(os.path.abspath(storage), pattern, has_source)
-
-
-def _first_moment(text: str) -> float:
-    from guerillabackup.restore.time_text import parse_first_moment
-
-    return parse_first_moment(text)
-
-
-def _last_moment(text: str) -> float:
-    from guerillabackup.restore.time_text import parse_time
-
-    return parse_time(text)
 
 
 def _read_uuid(text: str) -> list[bytes]:

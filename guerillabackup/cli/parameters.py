@@ -91,15 +91,20 @@ class SourceOrElementType(NameType):
 
 
 class TimeType(NameType):
-    """A moment; the command gets UTC seconds."""
+    """A moment; the command gets UTC seconds. A day is meant to its end, or from its beginning."""
 
     name = "time"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from guerillabackup.restore.time_text import parse_time
+    def __init__(self, *, from_beginning: bool = False) -> None:
+        super().__init__(lambda context, incomplete: ())
+        self._from_beginning = from_beginning
 
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from guerillabackup.restore.time_text import parse_first_moment, parse_time
+
+        parse = parse_first_moment if self._from_beginning else parse_time
         try:
-            return value if isinstance(value, float) else parse_time(value)
+            return value if isinstance(value, float) else parse(value)
         except ConfigError as error:
             self.fail(str(error), param, ctx)
 
@@ -221,7 +226,8 @@ KEY = NameType(list_key_names)
 PEER = NameType(list_peer_names)
 STDIO_PEER = NameType(list_stdio_peer_names)
 CONFIGURATION_KEY = NameType(list_configuration_keys)
-TIME = TimeType(lambda context, incomplete: ())
+TIME = TimeType()
+FIRST_MOMENT = TimeType(from_beginning=True)
 
 storage_option = click.option(
     "--storage", metavar="DIR", type=DIRECTORY, help="Another storage than DefaultFileSystemSinkBaseDir."

@@ -10,11 +10,14 @@ from datetime import UTC, datetime, timedelta
 from guerillabackup.element import MAX_TIMESTAMP
 from guerillabackup.errors import ConfigError
 
-EXPECTED = (
-    "YYYY-MM-DD (the end of that day), "
+_FORMS = (
+    "YYYY-MM-DD (the {} of that day), "
     "'YYYY-MM-DD HH:MM[:SS]' (the beginning of that minute) with or without Z or +HH:MM, "
     "YYYYmmddHHMMSS, @SECONDS"
 )
+EXPECTED = _FORMS.format("end")
+EXPECTED_FIRST = _FORMS.format("beginning")
+"""What `parse_time` takes, and what `parse_first_moment` does."""
 
 _TIME = re.compile(
     r"(\d{4}-\d{2}-\d{2})(?:[ T](\d{2}:\d{2})(:\d{2}(?:\.\d{1,6})?)?\s?(Z|[+-]\d{2}:?\d{2})?)?", re.ASCII
@@ -26,15 +29,17 @@ def parse_time(text: str) -> float:
 
     What is wanted as of 14:00 must not have what came after it. Raises ConfigError.
     """
-    return _parse(text, _last_moment)
+    return _parse(text, _last_moment, EXPECTED)
 
 
 def parse_first_moment(text: str) -> float:
     """Likewise, but a day is meant from its beginning."""
-    return _parse(text, _first_moment)
+    return _parse(text, _first_moment, EXPECTED_FIRST)
 
 
-def _parse(text: str, moment: Callable[[str, str | None, str | None, str | None], float]) -> float:
+def _parse(
+    text: str, moment: Callable[[str, str | None, str | None, str | None], float], expected: str
+) -> float:
     stripped = text.strip()
     if match := re.fullmatch(r"@(\d{1,12})(?:\.\d{1,9})?", stripped, re.ASCII):
         seconds = float(stripped[1:])
@@ -48,7 +53,7 @@ def _parse(text: str, moment: Callable[[str, str | None, str | None, str | None]
             return moment(*match.groups())
     except (ValueError, OverflowError, OSError) as error:
         raise ConfigError(f"time {text!r} does not exist: {error}") from error
-    raise ConfigError(f"time {text!r} is not understood: expected {EXPECTED}")
+    raise ConfigError(f"time {text!r} is not understood: expected {expected}")
 
 
 def describe_time(seconds: float) -> str:

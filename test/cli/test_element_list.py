@@ -61,10 +61,11 @@ def test_nothing_that_meets_the_conditions_ends_with_1_and_a_message(host):
     assert "no element meets all of what was asked for" in errors
 
 
-def test_a_time_that_is_none_ends_with_1_and_the_forms(host):
-    status, _, errors = host("element", "list", "--since", "yesterday")
-    assert status == 1
-    assert "YYYY-MM-DD" in errors
+@pytest.mark.parametrize(("option", "day"), [("--since", "beginning"), ("--until", "end")])
+def test_a_time_that_is_none_is_wrong_usage_and_the_forms_are_told(host, option, day):
+    status, _, errors = host("element", "list", option, "yesterday")
+    assert status == 2
+    assert f"YYYY-MM-DD (the {day} of that day)" in " ".join(errors.split())
 
 
 def test_an_empty_storage_is_an_empty_list(tmp_path, capfd):
