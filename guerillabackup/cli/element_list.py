@@ -9,17 +9,25 @@ from typing import Any
 
 import click
 
-from guerillabackup.cli.common import STOPPED, Invocation, json_text, shared
+from guerillabackup.cli.common import STOPPED, ExitStatus, Invocation, json_text, shared
 from guerillabackup.cli.format import human_size, human_span, human_time, printable
-from guerillabackup.cli.parameters import FIRST_MOMENT, SOURCE_PATTERN, TIME, storage_option
+from guerillabackup.cli.genuine import judging_signatures
+from guerillabackup.cli.parameters import (
+    FIRST_MOMENT,
+    SOURCE_PATTERN,
+    TIME,
+    private_keyring_option,
+    storage_option,
+)
 from guerillabackup.cli.quick_output import QuickOutput
 from guerillabackup.config import Configuration
 from guerillabackup.config_keys import elements_move_on
 from guerillabackup.element import MEMBERS_SUFFIX, BackupType
+from guerillabackup.element_order import LastEnd, Reason
 from guerillabackup.errors import ConfigError, ElementNotFoundError, GuerillaBackupError
 from guerillabackup.storage.catalogue import Catalogue
 from guerillabackup.storage.interface import ElementFacts, ElementSelection, StorageInterface
-from guerillabackup.storage.newest import Doubt, newest_of_each_source
+from guerillabackup.storage.newest import newest_of_each_source
 from guerillabackup.storage.registry import catalogue_path
 
 STORAGE_KEYS = ("DefaultFileSystemSinkBaseDir", "TransferServiceStorageBaseDir")
@@ -96,35 +104,66 @@ def list_elements(
 )
 @click.argument("patterns", metavar="[SOURCE|PATTERN]...", type=SOURCE_PATTERN, nargs=-1)
 @click.option("--members", "with_members", is_flag=True, help="The sources of lists of members too.")
+@private_keyring_option("A keyring with public signing keys too, for GeneralPrivateKeyringDir.")
 @storage_option
 def latest(
-    invocation: Invocation, patterns: tuple[str, ...], with_members: bool, storage: str | None
-) -> None:
+    invocation: Invocation,
+    patterns: tuple[str, ...],
+    with_members: bool,
+    private_keyring: str | None,
+    storage: str | None,
+) -> ExitStatus | None:
     """Show the newest element of each source, and how long ago it was made.
 
-    The newest is the last of its chain; of several chains, the one whose end arrived last, with a warning
-    where another end is later by its own timestamp. Ends with 1 when one of the names is not that of a source
-    with elements, or the storage of this host is empty all of a sudden.
+    The newest is the last of its chain; of several chains, the one whose end arrived last. Where another end
+    is later by its own timestamp, as in a storage that was copied, that one if all of them are signed by keys
+    that are known here, with a warning. If not, what is shown is in doubt and the status is 4: restore
+    refuses to choose then. Ends with 1 when one of the names is not that of a source with elements, or the
+    storage of this host is empty all of a sudden.
     """
     now = time.time()
+    doubtful: set[str] = set()
 
     def record(facts: ElementFacts) -> dict[str, Any]:
-        return _record(facts) | {"age": None if facts.timestamp is None else now - facts.timestamp}
+        age = None if facts.timestamp is None else now - facts.timestamp
+        return _record(facts) | {"age": age, "in_doubt": facts.element_id in doubtful}
 
-    def warn_of_later(newest: ElementFacts, later: ElementFacts) -> None:
-        invocation.warn(
-            f"source {newest.source_url}: of separate chains {newest.element_id} arrived last, but by its "
-            f"own timestamp {later.element_id} is later, as in a storage that was copied; restore takes that "
-            "one where both are signed by keys that are known"
-        )
+    def take(last: LastEnd[ElementFacts]) -> None:
+        if last.reason is not Reason.AGREED:
+            invocation.warn(_tell(last))
+        if last.reason is Reason.DOUBT:
+            doubtful.add(last.best.element_id)
 
-    with _open_catalogue(invocation.configuration_for(storage), storage) as catalogue:
-        newest = _newest(catalogue, patterns, with_members, warn_of_later)
+    configuration = invocation.configuration_for(storage)
+    with (
+        _open_catalogue(configuration, storage) as catalogue,
+        judging_signatures(configuration, storage, private_keyring, invocation.warn) as is_genuine,
+    ):
+        newest = _newest(catalogue, patterns, with_members, is_genuine, take)
         _write(invocation, newest, record, lambda facts: _render(facts, now))
+    return ExitStatus.INTEGRITY if doubtful else None
+
+
+def _tell(last: LastEnd[ElementFacts]) -> str:
+    """Why one of several ends is shown."""
+    text = (
+        f"source {last.best.source_url}: of separate chains {last.arrived.element_id} arrived last, but by "
+        f"its own timestamp {last.latest.element_id} is later, as in a storage that was copied"
+    )
+    if last.reason is Reason.SIGNED:
+        return f"{text}; as is signed, so that one is shown"
+    return (
+        f"{text}; not all are signed by a key that is known here (--private-keyring), which would decide: it "
+        "is in doubt which is the newest"
+    )
 
 
 def _newest(
-    catalogue: Catalogue, patterns: tuple[str, ...], with_members: bool, doubt: Doubt
+    catalogue: Catalogue,
+    patterns: tuple[str, ...],
+    with_members: bool,
+    is_genuine: Callable[[ElementFacts], bool],
+    take: Callable[[LastEnd[ElementFacts]], None],
 ) -> Iterator[ElementFacts]:
     """Each source once; raises ElementNotFoundError after the others for what there is nothing of."""
     seen: set[str] = set()
@@ -133,11 +172,12 @@ def _newest(
         is_members = with_members or (pattern or "").endswith(MEMBERS_SUFFIX)
         selection = ElementSelection(pattern, with_members=is_members)
         found = False
-        for facts in newest_of_each_source(catalogue.list_facts(selection), doubt):
+        for last in newest_of_each_source(catalogue.list_facts(selection), is_genuine):
             found = True
-            if facts.source_url not in seen:
-                seen.add(facts.source_url)
-                yield facts
+            if last.best.source_url not in seen:
+                seen.add(last.best.source_url)
+                take(last)
+                yield last.best
         if pattern is not None and not found:
             missing.append(pattern)
     if missing:

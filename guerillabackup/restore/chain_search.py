@@ -52,13 +52,17 @@ def search_chain(
 def tell_way_out(elements: ElementOperations, chain: RestoreChain, damaged: ElementId) -> str:
     """What can be restored where an element of a chain is damaged, to end a sentence with, or nothing."""
     links = elements.links(chain.target.element_id.source_url).links
-    last = last_before_damage(links, chain, damaged)
-    if last is None:
+    last = last_before_damage(links, chain, damaged, elements.is_genuine)
+    if not last:
         return ""
-    return (
-        f"; {last} is the last one before it, and was not verified itself; see which are whole with: "
-        f"guerillabackup element verify {last.source_url}"
-    )
+    if len(last) == 1:
+        named = f"{last[0]} is the last one before it, and was not verified itself"
+    else:
+        named = (
+            f"{last[0]} by its own timestamp and {last[1]} by arrival are the last ones before it, and were "
+            "not verified themselves"
+        )
+    return f"; {named}; see which are whole with: guerillabackup element verify {last[0].source_url}"
 
 
 def _not_found(elements: ElementOperations, source_url: SourceUrl, directory: str) -> ElementNotFoundError:

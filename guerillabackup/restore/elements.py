@@ -19,7 +19,9 @@ from guerillabackup.errors import (
     StorageError,
 )
 from guerillabackup.events import EventListener
-from guerillabackup.restore.chain import ChainLink, Severity, examine_chain, find_dependents
+from guerillabackup.restore.chain import find_dependents
+from guerillabackup.restore.chain_check import Severity, examine_chain
+from guerillabackup.restore.chain_graph import ChainLink
 from guerillabackup.restore.companions import find_lists, find_lonely_lists
 from guerillabackup.restore.describe import describe_what_can_be
 from guerillabackup.restore.renamed import doubt_name

@@ -1,36 +1,30 @@
 """Which element of a source is the newest one. No I/O.
 
 The order of a source is that of its chain: an element that another one follows is not the newest, whatever
-the times say. Of several ends of chains it is the one that arrived last.
+the times say. Which of several ends of chains is the last, element_order says.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 
+from guerillabackup.element_order import LastEnd, find_last
 from guerillabackup.storage.interface import ElementFacts
-
-Doubt = Callable[[ElementFacts, ElementFacts], None]
 
 
 def newest_of_each_source(
-    listing: Iterable[ElementFacts], doubt: Doubt = lambda newest, later: None
-) -> Iterator[ElementFacts]:
-    """The newest element of each source of a listing, sorted within each folder.
+    listing: Iterable[ElementFacts], is_genuine: Callable[[ElementFacts], bool]
+) -> Iterator[LastEnd[ElementFacts]]:
+    """The newest element of each source of a listing, sorted within each folder, and why it is.
 
-    The listing goes folder by folder, and one folder's elements are in memory at a time. `doubt` is told of
-    each newest one and of the end of another chain that is later by its own timestamp.
+    The listing goes folder by folder, and one folder's elements are in memory at a time. `is_genuine` says
+    whether what an element's metadata claims is signed.
     """
     for _, elements in groupby(listing, lambda facts: facts.source_url.rpartition("/")[0]):
         by_source: dict[str, list[ElementFacts]] = {}
         for facts in elements:
             by_source.setdefault(facts.source_url, []).append(facts)
         for source in sorted(by_source):
-            ends = _ends(by_source[source])
-            newest = max(ends, key=lambda facts: (facts.arrival, facts.timestamp or 0, facts.element_id))
-            latest = max(ends, key=lambda facts: (facts.timestamp or 0, facts.arrival, facts.element_id))
-            if (latest.timestamp or 0) > (newest.timestamp or 0):
-                doubt(newest, latest)
-            yield newest
+            yield find_last(_ends(by_source[source]), is_genuine)
 
 
 def _ends(elements: list[ElementFacts]) -> list[ElementFacts]:

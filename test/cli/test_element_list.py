@@ -3,12 +3,16 @@
 import base64
 import json
 import os
+import shutil
+import time
 from pathlib import Path
 
 import pytest
 from cli_host import configured_host
+from sample_source import gpg_home
 
 from guerillabackup.config import load_configuration
+from guerillabackup.signature import Keyring, sign_metainfo
 
 FULL, INC = "/host/20231114221320-tree-full", "/host/20231114231320-tree-inc"
 
@@ -23,6 +27,13 @@ def host(tmp_path, capfd):
         source = host.source()
         host.elements = [source.back_up("full"), source.back_up("inc")]
         yield host
+
+
+@pytest.fixture(scope="module")
+def signer():
+    """The `sign` of a sample source, and the keyring it signs with."""
+    with gpg_home(("signing", "sign")) as home, Keyring(home) as keyring:
+        yield lambda metainfo, source: sign_metainfo(keyring, "signing", metainfo, source), home
 
 
 def index_files(host):
@@ -105,11 +116,39 @@ def test_the_newest_element_of_each_source_is_shown_with_its_age(host):
     assert record["age"] > 86400
 
 
-def test_an_older_chain_that_arrived_last_is_shown_as_newest_with_a_warning(host):
+def test_an_older_chain_that_arrived_last_is_shown_as_newest_in_doubt_with_status_4(host):
     host.source().store("full", b"another chain", timestamp=1_600_000_000)
     status, output, errors = host("element", "latest")
-    assert (status, "20200913122640-tree-full" in output) == (0, True)
+    assert (status, "20200913122640-tree-full" in output) == (4, True)
     assert f"20200913122640-tree-full arrived last, but by its own timestamp {INC} is later" in errors
+    status, output, _ = host("element", "latest", "--json")
+    assert (status, [each["in_doubt"] for each in json.loads(output)]) == (4, [True])
+    host.source(source="/other/log").store("full", b"line")
+    assert host("element", "latest", "/other")[0] == 0
+
+
+def test_in_a_copy_with_a_gap_the_latest_signed_element_is_shown(tmp_path, capfd, signer):
+    sign, home = signer
+    with configured_host(tmp_path, capfd) as host:
+        source = host.source(sign=sign)
+        elements = [source.back_up(kind) for kind in ("full", "inc", "inc", "full", "inc")]
+        copy = tmp_path / "copy"
+        for number in (3, 4, 0, 1):  # not 2, the last before the second full
+            for path in host.data_path(elements[number]).parent.glob(
+                f"{elements[number].get_element_id().file_stem}.*"
+            ):
+                (copy / "host").mkdir(parents=True, exist_ok=True)
+                shutil.copy2(path, copy / "host")
+            time.sleep(0.02)  # the clock of ctime is coarse
+        arguments = ("element", "latest", "--storage", copy)
+        status, output, errors = host(*arguments)
+        assert (status, str(elements[1].get_element_id()) in output) == (4, True)
+        assert "--private-keyring" in errors
+        status, output, errors = host(*arguments, "--private-keyring", home)
+        assert (status, str(elements[4].get_element_id()) in output) == (0, True)
+        assert "as is signed" in errors
+        status, output, errors = host(*arguments, "--private-keyring", tmp_path / "nowhere")
+        assert (status, errors.count("no signature can be checked")) == (4, 1)
 
 
 def test_a_source_that_is_not_there_ends_latest_with_1_after_the_others(host):

@@ -1,5 +1,6 @@
 """What the chain of a source answers, for every shape a storage can have."""
 
+import dataclasses
 import random
 
 import pytest
@@ -8,14 +9,9 @@ from hypothesis import strategies as st
 
 from guerillabackup.element import BackupType, ElementId, SourceUrl
 from guerillabackup.errors import ElementNotFoundError, IntegrityError
-from guerillabackup.restore.chain import (
-    ChainLink,
-    Severity,
-    examine_chain,
-    find_chain,
-    find_dependents,
-    last_before_damage,
-)
+from guerillabackup.restore.chain import find_chain, find_dependents, last_before_damage
+from guerillabackup.restore.chain_check import Severity, examine_chain
+from guerillabackup.restore.chain_graph import ChainLink
 
 SOURCE = SourceUrl("/host/root")
 FULL, INC = BackupType.FULL, BackupType.INC
@@ -336,4 +332,44 @@ def test_as_of_a_time_is_the_last_in_chain_order_of_a_whole_chain(stored, at):
 def test_what_is_left_after_damage_is_the_one_before_it_whatever_came_later(regular, at, damaged, last):
     chain = find_chain(regular, at=at)
     found = last_before_damage(regular, chain, regular[damaged - 1].element_id)
-    assert found == (None if last is None else regular[last - 1].element_id)
+    assert found == (() if last is None else (regular[last - 1].element_id,))
+
+
+def copied(links, order):
+    """As a copy of the storage has it that was made in that order of numbers."""
+    return [
+        dataclasses.replace(each, arrival=9000.0 + order.index(int.from_bytes(each.data_uuid)))
+        for each in links
+    ]
+
+
+def test_a_copy_with_a_gap_tells_the_last_complete_one_by_its_signed_timestamp(regular):
+    links = copied([*regular[:2], *regular[3:4], *regular[5:]], [6, 4, 2, 1])
+    with pytest.raises(IntegrityError) as caught:
+        find_chain(links, element_id=regular[5].element_id, is_genuine=lambda element_id: True)
+    assert f"the last one whose chain is complete is {regular[3].element_id}" in str(caught.value)
+    with pytest.raises(IntegrityError) as caught:
+        find_chain(links, element_id=regular[5].element_id)
+    both = f"{regular[3].element_id} by its own timestamp and {regular[1].element_id} by arrival"
+    assert f"the last ones whose chains are complete are {both}" in str(caught.value)
+
+
+def test_in_a_copy_what_is_left_before_a_damaged_full_is_the_one_before_it_in_its_chain(regular):
+    links = copied(regular, [6, 5, 4, 3, 2, 1])
+    assert last_before_damage(links, find_chain(links), links[3].element_id) == (links[2].element_id,)
+    behind_gap = [*links[:1], *links[2:]]  # 3 cannot be restored then
+    chain = find_chain(behind_gap, element_id=links[5].element_id)
+    assert last_before_damage(behind_gap, chain, links[3].element_id, lambda element_id: True) == (
+        links[0].element_id,
+    )
+
+
+@pytest.mark.parametrize(("is_signed", "expected"), [(True, [4]), (False, [4, 2])])
+def test_in_a_copy_what_is_left_before_a_damaged_lone_full_is_the_latest_where_it_is_signed(
+    is_signed, expected
+):
+    links = [link(1, FULL, None), link(2, INC, 1), link(4, FULL, 3), link(7, FULL, 6), link(8, FULL, 7)]
+    links = copied(links, [4, 1, 2, 7, 8])
+    chain = find_chain(links, element_id=links[3].element_id)
+    found = last_before_damage(links, chain, links[3].element_id, lambda element_id: is_signed)
+    assert found == tuple(link(n, INC if n == 2 else FULL, None).element_id for n in expected)

@@ -9,7 +9,7 @@ from sample_source import SampleSource
 from guerillabackup.element import SourceUrl
 from guerillabackup.errors import ElementIdError, ElementLockedError, ElementNotFoundError, StorageError
 from guerillabackup.events import ignore_events
-from guerillabackup.restore.chain import Severity
+from guerillabackup.restore.chain_check import Severity
 from guerillabackup.restore.elements import ElementOperations
 from guerillabackup.restore.verify import VerifyRules
 from guerillabackup.signature_values import SignatureResult, SignatureStatus

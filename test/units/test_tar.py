@@ -19,7 +19,7 @@ from guerillabackup.generator.state import StateBusyError
 from guerillabackup.generator.timing import ClockAnchor
 from guerillabackup.pipeline.compression import CompressionPipelineElement
 from guerillabackup.pipeline.os_process import OSProcessPipelineElement
-from guerillabackup.restore.chain import Severity
+from guerillabackup.restore.chain_check import Severity
 from guerillabackup.restore.elements import ElementOperations
 from guerillabackup.restore.verify import VerifyRules
 from guerillabackup.storage.memory import MemoryStorage

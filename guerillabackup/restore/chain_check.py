@@ -1,0 +1,56 @@
+"""What is wrong with the chain of a source, element by element. No I/O."""
+
+import enum
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from guerillabackup.element import ElementId
+from guerillabackup.restore.chain_graph import ChainLink, Graph, name_links, shorten_uuid
+
+
+class Severity(enum.Enum):
+    """A violation makes an element worthless as it is; a warning asks for a look."""
+
+    WARNING = "warning"
+    VIOLATION = "violation"
+
+
+@dataclass(frozen=True, slots=True)
+class ChainFinding:
+    """What is wrong with the place of one element in its chain."""
+
+    element_id: ElementId
+    severity: Severity
+    text: str
+
+
+def examine_chain(links: Iterable[ChainLink]) -> Iterator[ChainFinding]:
+    """What is wrong with the chain of one source, element by element, in the order given."""
+    graph = Graph(links)
+    restorable = graph.restorable()
+    without_ring = graph.without_ring()
+    for link in graph.links:
+        first_copy = graph.copies_of(link)[0]
+        if conflict := graph.conflict_of(link):
+            yield ChainFinding(link.element_id, Severity.VIOLATION, conflict)
+        if first_copy is not link:
+            text = f"it is stored twice: {first_copy.element_id} is the same element"
+            yield ChainFinding(link.element_id, Severity.WARNING, text)
+        elif link not in without_ring:
+            text = "the elements before it follow one another in a ring"
+            yield ChainFinding(link.element_id, Severity.VIOLATION, text)
+        elif link in restorable:
+            followers = graph.successors(link)
+            if len(followers) > 1:
+                text = f"{len(followers)} elements follow it: {name_links(followers)}"
+                yield ChainFinding(link.element_id, Severity.WARNING, text)
+        else:
+            yield ChainFinding(link.element_id, Severity.VIOLATION, _why_not_restorable(graph, link))
+
+
+def _why_not_restorable(graph: Graph, link: ChainLink) -> str:
+    if link.predecessor is None:
+        return "an incremental that names no predecessor"
+    if not graph.predecessors(link):
+        return f"it follows an element that is not here (DataUuid {shorten_uuid(link.predecessor)})"
+    return "no full is at the beginning of its chain"
