@@ -42,6 +42,7 @@ def after(looks: int):
     return lambda: next(counter) >= looks
 
 
+@pytest.mark.exhaustive
 def test_200_megabytes_come_back_bit_by_bit_with_the_right_digest(keys, tmp_path):
     encryption = GpgEncryptionPipelineElement("good@example.org", home=keys.home).without_compression()
     source = OSProcessPipelineElement("head", ["head", "-c", "200000000", "/dev/urandom"])

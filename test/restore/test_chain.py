@@ -193,6 +193,7 @@ def test_a_head_whose_identity_another_claims_is_restored_only_by_name(regular):
     assert any("other content" in text for text in chain.warnings)
 
 
+@pytest.mark.exhaustive
 def test_a_hundred_thousand_elements_need_no_recursion():
     count = 100_000
     links = [link(1, FULL, None)] + [link(n, INC, n - 1) for n in range(2, count + 1)]

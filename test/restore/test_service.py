@@ -254,11 +254,13 @@ def deep(house):
         subprocess.run(["rm", "-rf", str(house.path / name)], check=True)
 
 
+@pytest.mark.exhaustive
 def test_a_tree_deeper_than_calls_can_nest_is_chosen_from(house, deep):
     house.restore(includes=("z",))
     assert [path.name for path in (house.path / "out").iterdir()] == ["z"]
 
 
+@pytest.mark.exhaustive
 def test_a_tree_deeper_than_calls_can_nest_is_merged(house, deep):
     (house.path / "out").mkdir()
     make_deep(house.path / "out", DEPTH, leaf="mine")

@@ -280,6 +280,7 @@ def send_nothing(peer: RawPeer) -> None:
 SENDERS = (send_without_end, send_small_parts_without_end, send_slowly, send_nothing)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("send", SENDERS)
 def test_data_that_never_ends_ends_its_connection_alone_in_bounded_memory(receiver, send):
     assert_serves(receiver)

@@ -44,6 +44,7 @@ def counts(*hosts: TransferHost) -> dict[str, int]:
     return found
 
 
+@pytest.mark.exhaustive
 def test_two_that_move_all_to_each_other_and_are_killed_keep_every_element(base: Path) -> None:
     chance = random.Random(SEED)
     print(f"BOTH_SEED={SEED}")

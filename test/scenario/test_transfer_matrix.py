@@ -234,6 +234,7 @@ def test_every_element_arrives_byte_by_byte(make_pair, sender, receiver, way, ke
             assert [line for line in lines if "begins a new chain" not in line] == []
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("sender", "receiver", "way", "keeps"), CELLS)
 def test_a_transfer_that_is_cut_goes_on_where_it_was(make_pair, sender, receiver, way, keeps):
     pair = make_pair(sender, receiver, way, keeps, SMALL_OF_THE_ORIGINAL)

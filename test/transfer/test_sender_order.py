@@ -119,6 +119,7 @@ def test_an_order_of_nothing_is_empty():
     assert ordered([]) == []
 
 
+@pytest.mark.exhaustive
 def test_twenty_thousand_elements_take_a_few_hundred_bytes_each():
     count = 20_000
     order = OfferOrder()

@@ -407,6 +407,7 @@ def test_an_element_whose_mark_cannot_be_written_stays_is_told_and_ends_nothing(
     ]
 
 
+@pytest.mark.exhaustive
 def test_twenty_thousand_elements_take_a_constant_number_of_system_calls_each(tmp_path, monkeypatch):
     """Listing, offering and deleting: as many of each per element for ten times as many elements."""
 
