@@ -48,6 +48,11 @@ generator.add_command(trigger)
     help="Only this source, and now, even if it is not due; repeatable.",
 )
 @click.option("--full", is_flag=True, help="Make full backups now, even if nothing is due.")
+@click.option(
+    "--accept-empty",
+    is_flag=True,
+    help="Full backups of these sources, also of a directory that is empty, or not mounted, all of a sudden.",
+)
 @click.option("--quiet", is_flag=True, help="Write nothing when all is well; for cron.")
 @shared(
     example="""guerillabackup generator run --once
@@ -60,6 +65,7 @@ def run(
     unit_names: tuple[str, ...],
     source_urls: tuple[SourceUrl, ...],
     full: bool,
+    accept_empty: bool,
     quiet: bool,
 ) -> ExitStatus:
     """Make the elements that are due, of all units or of those named: with --once now, else for good.
@@ -68,6 +74,9 @@ def run(
     SIGTERM, with 0, and reads its configuration anew on SIGHUP. It says to systemd (Type=notify) that it is
     ready, how it is, and that it is alive (WatchdogSec). The commands `list`, `status` and `trigger` ask it.
     Only one runs for a state; --once is refused beside it.
+
+    A source with a directory that is empty, or no mount point any more, and was not so at its last backup,
+    fails: is it mounted? Where that is so on purpose, --accept-empty has a full backup made of it, once.
 
     With --once it ends with 0 when all went well, also when nothing was due; with 1 when no unit is activated
     or none has a source; with 3 when some sources have no new element, while those of the others are stored;
@@ -85,9 +94,11 @@ def run(
     has them always.
     """
     if not once:
-        if unit_names or source_urls or full or quiet:
-            raise click.UsageError("--unit, --source, --full and --quiet go with --once")
+        if unit_names or source_urls or full or accept_empty or quiet:
+            raise click.UsageError("--unit, --source, --full, --accept-empty and --quiet go with --once")
         return serve(invocation)
+    if accept_empty and not source_urls:
+        raise click.UsageError("--accept-empty goes with --source: it is for what you looked at")
     from guerillabackup.cli.interrupts import is_interrupted
     from guerillabackup.cli.own_output import kept_for_us
     from guerillabackup.generator.keys import KeyringAhead
@@ -116,6 +127,7 @@ def run(
                 unit_names=unit_names,
                 source_urls=source_urls,
                 full=full,
+                accept_empty=accept_empty,
                 listen=listen,
                 keys=keys,
                 is_interrupted=is_interrupted,

@@ -88,6 +88,11 @@ def status(invocation: Invocation) -> ExitStatus:
     "--source", "source_urls", metavar="URL", type=SOURCE, multiple=True, help="This source; repeatable."
 )
 @click.option("--full", is_flag=True, help="Make full backups.")
+@click.option(
+    "--accept-empty",
+    is_flag=True,
+    help="Full backups of these sources, also of a directory that is empty, or not mounted, all of a sudden.",
+)
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the end, showing progress.")
 @shared(
     example="""guerillabackup generator trigger --source /myhost/system/root
@@ -98,6 +103,7 @@ def trigger(
     unit_names: tuple[str, ...],
     source_urls: tuple[SourceUrl, ...],
     full: bool,
+    accept_empty: bool,
     wait: bool,
 ) -> ExitStatus:
     """Let the service back up a unit, or single sources, now: whatever its timing and run condition say.
@@ -109,10 +115,12 @@ def trigger(
     """
     if not unit_names and not source_urls:
         raise click.UsageError("say what to back up: --unit NAME or --source URL")
+    if accept_empty and not source_urls:
+        raise click.UsageError("--accept-empty goes with --source: it is for what you looked at")
     from guerillabackup.generator.control_messages import Request
 
     with _connect(invocation) as client:
-        answer = client.ask(Request("trigger", unit_names, source_urls, full, wait).describe())
+        answer = client.ask(Request("trigger", unit_names, source_urls, full, wait, accept_empty).describe())
         for problem in answer["problems"]:
             invocation.warn(problem)
         for name in answer["busy"]:

@@ -25,13 +25,14 @@ COMMANDS = ("list", "status", "trigger")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client wants; units, sources, full and wait are those of a trigger."""
+    """What a client wants; units and the rest are those of a trigger."""
 
     command: str
     units: tuple[str, ...] = ()
     sources: tuple[SourceUrl, ...] = ()
     full: bool = False
     wait: bool = False
+    accept_empty: bool = False
 
     def describe(self) -> dict[str, Any]:
         """As a message."""
@@ -41,6 +42,7 @@ class Request:
             "sources": [str(source) for source in self.sources],
             "full": self.full,
             "wait": self.wait,
+            "accept_empty": self.accept_empty,
         }
 
     @classmethod
@@ -49,12 +51,15 @@ class Request:
         command = values.get("command")
         if command not in COMMANDS:
             raise RemoteProtocolError(f"command {str(command)[:40]!r} is none of {', '.join(COMMANDS)}")
+        flags = [values.get(key) is True for key in ("full", "wait", "accept_empty")]
         try:
             sources = tuple(SourceUrl(text) for text in _read_names(values, "sources"))
         except GuerillaBackupError as error:
             raise RemoteProtocolError(str(error)) from error
         units = _read_names(values, "units")
-        return cls(command, units, sources, values.get("full") is True, values.get("wait") is True)
+        if flags[-1] and not sources:
+            raise RemoteProtocolError("accept_empty goes with sources that are named")
+        return cls(command, units, sources, *flags)
 
 
 def _read_names(values: Mapping[str, Any], key: str) -> tuple[str, ...]:

@@ -186,5 +186,5 @@ def _request_of(asked: Asked | None) -> GetRequest:
     if asked is None:
         return lambda url: SourceRequest.WHEN_DUE
     if asked.sources:
-        return make_request(asked.sources, full=asked.full)
+        return make_request(asked.sources, full=asked.full, accept_empty=asked.accept_empty)
     return lambda url: SourceRequest.FULL if asked.full else SourceRequest.NOW

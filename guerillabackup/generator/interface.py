@@ -32,6 +32,7 @@ class SourceRequest(enum.Enum):
     WHEN_DUE = "what is due"
     NOW = "a backup now, due or not"
     FULL = "a full backup now"
+    FULL_AS_IT_IS = "a full backup now, also of what is empty although it was not at the last one"
     NOT_NOW = "nothing, also when it is due"
 
 

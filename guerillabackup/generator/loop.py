@@ -262,7 +262,9 @@ class GeneratorLoop:
             if own and not sources:
                 continue
             try:
-                asked = self._schedule.ask(unit.name, sources, request.full, uptime())
+                asked = self._schedule.ask(
+                    unit.name, sources, request.full, uptime(), accept_empty=request.accept_empty
+                )
             except ConfigError as error:
                 problems += error.problems
                 continue

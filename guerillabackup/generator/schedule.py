@@ -95,6 +95,7 @@ class Asked:
     ticket: int
     sources: tuple[SourceUrl, ...] = ()
     full: bool = False
+    accept_empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +180,15 @@ class Schedule:
                 dropped += self._drop_asked(unit)
         return dropped
 
-    def ask(self, name: str, sources: Sequence[SourceUrl], full: bool, now: float) -> Asked:
+    def ask(
+        self,
+        name: str,
+        sources: Sequence[SourceUrl],
+        full: bool,
+        now: float,
+        *,
+        accept_empty: bool = False,
+    ) -> Asked:
         """Run a unit whatever its timing and condition say; after its run, if it runs.
 
         The same that waits already is not asked for twice. Raises ConfigError for what cannot be run.
@@ -192,12 +201,12 @@ class Schedule:
         if self._is_stopping:
             raise ConfigError("the generator is ending")
         for asked in unit.asked:
-            if (asked.sources, asked.full) == (tuple(sources), full):
+            if (asked.sources, asked.full, asked.accept_empty) == (tuple(sources), full, accept_empty):
                 return asked
         if len(unit.asked) >= MAX_ASKED:
             raise ConfigError(f"{MAX_ASKED} requests wait for unit {name} already, which is the limit")
         self._count += 1
-        asked = Asked(self._count, tuple(sources), full)
+        asked = Asked(self._count, tuple(sources), full, accept_empty)
         unit.asked.append(asked)
         self._queue(unit, UnitEvent.ASKED, now)
         return asked

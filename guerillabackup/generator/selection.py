@@ -69,12 +69,16 @@ def choose_units(
     return [unit for unit in chosen if set(source_urls).intersection(unit.sources or ())]
 
 
-def make_request(source_urls: Sequence[SourceUrl], *, full: bool) -> Callable[[SourceUrl], SourceRequest]:
+def make_request(
+    source_urls: Sequence[SourceUrl], *, full: bool, accept_empty: bool = False
+) -> Callable[[SourceUrl], SourceRequest]:
     """What was asked for a source, of a run that is told of some sources, or of none in particular."""
 
     def request(url: SourceUrl) -> SourceRequest:
         if source_urls and url not in source_urls:
             return SourceRequest.NOT_NOW
+        if accept_empty:
+            return SourceRequest.FULL_AS_IT_IS
         if full:
             return SourceRequest.FULL
         return SourceRequest.NOW if source_urls else SourceRequest.WHEN_DUE

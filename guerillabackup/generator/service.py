@@ -56,6 +56,7 @@ def run_once(
     unit_names: tuple[str, ...] = (),
     source_urls: tuple[SourceUrl, ...] = (),
     full: bool = False,
+    accept_empty: bool = False,
     listen: EventListener = ignore_events,
     clock: Callable[[], float] | None = None,
     keys: KeyringAhead | None = None,
@@ -63,7 +64,8 @@ def run_once(
 ) -> RunOutcome:
     """Invoke every unit that is due, once, one after the other; all units, or those named.
 
-    With `source_urls` only these sources, due or not; with `full` a full backup of each. A unit whose
+    With `source_urls` only these sources, due or not; with `full` a full backup of each, with
+    `accept_empty` also of what is empty all of a sudden. A unit whose
     DefaultUnitRunCondition does not hold is skipped, unless it or a source of it is named. `clock` gives UTC
     seconds in place of the system's; `keys` is the configuration's keyring where the caller opened it, and
     closes it; `is_interrupted` tells what came of a signal from what a unit raised. Raises ConfigError for
@@ -97,7 +99,7 @@ def run_once(
             read_anchor if clock is None else lambda: None,
             is_interrupted=is_interrupted,
         )
-        get_request = make_request(source_urls, full=full)
+        get_request = make_request(source_urls, full=full, accept_empty=accept_empty)
         heeds_condition = not (unit_names or source_urls)
         outcomes = []
         for unit in chosen:

@@ -79,7 +79,7 @@ class LogfileBackupUnit(SchedulableGeneratorUnitInterface):
     def get_next_invocation_time(self) -> float:
         sources = [source for log_input in self._listed.inputs for source in _find_sources(log_input)]
         requests = {self._context.get_request(url) for url in (self._label, *sources)}
-        if requests & {SourceRequest.NOW, SourceRequest.FULL}:
+        if requests - {SourceRequest.WHEN_DUE, SourceRequest.NOT_NOW}:
             return 0
         now, last = self._context.clock(), self._ledger.last_run
         if last < 0 or last > now + CLOCK_TOLERANCE:

@@ -130,7 +130,7 @@ class EncryptionWarner:
 
 def is_asked_for(context: UnitContext, url: SourceUrl) -> bool:
     """Whether somebody wants a backup of the source now, due or not."""
-    return context.get_request(url) in (SourceRequest.NOW, SourceRequest.FULL)
+    return context.get_request(url) not in (SourceRequest.WHEN_DUE, SourceRequest.NOT_NOW)
 
 
 def was_set_back(context: UnitContext, anchor: ClockAnchor | None) -> bool:

@@ -23,6 +23,7 @@ from guerillabackup.generator.interface import (
 from guerillabackup.generator.retry import Retries
 from guerillabackup.generator.timing import Due, next_backup
 from guerillabackup.pipeline.interface import TransformationPipelineElementInterface
+from guerillabackup.storage.interface import ElementSelection
 from guerillabackup.units import tar_index
 from guerillabackup.units.making import downstream_of, stall_timeout
 from guerillabackup.units.settings import SourceList
@@ -88,7 +89,7 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
             or was_set_back(memory.anchor, memory.ended, self._context.read_anchor()),
         )
         request = self._context.get_request(source.source_url)
-        if request is SourceRequest.FULL:
+        if request in (SourceRequest.FULL, SourceRequest.FULL_AS_IT_IS):
             return Due(0, BackupType.FULL, "a full backup was asked for")
         if request is SourceRequest.NOW and due.seconds > 0:
             asked_type = BackupType.FULL if source.inc_timing is None else BackupType.INC
@@ -105,11 +106,31 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
             self._report.warn(url, warning)
         # Nothing is begun before what is pending, and uses the same files, was remembered.
         self._book.recover()
+        if lost := self._find_loss(source):
+            self._report.warn(url, lost)
         backup_type = self._safe_type(source, due.backup_type)
         log.info("source %s: %s backup, because %s", url, backup_type.value, due.reason)
         self._context.listen(SourceStarted(self._unit_name, url, backup_type.value))
         element_id, remarks = self._run(source, backup_type)
         return SourceOutcome(url, element_id, remarks=remarks)
+
+    def _find_loss(self, source: TarSource) -> str | None:
+        """What is not remembered any more, so that the backup is a full one that nobody expected."""
+        memory = self._book.get(source.source_url)
+        if memory.last_uuid is None:
+            selection = ElementSelection.of_source(source.source_url)
+            if not any(True for _ in self._context.storage.list_facts(selection)):
+                return None
+            return (
+                f"nothing is remembered of it in {self._book.state.path}, although the storage has elements"
+                " of it: was the state directory lost, or emptied? A full backup begins a new chain"
+            )
+        index = self._book.state.file_path(f"{source.index_prefix}.index")
+        if memory.index is None or source.inc_override is not None or not source.has_index:
+            return None
+        if tar_index.has_index(self._book.state, source.index_prefix):
+            return None
+        return f"tar's index {index} is not there any more, or empty: the backup is a full one"
 
     def _safe_type(self, source: TarSource, backup_type: BackupType) -> BackupType:
         """A full backup in place of an incremental one that could never be restored."""

@@ -14,9 +14,9 @@ from guerillabackup.element import (
     BackupType,
     ElementId,
 )
-from guerillabackup.errors import GuerillaBackupError
+from guerillabackup.errors import GuerillaBackupError, StorageError
 from guerillabackup.events import PipelineProgress, StageProgress
-from guerillabackup.generator.interface import UnitContext
+from guerillabackup.generator.interface import SourceRequest, UnitContext
 from guerillabackup.generator.pending import store_together
 from guerillabackup.generator.state import PENDING
 from guerillabackup.storage.interface import SinkHandleInterface
@@ -26,10 +26,11 @@ from guerillabackup.units.source_book import SourceBook
 from guerillabackup.units.source_report import SourceReport
 from guerillabackup.units.tar_book import make_details
 from guerillabackup.units.tar_clock import COARSE_TIMES, FINE_TIMES, ClockReading, RunClock, small_fall
+from guerillabackup.units.tar_content import Place, find_emptied, find_empty, how_to_accept
 from guerillabackup.units.tar_links import check_links
 from guerillabackup.units.tar_memory import SourceMemory, advanced
 from guerillabackup.units.tar_messages import Unread, find_unread, split_sockets
-from guerillabackup.units.tar_place import has_coarse_times
+from guerillabackup.units.tar_place import has_coarse_times, look_at_places
 from guerillabackup.units.tar_run import Archive, FindDownstream, make_archive, surrounded
 from guerillabackup.units.tar_selection import digest_selection
 from guerillabackup.units.tar_snapshot import find_whole_directories, forget_moved_directories, forget_names
@@ -56,6 +57,7 @@ class TarElementRun:
         self.remarks: tuple[str, ...] = ()
         """What is worth saying of the element, but no warning."""
         self._unread = Unread(frozenset(), 0)
+        self._places: dict[str, Place] = {}
 
     def run(self, backup_type: BackupType, stall_timeout: float) -> ElementId | None:
         """The id of the stored element; None in test mode."""
@@ -89,6 +91,7 @@ class TarElementRun:
                     clock,
                     digest_selection(source),
                     mark,
+                    self._places,
                 )
                 details = make_details(source, new_memory)
                 element = store_together(self._state, parts, details)[0]
@@ -131,6 +134,7 @@ class TarElementRun:
             stall_timeout=stall_timeout,
             cancelled=self._context.cancelled,
         ):
+            self._check_content(memory)
             if index_path is not None and backup_type is BackupType.INC:
                 since = forget_moved_directories(index_path, source.root)
                 tar_index.set_time_back(index_path, small_fall(memory.anchor, before.anchor))
@@ -157,6 +161,19 @@ class TarElementRun:
             lead = clock.lead if source.pre_command is not None else 0
             tar_index.set_time_back(index_path, lead + behind)
         return archive, clock
+
+    def _check_content(self, memory: SourceMemory) -> None:
+        """Let no file system that is not mounted count as one in which all was deleted."""
+        source, url = self._source, self._source.source_url
+        if self._context.test_mode and source.pre_command is not None:
+            return  # what that would mount is not there
+        self._places = look_at_places(source)
+        if self._context.get_request(url) is SourceRequest.FULL_AS_IT_IS:
+            return
+        if emptied := find_emptied(memory.places, self._places):
+            raise StorageError(f"{'; '.join(emptied)} {how_to_accept(url)}")
+        for warning in find_empty(memory.places, self._places):
+            self._report.warn(url, warning)
 
     def _forget_unread(self, index_path: str) -> None:
         """Let the next backup try again what could not be read: its times may never say that it has to."""

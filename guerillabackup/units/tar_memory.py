@@ -19,6 +19,7 @@ from guerillabackup.units.memory_values import (
     parse_anchor,
 )
 from guerillabackup.units.tar_clock import RunClock
+from guerillabackup.units.tar_content import Place, dump_places, parse_places
 
 _KEY_SIZE = 12
 """Bytes of a DataUuid that tell it from others in a chain."""
@@ -34,6 +35,7 @@ class SourceMemory:
     element. `selection` has digests of the settings that decided on the members, as far as they are known.
     `data_sizes`: bytes of data of the elements from the last full on, by `size_key`, as far as known.
     `index`: what `tar_index.mark_of` says of the index of the last element, None where it is not known.
+    `places`: how each directory to be included was at the last backup, by its path, as far as known.
     """
 
     last_full: int | None = None
@@ -50,6 +52,7 @@ class SourceMemory:
     went_back: bool = False
     data_sizes: Mapping[str, int] = field(default_factory=dict)
     index: str | None = None
+    places: Mapping[str, Place] = field(default_factory=dict)
 
     def expected_size(self, backup_type: BackupType) -> int | None:
         """Bytes tar wrote the last time for a backup of this type."""
@@ -71,6 +74,7 @@ def advanced(
     clock: RunClock,
     selection: Mapping[str, str],
     index: str | None,
+    places: Mapping[str, Place],
 ) -> SourceMemory:
     """What is remembered after an element, and its list of members if it has one.
 
@@ -90,6 +94,7 @@ def advanced(
         is_in_doubt=False,
         selection=selection,
         index=index,
+        places=places,
         data_sizes={**chained, size_key(metainfo.data_uuid): data_size},
     )
     if members is not None:
@@ -136,6 +141,7 @@ def dump_extras(memory: SourceMemory) -> dict[str, Any]:
         "ClockWentBack": memory.went_back,
         "DataSizes": dict(memory.data_sizes),
         "Index": memory.index,
+        "Places": dump_places(memory.places),
     }
 
 
@@ -160,6 +166,7 @@ def parse_memory(state: Any, extras: Any) -> SourceMemory:
         extras.get("ClockWentBack") is True,
         _optional_sizes(extras.get("DataSizes")),
         _optional_text(extras.get("Index")),
+        parse_places(extras.get("Places")),
     )
 
 

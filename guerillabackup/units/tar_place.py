@@ -5,6 +5,7 @@ import re
 import stat
 
 from guerillabackup.errors import ConfigError, StorageError
+from guerillabackup.units.tar_content import Place
 from guerillabackup.units.tar_source import TarSource
 
 _OCTAL = re.compile(rb"\\([0-7]{3})")
@@ -51,6 +52,31 @@ def check_place(source: TarSource) -> None:
             ) from error
         if stat.S_ISDIR(mode) or stat.S_ISREG(mode):
             _check_readable(path, os.R_OK | (os.X_OK if stat.S_ISDIR(mode) else 0))
+
+
+def look_at_places(source: TarSource) -> dict[str, Place]:
+    """How the directories to be included are now, by their paths; others, and what cannot be looked at, lack.
+
+    For a command in the place of tar they mean nothing.
+    """
+    if source.full_override is not None:
+        return {}
+    places = {}
+    for member in source.include:
+        path = os.path.join(source.root, member)
+        try:
+            status = os.lstat(path)
+            if stat.S_ISDIR(status.st_mode):
+                is_mounted = os.stat(os.path.join(path, os.pardir)).st_dev != status.st_dev
+                places[os.path.normpath(path)] = Place(_is_filled(path), is_mounted)
+        except OSError:
+            continue  # tar says what it is
+    return places
+
+
+def _is_filled(path: str) -> bool:
+    with os.scandir(path) as entries:
+        return next(entries, None) is not None
 
 
 def has_coarse_times(source: TarSource) -> bool:

@@ -193,3 +193,19 @@ def test_a_storage_that_is_not_mounted_gets_nothing(host, generate, command):
     (host / "data").rmdir()
     (host / "away").rename(host / "data")
     assert generate("--full").status == 0
+
+
+def test_a_source_that_is_empty_all_of_a_sudden_fails_until_that_is_accepted(host, generate):
+    add_unit(host, "/host/a")
+    assert generate().status == 0
+    (host / "tree" / "file").unlink()
+    for options in ((), ("--full",), ("--full", "--source", "/host/a", "--quiet")):
+        if not options:
+            assert generate().status == 0  # nothing is due
+            continue
+        outcome = generate(*options)
+        assert (outcome.status, outcome.out) == (3, "")
+        assert "tree is empty, although the last backup had content there: is it mounted?" in outcome.err
+    assert generate("--accept-empty").status == 2
+    assert generate("--accept-empty", "--source", "/host/a").status == 0
+    assert generate("--full").status == 0

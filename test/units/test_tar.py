@@ -789,3 +789,23 @@ def test_a_unit_without_sources_waits(bench):
     assert unit.get_next_invocation_time() > 0
     assert unit.invoke_unit() == []
     unit.close()
+
+
+def test_a_full_backup_because_the_state_was_lost_is_warned_of(bench):
+    bench.run()
+    shutil.rmtree(bench.state)
+    bench.events.clear()
+    assert bench.run().error is None
+    (warning,) = (text for text in warnings(bench) if "is empty: is it" not in text)
+    assert warning.startswith(f"nothing is remembered of it in {bench.state}, although the storage has")
+
+
+def test_a_full_backup_because_the_index_was_lost_is_warned_of(bench):
+    touch(bench.tree / "file")
+    bench.run()
+    (bench.state / "host-tree.index").unlink()
+    assert bench.run().error is None
+    assert bench.types() == ["full", "full"]
+    index = bench.state / "host-tree.index"
+    lost = f"tar's index {index} is not there any more, or empty: the backup is a full one"
+    assert warnings(bench) == [lost]

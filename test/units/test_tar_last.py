@@ -13,6 +13,12 @@ from guerillabackup.generator.state import StateDirectory
 SETTING = "GeneralElementsMoveOn"
 
 
+@pytest.fixture
+def bench(bench):
+    (bench.tree / "file").touch()
+    return bench
+
+
 def lose_newest(bench):
     *_, newest = bench.storage.query_backup_data_elements(source_url=SourceUrl("/host/tree"))
     newest.delete()
