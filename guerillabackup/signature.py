@@ -212,7 +212,10 @@ class Keyring:
         if len(text) > MAX_KEY_TEXT:
             raise KeyUnusableError(f"key of {len(text)} characters, limit {MAX_KEY_TEXT}")
         if not secret and "PRIVATE KEY BLOCK" in text:
-            raise KeyUnusableError(f"it is a secret key, which must not get into keyring {self._directory}")
+            raise KeyUnusableError(
+                f"it is a secret key, which must not get into keyring {self._directory}; name the private "
+                "keyring that is to have it with --private-keyring DIR"
+            )
         if secret:
             self._home.prepare_writing()
             self._home.start_agent()

@@ -338,7 +338,8 @@ def _check_keyring_directory(path: str) -> None:
         status = os.stat(path)
     except OSError as error:
         raise KeyUnusableError(
-            f"keyring {path}: {error.strerror}; make one with: guerillabackup key create"
+            f"keyring {path}: {error.strerror}; is what it is on not mounted; only if there never was one, "
+            "make one with: guerillabackup key create"
         ) from error
     if not stat.S_ISDIR(status.st_mode):
         raise KeyUnusableError(f"keyring {path}: is not a directory")

@@ -90,12 +90,9 @@ class KeyInfo(NamedTuple):
 
     @property
     def purposes(self) -> tuple[KeyPurpose, ...]:
-        """What it can do, or could before it expired."""
-        return tuple(
-            purpose
-            for purpose in KeyPurpose
-            if any(purpose in part.capabilities and not part.is_revoked for part in self.parts)
-        )
+        """What it can do, or could before it expired or was revoked as a whole."""
+        parts = [part for part in self.parts if self.is_revoked or not part.is_revoked]
+        return tuple(purpose for purpose in KeyPurpose if any(purpose in part.capabilities for part in parts))
 
     @property
     def algorithm(self) -> str:

@@ -259,7 +259,7 @@ def _warn_of_signers(keyring: Keyring) -> list[str]:
     names = [
         f"{', '.join(key.names)} ({key.fingerprint})"
         for key in keyring.list_keys()
-        if KeyPurpose.SIGN in key.purposes and KeyPurpose.ENCRYPT not in key.purposes
+        if KeyPurpose.SIGN in key.purposes and KeyPurpose.ENCRYPT not in key.purposes and not key.is_revoked
     ]
     if len(names) < 2:
         return []

@@ -114,7 +114,7 @@ def create(
         with Keyring(keys_directory) as keyring:
             keyring.import_key(public)
             for each in keyring.list_keys():
-                if KeyPurpose.SIGN in each.purposes:
+                if KeyPurpose.SIGN in each.purposes and not each.is_revoked:
                     signing[", ".join(each.names)] = keyring.export_key(each.fingerprint)
         with Keyring(home) as keyring:
             for text in signing.values():
@@ -127,6 +127,7 @@ def create(
     invocation.write_record(
         {
             **_record(made, time.time()),
+            "secret_keyring": home,
             "keyring": keys_directory,
             "private_keyring": private_keyring,
             "passphrase": passphrase_file is not None,
@@ -304,6 +305,7 @@ def _record(key_info: "KeyInfo", now: float) -> dict[str, Any]:
     from guerillabackup.signature_values import day, time_left
 
     reasons = [key_info.unusable_reason(purpose, now) for purpose in key_info.purposes]
+    idle = "is revoked" if key_info.is_revoked else "has no purpose"
     ends = [key_info.expiry(purpose) for purpose in key_info.purposes] or [key_info.expires]
     known = [end for end in ends if end is not None]
     end = min(known) if len(known) == len(ends) else None
@@ -318,7 +320,7 @@ def _record(key_info: "KeyInfo", now: float) -> dict[str, Any]:
         "days_left": None if end is None else round((end - now) / 86400),
         "left": None if end is None else time_left(end, now),
         "usable": usable,
-        "state": "usable" if usable else next(iter(reasons), "has no purpose"),
+        "state": "usable" if usable else next(iter(reasons), idle),
         "secret": key_info.has_secret,
     }
 

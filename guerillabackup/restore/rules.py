@@ -94,8 +94,8 @@ def make_rules(
 def knows_signers(keyrings: Iterable[Keyring]) -> bool:
     """Whether there are keys that do not encrypt, so that genuine elements are expected to be signed.
 
-    Keys that encrypt are there for that, whatever else they could do; a revoked one of those that sign has no
-    purpose any more, and still says that signatures are to be expected.
+    Keys that encrypt are there for that, whatever else they could do, also when they were revoked; a revoked
+    one of those that sign still says that signatures are to be expected.
     """
     return any(KeyPurpose.ENCRYPT not in key.purposes for keyring in keyrings for key in keyring.list_keys())
 

@@ -32,6 +32,7 @@ def test_a_pair_for_encryption_leaves_only_its_public_half_with_the_configuratio
         *options,
     ).document
     assert (made["purpose"], made["days_left"]) == (["encrypt"], 730)
+    assert (made["secret_keyring"], made["keyring"]) == (str(private), str(etc / "keys"))
     (public,) = command("key", "list", *options).document
     (secret,) = command("key", "list", "--private-keyring", private, *options).document
     assert (public["secret"], secret["secret"]) == (False, True)
@@ -90,7 +91,7 @@ def test_a_key_that_is_not_there_ends_with_5(command, made):
 def test_a_keyring_that_is_not_there_is_an_error_that_says_what_to_do(command, tmp_path):
     outcome = command("key", "list", "--config-dir", tmp_path)
     assert outcome.status == 5
-    assert "make one with: guerillabackup key create" in outcome.err
+    assert "is what it is on not mounted; only if there never was one, make one with: " in outcome.err
 
 
 def test_the_private_keyring_of_the_configuration_is_the_default(command, made, tmp_path):
@@ -174,7 +175,8 @@ def test_a_secret_key_is_exported_to_a_file_of_its_owners_alone_and_imported_int
     assert command(*arguments, *private).status == 1
     outcome = command("key", "import", secret, "--config-dir", tmp_path / "other")
     assert outcome.status == 5
-    assert "secret key" in outcome.err
+    assert "a secret key" in outcome.err
+    assert "--private-keyring DIR" in outcome.err
     arguments = ("key", "import", secret, "--private-keyring", tmp_path / "copy", "--json")
     assert [key["secret"] for key in command(*arguments, "--config-dir", made).document] == [True]
 
@@ -189,6 +191,9 @@ def test_a_revocation_certificate_says_which_key_it_revoked(command, made, tmp_p
     outcome = command(*arguments, made)
     assert outcome.status == 0
     assert f"key backup ({fingerprint}) is revoked now in {made / 'keys'}" in outcome.out
+    assert "has no purpose" not in outcome.out
+    (listed,) = (key for key in keys_of(command, made) if key["name"] == "backup")
+    assert (listed["purpose"], listed["state"], listed["usable"]) == (["encrypt"], "is revoked", False)
     again = command(*arguments, made)
     assert (again.status, "was revoked already" in again.out) == (0, True)
     outcome = command(*arguments, tmp_path / "other")
