@@ -134,16 +134,16 @@ def cat(
     if not is_raw:
         home = private_keyring or configuration.get("GeneralPrivateKeyringDir")
         passphrase_file = passphrase_source(passphrase_file, home)
-    with (
-        RestoreService(
-            configuration,
-            storage_directory=storage,
-            private_keyring=private_keyring,
-            passphrase_file=passphrase_file,
-        ) as service,
-        writing_to_stdout(),
-    ):
-        service.write_content(str(element_id), binary_stdout(), raw=is_raw)
+    with RestoreService(
+        configuration,
+        storage_directory=storage,
+        private_keyring=private_keyring,
+        passphrase_file=passphrase_file,
+    ) as service:
+        with writing_to_stdout():
+            service.write_content(str(element_id), binary_stdout(), raw=is_raw)
+        for text in service.key_warnings:
+            invocation.warn(text)
 
 
 @click.command()

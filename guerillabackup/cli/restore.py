@@ -259,6 +259,8 @@ def _list(
             yield from map(_member_record, service.list_members(chain, includes))
 
     invocation.stream_records(records(), _render)
+    for text in service.key_warnings:
+        invocation.warn(text)
     return None if all(map(_is_ok, verifications)) else ExitStatus.INTEGRITY
 
 

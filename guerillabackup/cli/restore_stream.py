@@ -36,6 +36,7 @@ def restore_to_stdout(
         _warn(invocation, stream.warnings)
         with writing_to_stdout():
             stream.write(descriptor)
+    _warn(invocation, service.key_warnings)
     return None
 
 
@@ -63,6 +64,8 @@ def restore_into_program(
         stream = stack.enter_context(service.open_stream(chain))
         _warn(invocation, stream.warnings)
         messages = _feed(stream, program, descriptor)
+    warnings = [*stream.warnings, *service.key_warnings]
+    _warn(invocation, service.key_warnings)
     shown = [line for line in messages if line.strip()]
     _warn(invocation, [f"{program.name}: {line}" for line in shown[:MAX_MESSAGES]])
     if len(shown) > MAX_MESSAGES:
@@ -73,7 +76,7 @@ def restore_into_program(
                 "source": source_url,
                 "element": str(stream.element_id),
                 "program": program.argv[0],
-                "warnings": stream.warnings,
+                "warnings": warnings,
                 "messages": messages,
             }
         )

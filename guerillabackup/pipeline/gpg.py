@@ -5,7 +5,7 @@ messages again. Joins os_process with what gpg's answers mean.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from guerillabackup.errors import ConfigError, GuerillaBackupError, IntegrityError, KeyUnusableError
 from guerillabackup.pipeline.interface import (
@@ -37,11 +37,17 @@ _UNUSABLE = re.compile(
 _OUTPUT_FAILED = re.compile(
     r"error (writing to|flushing)|handle plaintext failed(?!: (Unexpected error|Invalid packet))", re.I
 )
+_INPUT_ENDED = "problem reading source"
+"""Then the error that gpg names is whatever came last, such as of a file of its own that was not there."""
 _NO_PASSPHRASE = re.compile(r"No passphrase given|No pinentry|Inappropriate ioctl|can't get input")
 _BAD_PASSPHRASE_CODE = 11
 _ERROR_CODE_MASK = 0xFFFF
 """What of a number of libgpg-error's is the error; the rest says who found it."""
-_WHOLE = {"DECRYPTION_OKAY", "GOODMDC", "END_DECRYPTION"}
+_BEGIN = f"{STATUS_PREFIX}BEGIN_DECRYPTION"
+_WHOLE = ("DECRYPTION_OKAY", "GOODMDC", "END_DECRYPTION")
+_COUNTED_ERRORS = 2
+"""The exit status of gpg where anything was an error to it, be it that one key of several does not fit."""
+_KEY_NOTE = re.compile(r"gpg: Note: (?:secret key \S+ (expired) at (.+)|key has been (revoked))")
 _FAILED = {"DECRYPTION_FAILED", "BADMDC", "ERROR", "FAILURE", "NODATA", "UNEXPECTED", "TRUNCATED"}
 _HARMLESS = re.compile(
     r"\s*|\s+\".*\"|gpg: (anonymous recipient; trying secret key .*|okay, we are the anonymous recipient\."
@@ -125,12 +131,27 @@ class GpgEncryptionPipelineElement(TransformationPipelineElementInterface):
 
 
 class GpgDecryptionPipelineElement(TransformationPipelineElementInterface):
-    """Decrypts with whatever secret key fits; a missing one is KeyUnusableError, damage IntegrityError."""
+    """Decrypts with whatever secret key fits; a missing one is KeyUnusableError, damage IntegrityError.
 
-    def __init__(self, home: str, passphrase_file: str | None = None) -> None:
-        """`home` holds the secret keys; the file's first line is the passphrase of those that have one."""
+    A key that has expired or was revoked decrypts what was encrypted for it as it always did.
+    """
+
+    def __init__(
+        self,
+        home: str,
+        passphrase_file: str | None = None,
+        *,
+        called: str | None = None,
+        warn: Callable[[str], object] | None = None,
+    ) -> None:
+        """`home` holds the secret keys; the file's first line is the passphrase of those that have one.
+
+        Messages name the home as it is `called`; `warn` is told of the key that decrypts, where it has ended.
+        """
         self.home = home
         self.passphrase_file = passphrase_file
+        self._called = home if called is None else called
+        self._warn = warn
 
     def get_execution_instance(
         self, upstream_process_output: TransformationProcessOutputInterface | None
@@ -140,24 +161,32 @@ class GpgDecryptionPipelineElement(TransformationPipelineElementInterface):
         if self.passphrase_file is not None:
             argv += ["--pinentry-mode", "loopback", "--passphrase-file", self.passphrase_file]
         argv.append("--decrypt")
-        element = OSProcessPipelineElement(GPG_PROGRAM, argv, judge=self._judge)
+        # No exit status is allowed, so that every end is judged.
+        element = OSProcessPipelineElement(GPG_PROGRAM, argv, (), judge=self._judge)
         return element.get_execution_instance(upstream_process_output)
 
     def required_programs(self) -> tuple[str, ...]:
         return (GPG_PROGRAM,)
 
     def _judge(self, end: ProcessEnd) -> GuerillaBackupError | None:
-        status, words = _split_messages(end.messages)
+        messages = [line.replace(self.home, self._called) for line in end.messages]
+        if self._warn is not None and (note := _describe_ended_key(messages)) is not None:
+            self._warn(note)
+        if end.exit_status == 0:
+            return None
+        status, words = _split_messages(messages)
         text = "\n".join(words)
         kinds = {line.split(" ", 1)[0] for line in status}
-        if end.exit_status < 0 or _OUTPUT_FAILED.search(text):
+        if end.exit_status < 0 or (_OUTPUT_FAILED.search(text) and _INPUT_ENDED not in text):
             return _judge_without_status(end, words)
-        if kinds >= _WHOLE and not kinds & _FAILED and all(_HARMLESS.fullmatch(line) for line in words):
+        if end.exit_status == _COUNTED_ERRORS and _is_whole(messages):
             # Data for hidden recipients is tried with each secret key: gpg counts the wrong ones as errors.
             return None
-        if missing := _describe_missing(status, text, self.home):
+        # What it lacks the key of another recipient for is no lack, once it has one that fits.
+        has_key = "DECRYPTION_KEY" in kinds
+        if not has_key and (missing := _describe_missing(status, text, self._called)):
             return KeyUnusableError(f"{missing}: {end.describe(words)}")
-        if kinds & {"BEGIN_DECRYPTION", "DECRYPTION_KEY"} or "block_filter" in text:
+        if has_key or "BEGIN_DECRYPTION" in kinds or "block_filter" in text:
             return IntegrityError(f"encrypted data is damaged: {end.describe(words)}")
         if kinds & {"NODATA", "UNEXPECTED", "BADARMOR"}:
             return IntegrityError(f"this is not encrypted data: {end.describe(words)}")
@@ -184,6 +213,38 @@ def _split_messages(messages: Sequence[str]) -> tuple[list[str], list[str]]:
     """What gpg says to programs, without its prefix, and what it says to people."""
     status = [line.removeprefix(STATUS_PREFIX) for line in messages if line.startswith(STATUS_PREFIX)]
     return status, [line for line in messages if not line.startswith(STATUS_PREFIX)]
+
+
+def _is_whole(messages: Sequence[str]) -> bool:
+    """Whether all of one message was decrypted, and nothing failed from where the key was found.
+
+    What gpg says before is of the keys it tried: that one does not fit, has expired, was revoked.
+    """
+    if messages.count(_BEGIN) != 1:
+        return False
+    status, words = _split_messages(messages[messages.index(_BEGIN) :])
+    kinds = [line.split(" ", 1)[0] for line in status]
+    return (
+        kinds[-1] == _WHOLE[-1]
+        and all(kinds.count(kind) == 1 for kind in _WHOLE)
+        and not _FAILED.intersection(kinds)
+        and all(_HARMLESS.fullmatch(line) for line in words)
+    )
+
+
+def _describe_ended_key(messages: Sequence[str]) -> str | None:
+    """That the key which decrypts has expired or was revoked; None for any other."""
+    status, words = _split_messages(messages)
+    fields = [line.split(" ") for line in status if line.startswith("DECRYPTION_KEY ")]
+    notes = [note for line in words if (note := _KEY_NOTE.fullmatch(line)) is not None]
+    if not fields or not notes:
+        return None
+    key = fields[-1][2] if len(fields[-1]) > 2 else fields[-1][1]
+    ends = dict.fromkeys("was revoked" if note[3] else f"expired at {note[2]}" for note in notes)
+    return (
+        f"key {key} {' and '.join(ends)}: it decrypts what was encrypted for it all the same, keep it for "
+        "that; new backups need another"
+    )
 
 
 def _describe_missing(status: Sequence[str], text: str, home: str) -> str | None:

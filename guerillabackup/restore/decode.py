@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-from guerillabackup.errors import ConfigError, GuerillaBackupError, IntegrityError
+from guerillabackup.errors import ConfigError, GuerillaBackupError, IntegrityError, KeyUnusableError
 from guerillabackup.events import EventListener, RestoreProgress, StageProgress, ignore_events
 from guerillabackup.osfile import storage_errors
 from guerillabackup.restore.interface import Content, PipelineElement, PipelineProcess, PipelineTools
@@ -63,7 +63,7 @@ class ElementDecoder:
 
         Raises what stopped it, and IntegrityError when the data was not what its checksum says.
         """
-        with element.get_data_stream() as stream:
+        with element.get_data_stream() as stream, self._naming(element):
             processes = self._tools.instantiate(elements, stream.fileno(), output_fd)
             self._tools.run(processes, on_progress=self._reporter(element))
         self._check_digest(element, processes[0])
@@ -83,7 +83,9 @@ class ElementDecoder:
             try:
                 with contextlib.suppress(OSError):
                     fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, READ_SIZE)
-                processes = self._tools.instantiate(self.build(content), stream.fileno(), write_fd)
+                with self._naming(element):
+                    stages = self.build(content)
+                processes = self._tools.instantiate(stages, stream.fileno(), write_fd)
                 self._tools.start(processes)
             finally:
                 os.close(write_fd)
@@ -183,9 +185,19 @@ class ElementDecoder:
         with storage_errors("cannot read from the pipeline"):
             piece = os.read(read_fd, READ_SIZE)
         if not piece:
-            run.finish()
+            with self._naming(element):
+                run.finish()
             self._check_digest(element, digest)
         return piece
+
+    @contextlib.contextmanager
+    def _naming(self, element: StorageBackupDataElementInterface) -> Iterator[None]:
+        """Whatever needs a key that is not there says of which element, and what to do."""
+        try:
+            yield
+        except KeyUnusableError as error:
+            advice = self._tools.advise_on_keys()
+            raise KeyUnusableError(f"element {element.get_element_id()}: {error}; {advice}") from error
 
     def _check_digest(self, element: StorageBackupDataElementInterface, process: PipelineProcess) -> None:
         checksum = element.get_metadata().checksum

@@ -48,6 +48,8 @@ class PipelineTools:
 
     detect_format: Callable[[bytes], str | None]
     decryption: Callable[[], PipelineElement]
+    advise_on_keys: Callable[[], str]
+    """What to do where the keys do not decrypt, to end a sentence with."""
     decompression: Callable[[str], PipelineElement]
     digest: Callable[[], PipelineElement]
     function: Callable[[Callable[[int, int], None], str], PipelineElement]

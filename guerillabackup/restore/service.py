@@ -13,11 +13,7 @@ from functools import partial
 from guerillabackup.config import Configuration
 from guerillabackup.config_keys import elements_move_on
 from guerillabackup.element import ElementId, SourceUrl
-from guerillabackup.errors import (
-    ConfigError,
-    GuerillaBackupError,
-    KeyUnusableError,
-)
+from guerillabackup.errors import ConfigError, GuerillaBackupError
 from guerillabackup.events import EventListener, ignore_events
 from guerillabackup.generator.last_elements import read_last_elements
 from guerillabackup.pipeline.compression import decompression_element
@@ -29,12 +25,13 @@ from guerillabackup.pipeline.interface import TransformationProcessInterface
 from guerillabackup.pipeline.os_process import OSProcess, OSProcessPipelineElement
 from guerillabackup.pipeline.run import instantiate_pipeline, run_pipeline, start_all
 from guerillabackup.pipeline.thread import ThreadPipelineElement
-from guerillabackup.restore.advice import NAME_THE_KEYRING, NOT_ROOT, advise_on_keys
+from guerillabackup.restore.advice import NOT_ROOT
 from guerillabackup.restore.chain import RestoreChain
 from guerillabackup.restore.chain_search import search_chain, tell_way_out
 from guerillabackup.restore.decode import ElementDecoder
 from guerillabackup.restore.elements import ElementOperations
 from guerillabackup.restore.interface import Content, ListedMember, PipelineTools, RestoreReport
+from guerillabackup.restore.keyrings import PrivateKeyrings, check_named
 from guerillabackup.restore.listing import StateListing
 from guerillabackup.restore.member_patterns import MemberPatterns
 from guerillabackup.restore.replay import ArchiveReplay
@@ -49,7 +46,6 @@ from guerillabackup.restore.verify import (
     verify_needed,
 )
 from guerillabackup.signature import read_passphrase
-from guerillabackup.signature_home import GpgHome, why_no_keyring, why_not_readable
 from guerillabackup.storage.interface import StorageBackupDataElementInterface
 from guerillabackup.storage.registry import make_ownership, open_storage
 
@@ -103,25 +99,21 @@ class RestoreService:
         )
         self._configuration = configuration
         self._directory = os.path.abspath(storage_directory)
-        self._private_keyring = private_keyring or configuration.get("GeneralPrivateKeyringDir")
-        if private_keyring is not None and (denied := why_not_readable(private_keyring)) is not None:
-            raise KeyUnusableError(denied)
-        if private_keyring is not None and not os.path.isdir(private_keyring):
-            raise KeyUnusableError(f"the private keyring {private_keyring} is not there, or is no directory")
-        if private_keyring is not None and (problem := why_no_keyring(private_keyring)) is not None:
-            raise KeyUnusableError(problem)
+        directory = private_keyring or configuration.get("GeneralPrivateKeyringDir")
+        if private_keyring is not None:
+            check_named(private_keyring)
         if passphrase_file is not None:
             read_passphrase(passphrase_file)
-        self._passphrase_file = passphrase_file
         self._listen = listen
-        self._home: GpgHome | None = None
         with contextlib.ExitStack() as stack:
+            self._keyrings = PrivateKeyrings(directory, passphrase_file)
+            stack.callback(self._keyrings.close)
             self.storage = open_storage(storage_directory, ownership)
             stack.callback(self.storage.close)
             trusted = configuration.get("GeneralTrustedSigningKeys")
             self.rules = open_rules(
                 configuration.keys_directory,
-                self._private_keyring,
+                directory,
                 trusted,
                 is_required=configuration.get("GeneralRequireSignatures"),
                 signs_here=bool(configuration.get("GeneralSigningKey") or trusted),
@@ -168,8 +160,10 @@ class RestoreService:
             warnings += self._verify_needed(chain, elements)
             contents = self._find_contents(elements)
             if contents[-1].is_archive:
-                return self._restore_archives(request, patterns, elements, contents, warnings)
-            return self._restore_file(request, elements[-1], contents[-1], warnings)
+                report = self._restore_archives(request, patterns, elements, contents, warnings)
+            else:
+                report = self._restore_file(request, elements[-1], contents[-1], warnings)
+        return replace(report, warnings=(*report.warnings, *self.key_warnings))
 
     def list_members(self, chain: RestoreChain, includes: Sequence[str] = ()) -> Iterator[ListedMember]:
         """The members of the state a chain leads to; raises ConfigError without an archive.
@@ -186,7 +180,7 @@ class RestoreService:
     def write_content(self, element_id: str, descriptor: int, *, raw: bool) -> None:
         """An element's data, decoded or as it is stored, to a descriptor; IntegrityError comes at the end."""
         element = self.elements.get(element_id)
-        content = Content((), False) if raw else self._find_content(element)
+        content = Content((), False) if raw else self.decoder.find_content(element)
         Unpacker(self.tools, self.decoder).write_stream(element, content, descriptor)
 
     @contextlib.contextmanager
@@ -199,10 +193,15 @@ class RestoreService:
         tools = replace(self.tools, run=partial(run_pipeline, stall_timeout=READER_STALL_SECONDS))
         with element.get_data_stream():
             warnings = [*chain.warnings, *self._verify_needed(chain, [element])]
-            content = self._find_content(element)
+            content = self.decoder.find_content(element)
             yield VerifiedStream(
                 tools, ElementDecoder(tools, self._listen), element, content, tuple(warnings)
             )
+
+    @property
+    def key_warnings(self) -> tuple[str, ...]:
+        """What is to be said of the keys that decrypted until now: which have expired or were revoked."""
+        return self._keyrings.ended_keys
 
     def way_out(self, chain: RestoreChain, damaged: ElementId) -> str:
         """What can be restored where an element of a chain is damaged, to end a sentence with, or nothing."""
@@ -225,27 +224,8 @@ class RestoreService:
     def _find_contents(self, elements: Sequence[StorageBackupDataElementInterface]) -> list[Content]:
         contents: list[Content] = []
         for element in elements:
-            contents.append(self._find_content(element, contents[-1] if contents else None))
+            contents.append(self.decoder.find_content(element, contents[-1] if contents else None))
         return contents
-
-    def _find_content(
-        self, element: StorageBackupDataElementInterface, guess: Content | None = None
-    ) -> Content:
-        try:
-            return self.decoder.find_content(element, guess)
-        except KeyUnusableError as error:
-            reason = str(error)
-            if self._home is not None and self._private_keyring is not None:
-                reason = reason.replace(self._home.path, self._private_keyring)
-            raise KeyUnusableError(
-                f"element {element.get_element_id()}: {reason}; {self._advise()}"
-            ) from error
-
-    def _advise(self) -> str:
-        if self._home is None or self._private_keyring is None:
-            return NAME_THE_KEYRING
-        total, protected = len(self._home.list_secret_keys()), len(self._home.list_protected_keys())
-        return advise_on_keys(self._private_keyring, total, protected, self._passphrase_file)
 
     def _restore_archives(
         self,
@@ -310,9 +290,8 @@ class RestoreService:
         timeout = float(self._configuration["PipelineStallTimeout"])
         return PipelineTools(
             detect_format=detect_format,
-            decryption=lambda: GpgDecryptionPipelineElement(
-                self._open_private_keyring(), self._passphrase_file
-            ),
+            decryption=self._make_decryption,
+            advise_on_keys=self._keyrings.advise,
             decompression=decompression_element,
             digest=DigestPipelineElement,
             function=ThreadPipelineElement,
@@ -330,28 +309,11 @@ class RestoreService:
             outcome_of=_outcome_of,
         )
 
-    def _open_private_keyring(self) -> str:
-        """A gpg home with the keys that decrypt; raises KeyUnusableError where there are none."""
-        if self._private_keyring is None:
-            raise KeyUnusableError("it is encrypted, and no private keyring is known")
-        if (denied := why_not_readable(self._private_keyring)) is not None:
-            raise KeyUnusableError(denied)
-        if not os.path.lexists(self._private_keyring):
-            raise KeyUnusableError(
-                f"the private keyring {self._private_keyring} is not there, and only the one with the key "
-                "that it was encrypted for can help, no new one"
-            )
-        if self._home is None:
-            try:
-                home = GpgHome(self._private_keyring)
-            except ConfigError as error:
-                raise KeyUnusableError(*error.problems) from error
-            self._stack.callback(home.close)
-            own = os.path.join(home.path, os.path.basename(home.keyring_path))
-            os.symlink(home.keyring_path, own)
-            home.start_agent()
-            self._home = home
-        return self._home.path
+    def _make_decryption(self) -> GpgDecryptionPipelineElement:
+        keyrings = self._keyrings
+        return GpgDecryptionPipelineElement(
+            keyrings.open(), keyrings.passphrase_file, called=keyrings.called, warn=keyrings.note_ended_key
+        )
 
 
 def _read_last(configuration: Configuration, directory: str) -> dict[SourceUrl, frozenset[bytes]]:

@@ -18,8 +18,8 @@ COMPRESSORS = {"zstd": ["zstd", "-q", "-c"], "bzip2": ["bzip2", "-c"], "gzip": [
 class SampleSource:
     """Backs up a tree into a storage as the tar unit does, one element after the other.
 
-    `recipient` is (gpg home, key) or None; `sign` is as a unit context's, None for unsigned elements. Unless
-    `records_moves`, tar is kept from recording moved directories, as by the unit.
+    `recipient` is (gpg home, key, ...) or None; `sign` is as a unit context's, None for unsigned elements.
+    Unless `records_moves`, tar is kept from recording moved directories, as by the unit.
     """
 
     def __init__(
@@ -88,9 +88,10 @@ class SampleSource:
         packed = subprocess.run(compressor, input=content, check=True, capture_output=True).stdout
         if self.recipient is None:
             return packed
-        home, key = self.recipient
+        home, *keys = self.recipient
         argv = ["gpg", "--batch", "--no-options", "--homedir", home, "--trust-model", "always"]
-        argv += ["--compress-algo", "none", "--throw-keyids", "--encrypt", "--hidden-recipient", key]
+        argv += ["--compress-algo", "none", "--throw-keyids", "--encrypt"]
+        argv += [part for key in keys for part in ("--hidden-recipient", key)]
         return subprocess.run(argv, input=packed, check=True, capture_output=True).stdout
 
 
