@@ -89,6 +89,24 @@ def open_directory_below(directory_fd: int, components: Sequence[str]) -> int:
     return current
 
 
+def open_nearest_below(directory_fd: int, components: Sequence[str]) -> int:
+    """The same of the last of the steps that is there, or of the directory itself; raises plain OSError."""
+    current = os.dup(directory_fd)
+    try:
+        for component in components:
+            _check_name(component)
+            try:
+                below = os.open(component, DIRECTORY_FLAGS, dir_fd=current)
+            except FileNotFoundError:
+                break
+            above, current = current, below
+            os.close(above)
+    except BaseException:
+        os.close(current)
+        raise
+    return current
+
+
 def make_directories(path: str, ownership: Ownership) -> None:
     """A directory that an operator named, and what is missing above it, each durably. Raises OSError."""
     parent, name = os.path.split(os.path.abspath(path))

@@ -113,7 +113,8 @@ class DefaultFileStorage(StorageInterface):
     def get_sink_handle(self, source_url: SourceUrl) -> SinkHandleInterface:
         check_storable(source_url)
         with storage_errors(f"cannot begin an element of {source_url}"):
-            return FileSinkHandle(self._context, source_url, self._context.folders.open(source_url.directory))
+            folder = self._context.folders.open_nearest(source_url.directory)
+            return FileSinkHandle(self._context, source_url, folder)
 
     @contextmanager
     def open_batch(self) -> Iterator[BatchInterface]:

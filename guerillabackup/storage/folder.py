@@ -61,8 +61,10 @@ class Folder:
     Used by one thread at a time, like the handles and the batch that share it.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, *, is_ready: bool = True) -> None:
         self.descriptor = descriptor
+        self.is_ready = is_ready
+        """Whether it is the folder that was asked for, its name durable; else names are not given in it."""
         self._users = 1
 
     def share(self) -> "Folder":
@@ -93,8 +95,22 @@ class SourceFolders:
         self._ownership = ownership
         self._synced: set[tuple[str, ...]] = set()
 
+    def open_nearest(self, components: Sequence[str]) -> Folder:
+        """The folder if it is there, else the nearest one above it, with one user. Raises OSError.
+
+        Nothing is made: what is given up after all leaves no trace. What is written here without a name can
+        be given one in the folder, for what `open` makes is in the same file system.
+        """
+        key = tuple(components)
+        if key in self._synced:
+            try:
+                return Folder(osfile.open_directory_below(self._root.descriptor, key))
+            except FileNotFoundError:
+                self._synced.discard(key)
+        return Folder(osfile.open_nearest_below(self._root.descriptor, key), is_ready=False)
+
     def open(self, components: Sequence[str]) -> Folder:
-        """An open folder with one user. Raises OSError."""
+        """An open folder with one user, which is made where it is missing. Raises OSError."""
         key = tuple(components)
         if key in self._synced:
             try:

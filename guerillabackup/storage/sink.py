@@ -3,7 +3,7 @@
 The order is the law of this file, and doc/Storage.txt says what a crash after each step leaves:
 
 1. data goes into a file without a name, and is synced;
-2. metadata goes into a file without a name, and is synced;
+2. the source's folder is made where it is missing, metadata goes into a file without a name, and is synced;
 3. `.data` is linked under the first free name;
 4. `.info` is linked: that link is the moment the element exists;
 5. the folder is synced; only then does anybody hear of the element.
@@ -20,7 +20,7 @@ from guerillabackup import osfile
 from guerillabackup.element import MAX_METAINFO_SIZE, BackupElementMetainfo, ElementId, SourceUrl
 from guerillabackup.errors import ElementExistsError, StorageError
 from guerillabackup.osfile import Ownership, storage_errors
-from guerillabackup.storage.folder import Folder, RootDirectory, SourceFolders
+from guerillabackup.storage.folder import MAX_TRIES, Folder, RootDirectory, SourceFolders
 from guerillabackup.storage.interface import SinkHandleInterface, StorageBackupDataElementInterface
 from guerillabackup.storage.naming import DATA, INFO, LOCK, file_name
 from guerillabackup.storage.new_file import FreeNames, NewFile
@@ -59,7 +59,7 @@ class HandleGroup(Protocol):
 
 
 class FileSinkHandle(SinkHandleInterface):
-    """Writes one element; see the order on top. `folder` is released with the handle.
+    """Writes one element; see the order on top. `folder`, or the nearest to it, is released with the handle.
 
     An operation that fails ends the handle, and leaves nothing that was not there before.
     """
@@ -143,7 +143,9 @@ class FileSinkHandle(SinkHandleInterface):
     # The steps, one by one, for `close` here and for the batch.
 
     def write_info(self, metainfo: BackupElementMetainfo) -> None:
-        """The metadata, unnamed and not yet synced. Raises OSError."""
+        """The metadata, unnamed and not yet synced; the folder is there from here on. Raises OSError."""
+        if not self.folder.is_ready:
+            self._enter_folder()
         self._info = self._in_folder(self._context.new_file)
         osfile.write_all(self._info.descriptor, metainfo.serialize())
         self.metainfo = metainfo
@@ -204,16 +206,21 @@ class FileSinkHandle(SinkHandleInterface):
 
         Data is not lost for that. Raises OSError.
         """
-        try:
-            return step(self.folder.descriptor)
-        except (FileNotFoundError, PermissionError):
-            # Which of the two a removed folder gives, the file system says.
-            if not self.folder.is_removed():
-                raise
-            folder = self._context.folders.open(self.source_url.directory)
-            self.folder.release()
-            self.folder = folder
-            return step(folder.descriptor)
+        for tries_left in reversed(range(MAX_TRIES)):
+            try:
+                return step(self.folder.descriptor)
+            except (FileNotFoundError, PermissionError):
+                # Which of the two a removed folder gives, the file system says.
+                if tries_left == 0 or not self.folder.is_removed():
+                    raise
+                self._enter_folder()
+        raise AssertionError("the last try returns or raises")
+
+    def _enter_folder(self) -> None:
+        """Have the source's folder, made if need be. Raises OSError."""
+        folder = self._context.folders.open(self.source_url.directory)
+        self.folder.release()
+        self.folder = folder
 
     def _publish_prepared(self) -> None:
         element_id = self.get_element_id()

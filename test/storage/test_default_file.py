@@ -8,6 +8,7 @@ import resource
 import stat
 import subprocess
 import sys
+import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
@@ -418,6 +419,7 @@ def test_a_source_of_very_many_folders_is_stored(storage):
 
 def test_a_source_folder_removed_while_it_is_empty_does_not_lose_the_element(storage, base):
     for is_prepared in (False, True):
+        (base / "host").mkdir(exist_ok=True)
         with storage.get_sink_handle(SOURCE) as handle:
             handle.write(b"data")
             (base / "host").rmdir()
@@ -433,6 +435,54 @@ def test_a_source_folder_removed_while_it_is_empty_does_not_lose_the_element(sto
                     (base / "host").rmdir()
                 handle.close(metainfo())
     assert len(ids(storage)) >= 2
+
+
+@pytest.mark.parametrize("there", ["", "host", "host/a"])
+def test_what_is_given_up_leaves_no_folder_and_what_is_stored_beside_it_has_its_own(storage, base, there):
+    source = SourceUrl("/host/a/b/etc")
+    (base / there).mkdir(parents=True, exist_ok=True)
+    before = sorted(base.rglob("*"))
+    for _ in range(2):
+        with storage.get_sink_handle(source) as handle:
+            handle.write(b"data")
+        with storage.get_sink_handle(source) as given_up, storage.get_sink_handle(source) as kept:
+            kept.write(b"data")
+            assert sorted(path for path in base.rglob("*") if ".partial" not in path.parts) == before
+            if there:
+                (base / there).rmdir()
+                if there == "host/a":
+                    (base / "host").rmdir()
+            kept.close(metainfo()).delete()
+            given_up.write(b"data")
+        (base / "host/a/b").rmdir()
+        (base / "host/a").rmdir()
+        (base / "host").rmdir()
+        (base / there).mkdir(parents=True, exist_ok=True)
+
+
+def test_elements_that_are_stored_and_given_up_at_once_share_new_folders(storage, base):
+    errors = []
+
+    def work(number):
+        try:
+            for turn in range(40):
+                source = SourceUrl(f"/host/{turn}/b/etc")
+                with storage.get_sink_handle(source) as handle:
+                    handle.write(b"data")
+                    if number == 0:
+                        continue
+                    element = handle.close(metainfo(TIME + turn))
+                element.delete()
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert ids(storage) == []
 
 
 def test_a_folder_that_is_replaced_by_a_file_ends_no_query(storage, base):

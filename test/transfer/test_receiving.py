@@ -939,3 +939,17 @@ def test_a_peer_that_comes_again_and_again_with_what_is_refused_fills_no_log(sto
     assert told == ["peer: nothing of it is refused any more (lines held back: 50)"]
     clock.now = 1100.0
     assert pull(refused[:1])[-1].startswith("peer: refused an element of /theirs/0")
+
+
+def test_what_is_refused_leaves_no_folder_in_the_storage(tmp_path, make, storage, receiver):
+    wrong = [offered(b"data", f"/host/{number}/log") for number in range(5)]
+    for element in wrong:
+        element.data = b"evil"
+    cut = offered(b"cut" * 1000, "/host/cut/log")
+    cut.cut = 10
+    receiver.pull([*wrong, offered(b"good", "/host/good/log")])
+    with pytest.raises(ConnectionLostError):
+        receiver.pull([cut])
+    if isinstance(storage, DefaultFileStorage):
+        assert [path.name for path in (tmp_path / "data/host").iterdir()] == ["good"]
+    assert len(receiver.refusals()) == 5
