@@ -190,23 +190,58 @@ def elements_move_on(values: Mapping[str, Any]) -> bool:
     if said is not None:
         return bool(said)
     peers = values.get("TransferPeers") or {}
-    return any(_moves_on(values, peer) for peer in ({}, *peers.values()))
+    own = values.get("DefaultFileSystemSinkBaseDir")
+    return any(_moves_on(values, peer, own) for peer in ({}, *peers.values()))
 
 
-def _moves_on(values: Mapping[str, Any], peer: Mapping[str, Any]) -> bool:
-    """Whether what is sent to a peer, or to any ({}), goes from the generator's storage."""
+def gaps_are_meant(values: Mapping[str, Any], directory: str) -> bool:
+    """Whether elements may be missing in the middle of a chain in a storage: moved on, or never taken.
 
-    def setting(name: str) -> Any:
-        return peer[name] if name in peer else values.get(f"Transfer{name}")
+    Where GeneralElementsMoveOn says nothing: whether a sender policy takes them out of it, or a receiver is
+    told to take some elements of a source and not others.
+    """
+    said = values.get("GeneralElementsMoveOn")
+    if said is not None:
+        return bool(said)
+    peers = ({}, *(values.get("TransferPeers") or {}).values())
+    return any(_moves_on(values, peer, directory) or _selects(values, peer, directory) for peer in peers)
 
-    policy_class = setting("SenderPolicyClass")
+
+_LEAVES_OUT = (
+    "BackupType",
+    "MaxAge",
+    "HandlingPolicyHas",
+    "HandlingPolicyLacks",
+    "MaxElementSize",
+    "QuerySince",
+)
+"""The names in TransferReceiverSettings that let elements of a source be left out between others."""
+
+
+def _setting(values: Mapping[str, Any], peer: Mapping[str, Any], name: str) -> Any:
+    return peer[name] if name in peer else values.get(f"Transfer{name}")
+
+
+def _is_its_storage(values: Mapping[str, Any], peer: Mapping[str, Any], directory: Any) -> bool:
     own = values.get("DefaultFileSystemSinkBaseDir")
     storage = peer.get("StorageBaseDir") or values.get("TransferServiceStorageBaseDir") or own
-    if policy_class is None or str(storage).rstrip("/") != str(own).rstrip("/"):
+    return str(storage).rstrip("/") == str(directory).rstrip("/")
+
+
+def _selects(values: Mapping[str, Any], peer: Mapping[str, Any], directory: str) -> bool:
+    """Whether what comes from a peer, or from any ({}), is not all of a source."""
+    settings = _setting(values, peer, "ReceiverSettings") or {}
+    return _is_its_storage(values, peer, directory) and any(settings.get(name) for name in _LEAVES_OUT)
+
+
+def _moves_on(values: Mapping[str, Any], peer: Mapping[str, Any], directory: Any) -> bool:
+    """Whether what is sent to a peer, or to any ({}), goes from the storage in that directory."""
+    policy_class = _setting(values, peer, "SenderPolicyClass")
+    if policy_class is None or not _is_its_storage(values, peer, directory):
         return False
     # A class of a site's own may take its arguments for anything.
     is_known = getattr(policy_class, "__name__", "") == "SenderMoveDataTransferPolicy"
-    only_marks = (setting("SenderPolicyInitArgs") or [False])[0] is True or (
-        (setting("SenderSettings") or {}).get("MarkAsDoneOnly") is True
+    only_marks = (_setting(values, peer, "SenderPolicyInitArgs") or [False])[0] is True or (
+        (_setting(values, peer, "SenderSettings") or {}).get("MarkAsDoneOnly") is True
     )
     return not (is_known and only_marks)

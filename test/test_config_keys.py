@@ -3,7 +3,7 @@
 import pytest
 
 from guerillabackup.config_key import NO_DEFAULT, show_value
-from guerillabackup.config_keys import KEYS, elements_move_on
+from guerillabackup.config_keys import KEYS, elements_move_on, gaps_are_meant
 from guerillabackup.generator.conditions import MinPowerOnTimeCondition
 
 FINGERPRINT = "0123456789ABCDEF0123456789abcdef01234567"
@@ -129,3 +129,27 @@ OWN = {"TransferSenderPolicyClass": SitesOwn, "DefaultFileSystemSinkBaseDir": "/
 )
 def test_elements_move_on_where_a_policy_takes_them_out_of_the_generators_storage(values, move_on):
     assert elements_move_on(values) is move_on
+
+
+RECEIVE = {"DefaultFileSystemSinkBaseDir": "/data", "TransferServiceStorageBaseDir": "/spool"}
+
+
+@pytest.mark.parametrize(
+    ("values", "directory", "are_meant"),
+    [
+        ({}, "/data", False),
+        (MOVE, "/data", True),
+        (MOVE, "/copy", False),
+        ({**MOVE, "TransferServiceStorageBaseDir": "/spool"}, "/spool", True),
+        ({**MOVE, "TransferServiceStorageBaseDir": "/spool"}, "/data", False),
+        ({**MOVE, "GeneralElementsMoveOn": False}, "/data", False),
+        ({"GeneralElementsMoveOn": True}, "/copy", True),
+        (RECEIVE, "/spool", False),
+        ({**RECEIVE, "TransferReceiverSettings": {"Sources": ["/a/*"], "MinAge": 60}}, "/spool", False),
+        ({**RECEIVE, "TransferReceiverSettings": {"BackupType": "full"}}, "/spool", True),
+        ({**RECEIVE, "TransferReceiverSettings": {"BackupType": "full"}}, "/data", False),
+        ({**RECEIVE, "TransferPeers": {"a": {"ReceiverSettings": {"MaxAge": 60}}}}, "/spool/", True),
+    ],
+)
+def test_gaps_are_meant_where_elements_leave_or_are_taken_in_part(values, directory, are_meant):
+    assert gaps_are_meant(values, directory) is are_meant

@@ -48,6 +48,40 @@ def examine_chain(links: Iterable[ChainLink]) -> Iterator[ChainFinding]:
             yield ChainFinding(link.element_id, Severity.VIOLATION, _why_not_restorable(graph, link))
 
 
+def find_holes(links: Iterable[ChainLink], *, gaps_are_meant: bool = False) -> Iterator[ChainFinding]:
+    """The fulls that follow an element which is not here: they are whole, but the history before them is not.
+
+    It is a violation where an element is here that is older, by its timestamp and not after it in the chain:
+    a hole in the middle. Not where none is, as old elements are removed on purpose, nor where gaps are meant.
+    """
+    graph = Graph(links)
+    beginnings = [link for link in graph.representatives if not graph.predecessors(link)]
+    seen: set[ChainLink] = set()
+    ages = [(min(map(_age, graph.reach([first], seen))), first.element_id) for first in beginnings]
+    oldest = sorted(ages)[:2]
+    for full in beginnings:
+        if not full.is_full or full.predecessor is None:
+            continue
+        is_inner = any(age < _age(full) for age, first_id in oldest if first_id != full.element_id)
+        text = f"it follows an element that is not here (DataUuid {shorten_uuid(full.predecessor)}): "
+        if not is_inner:
+            text += "older backups were removed or moved on, or never came"
+        else:
+            text += "between it and older ones that are here there is a hole in the history"
+        is_violation = is_inner and not gaps_are_meant
+        if is_violation:
+            text += (
+                "; where elements are taken away on purpose, GeneralElementsMoveOn = True in the "
+                "configuration makes this a warning"
+            )
+        severity = Severity.VIOLATION if is_violation else Severity.WARNING
+        yield ChainFinding(full.element_id, severity, text)
+
+
+def _age(link: ChainLink) -> tuple[int, float]:
+    return link.timestamp, link.arrival
+
+
 def _why_not_restorable(graph: Graph, link: ChainLink) -> str:
     if link.predecessor is None:
         return "an incremental that names no predecessor"

@@ -106,13 +106,16 @@ class Graph:
                     pending.append(before)
         return [link for link in self.representatives if link not in with_beginning or link not in needed]
 
-    def reach(self, roots: Iterable[ChainLink]) -> set[ChainLink]:
-        """The roots and all that follows them."""
+    def reach(self, roots: Iterable[ChainLink], seen: set[ChainLink] | None = None) -> set[ChainLink]:
+        """The roots and all that follows them; of that nothing which is in `seen`, where it is added."""
         reached = set(roots)
+        known = reached if seen is None else seen
+        known |= reached
         pending = list(reached)
         while pending:
             for follower in self.successors(pending.pop()):
-                if follower not in reached:
+                if follower not in known:
+                    known.add(follower)
                     reached.add(follower)
                     pending.append(follower)
         return reached

@@ -20,7 +20,7 @@ from guerillabackup.errors import (
 )
 from guerillabackup.events import EventListener
 from guerillabackup.restore.chain import find_dependents
-from guerillabackup.restore.chain_check import Severity, examine_chain
+from guerillabackup.restore.chain_check import Severity, examine_chain, find_holes
 from guerillabackup.restore.chain_graph import ChainLink
 from guerillabackup.restore.companions import find_lists, find_lonely_lists
 from guerillabackup.restore.describe import describe_what_can_be
@@ -83,7 +83,7 @@ class ElementOperations:
     """Works on the elements of one storage.
 
     `read_last` hands out the DataUuid that the last element of each source must have: of one of several,
-    where it is not known which.
+    where it is not known which. With `gaps_are_meant` a hole in a source's history is no violation.
     """
 
     def __init__(
@@ -92,11 +92,14 @@ class ElementOperations:
         rules: VerifyRules,
         listen: EventListener,
         read_last: Callable[[], Mapping[SourceUrl, Collection[bytes]]] = dict,
+        *,
+        gaps_are_meant: bool = False,
     ) -> None:
         self._storage = storage
         self._rules = rules
         self._listen = listen
         self._read_last = read_last
+        self._gaps_are_meant = gaps_are_meant
 
     def get(self, text: str) -> StorageBackupDataElementInterface:
         """The element of exactly this id; raises ElementIdError, ElementNotFoundError."""
@@ -302,6 +305,7 @@ class ElementOperations:
     def _verify_source(self, source_url: SourceUrl, wanted: set[ElementId] | None) -> Iterator[Finding]:
         """Findings of one source; of the wanted elements only, but judged within their whole chain."""
         links: list[ChainLink] = []
+        is_complete = True
         lonely = find_lonely_lists(self._storage, source_url)
         for element in self._storage.query_backup_data_elements(source_url=source_url):
             element_id = element.get_element_id()
@@ -312,8 +316,11 @@ class ElementOperations:
             except ElementNotFoundError:
                 continue
             except GuerillaBackupError as error:
+                is_complete = False
                 yield Finding(str(element_id), Severity.VIOLATION, str(error))
-        for found in examine_chain(links):
+        # What cannot be read may be what a hole lacks.
+        holes = find_holes(links, gaps_are_meant=self._gaps_are_meant) if is_complete else ()
+        for found in chain(examine_chain(links), holes):
             if wanted is None or found.element_id in wanted:
                 yield Finding(str(found.element_id), found.severity, found.text)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from guerillabackup.config import Configuration
-from guerillabackup.config_keys import elements_move_on
+from guerillabackup.config_keys import elements_move_on, gaps_are_meant
 from guerillabackup.element import ElementId, SourceUrl
 from guerillabackup.errors import ConfigError, GuerillaBackupError
 from guerillabackup.events import EventListener, ignore_events
@@ -123,7 +123,13 @@ class RestoreService:
             self.tools = self._make_tools()
             self.decoder = ElementDecoder(self.tools, listen)
             read_last = partial(_read_last, configuration, self.storage.base_directory)
-            self.elements = ElementOperations(self.storage, self.rules, listen, read_last)
+            self.elements = ElementOperations(
+                self.storage,
+                self.rules,
+                listen,
+                read_last,
+                gaps_are_meant=gaps_are_meant(configuration, self._directory),
+            )
             self._stack = stack.pop_all()
 
     def __enter__(self) -> "RestoreService":

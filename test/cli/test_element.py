@@ -232,3 +232,15 @@ def test_where_elements_move_on_and_in_other_storages_none_is_missed(host, sourc
     config = host.path / "etc" / "config"
     config.write_text(config.read_text() + "GeneralElementsMoveOn = True\n")
     assert host("element", "verify", "--all")[0] == 0
+
+
+def test_a_hole_in_the_history_ends_verify_with_4_and_with_0_where_elements_move_on(host, source):
+    hole = source.back_up("inc")
+    source.back_up("full")
+    hole.delete()
+    status, output, _ = host("element", "verify", "--all")
+    assert (status, output.count("hole in the history")) == (4, 1)
+    config = host.path / "etc" / "config"
+    config.write_text(config.read_text() + "TransferReceiverSettings = {'BackupType': 'full'}\n")
+    status, output, _ = host("element", "verify", "--all")
+    assert (status, output.count("hole in the history")) == (0, 1)

@@ -69,6 +69,19 @@ def test_damage_and_a_gap_are_violations_of_the_elements_that_have_them(operatio
     assert "not here" in found[1][1]
 
 
+@pytest.mark.parametrize(
+    ("gaps_are_meant", "severity"), [(False, Severity.VIOLATION), (True, Severity.WARNING)]
+)
+def test_a_hole_before_a_full_is_a_violation_unless_gaps_are_meant(storage, make, gaps_are_meant, severity):
+    elements = make("/a/b", ["full", "inc", "full"])
+    elements[1].delete()
+    operations = ElementOperations(storage, RULES, ignore_events, gaps_are_meant=gaps_are_meant)
+    for names in ([], ["/a/b"], ids(elements)[2:]):
+        found = [each for each in operations.verify(names) if each.severity is not None]
+        assert [(each.subject, each.severity) for each in found] == [(ids(elements)[2], severity)]
+        assert "hole in the history" in found[0].text
+
+
 def test_a_single_element_is_judged_within_its_whole_chain(operations, make):
     elements = make("/a/b", ["full", "inc", "inc"])
     (finding,) = operations.verify([ids(elements)[2]])
