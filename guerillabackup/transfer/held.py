@@ -19,6 +19,8 @@ from guerillabackup.transfer.element_key import element_key, plain_key, uuid_key
 MAX_TRIED = 16
 """Names of one second that are looked at; those of later serials are remembered instead."""
 
+MAX_UNUSUAL = 50_000
+"""Elements with a serial that are remembered as they come: a peer may send any number in one second."""
 MAX_LISTED = 100_000
 """Sources that are remembered as listed."""
 
@@ -28,9 +30,11 @@ class HeldElements:
 
     def __init__(self, storage: StorageInterface) -> None:
         self._storage = storage
-        self._lock = threading.Lock()  # guards both below
+        self._lock = threading.Lock()  # guards all below
         self._unusual: dict[bytes, list[ElementId]] = {}
         """By key, the elements whose names do not follow from what they are."""
+        self._forgotten = 0
+        """How often all of both was forgotten."""
         self._listed: dict[bytes, threading.Lock] = {}
         """Digests of the sources that were listed, each with a lock that is held meanwhile."""
 
@@ -38,6 +42,16 @@ class HeldElements:
         self, source_url: SourceUrl, metainfo: BackupElementMetainfo
     ) -> StorageBackupDataElementInterface | None:
         """The element that is the same one, what its metadata signs included; the latest of several."""
+        while True:
+            forgotten = self._forgotten
+            found = self._find(source_url, metainfo)
+            # Else what was learned from the listing may have been forgotten before it was looked at.
+            if found is not None or forgotten == self._forgotten:
+                return found
+
+    def _find(
+        self, source_url: SourceUrl, metainfo: BackupElementMetainfo
+    ) -> StorageBackupDataElementInterface | None:
         self._list_once(source_url)
         found = None
         for element in self._candidates(source_url, metainfo):
@@ -77,6 +91,12 @@ class HeldElements:
     def added(self, element_id: ElementId, metainfo: BackupElementMetainfo) -> None:
         """Note an element that was stored."""
         if element_id.serial is not None:
+            with self._lock:
+                if len(self._unusual) >= MAX_UNUSUAL:
+                    # Each source is listed again: nothing of it is lost.
+                    self._unusual.clear()
+                    self._listed.clear()
+                    self._forgotten += 1
             self._note(element_key(element_id.source_url, metainfo), element_id)
 
     def has_data_uuid(self, source_url: SourceUrl, data_uuid: bytes) -> bool:

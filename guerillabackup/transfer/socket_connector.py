@@ -13,6 +13,8 @@ from guerillabackup.transfer.profile import PeerProfile
 PAUSE_SECONDS = 1.0
 """After a failure to accept: whoever connects goes on waiting, and the loop must not spin."""
 
+UNACCEPTED = "unaccepted"
+"""The topic of lines that tell of connections which could not even be taken."""
 CONNECTED = "connected"
 """The topic of lines that tell of connections which begin."""
 
@@ -34,10 +36,14 @@ class SocketConnectorService(ConnectorService):
                 try:
                     connection = self._listener.accept()
                 except StorageError as error:
-                    log.error("%s; trying again in %g s", error, PAUSE_SECONDS)
+                    text = f"{error}; trying again each {PAUSE_SECONDS:g} s"
+                    self._profile.lines.say(log, logging.ERROR, text, UNACCEPTED)
                     self._is_ending.wait(PAUSE_SECONDS)
                     continue
                 if connection is not None:
+                    self._profile.lines.over(
+                        f"connections at {self._listener.path} are taken again", UNACCEPTED
+                    )
                     self._add(connection)
         finally:
             self._listener.close()

@@ -55,7 +55,8 @@ class StdioConnectorService(ConnectorService):
                 try:
                     relay = self._listener.accept()
                 except StorageError as error:
-                    log.error("%s; trying again in %g s", error, PAUSE_SECONDS)
+                    text = f"{error}; trying again each {PAUSE_SECONDS:g} s"
+                    self._lines.say(log, logging.ERROR, text, "unaccepted")
                     self._is_ending.wait(PAUSE_SECONDS)
                     continue
                 if relay is not None:

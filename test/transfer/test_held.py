@@ -7,6 +7,7 @@ import pytest
 from guerillabackup.element import BackupElementMetainfo, SourceUrl
 from guerillabackup.storage.default_file import DefaultFileStorage
 from guerillabackup.storage.memory import MemoryStorage
+from guerillabackup.transfer import held as held_elements
 from guerillabackup.transfer.held import MAX_TRIED, HeldElements
 
 URL = SourceUrl("/host/log")
@@ -105,6 +106,20 @@ def test_a_source_is_listed_once(storage, monkeypatch):
         found(held, info(number, time=number))
         store(storage, info(number, time=number))
     assert len(listed) == 1
+
+
+def test_no_more_of_what_a_peer_names_is_remembered_than_there_is_room_for_and_all_is_found(monkeypatch):
+    monkeypatch.setattr(held_elements, "MAX_UNUSUAL", 10)
+    storage = MemoryStorage()
+    held = HeldElements(storage)
+    infos = [info(number) for number in range(100)]
+    for metainfo in infos:
+        assert found(held, metainfo) is None
+        held.added(store(storage, metainfo).get_element_id(), metainfo)
+    other = SourceUrl("/host/other")
+    stored = store(storage, info(1), other).get_element_id()
+    assert found(held, info(1), other) == stored
+    assert [found(held, metainfo) is not None for metainfo in infos] == [True] * 100
 
 
 def test_a_source_that_was_listed_takes_little_memory_however_long_its_name_is():
