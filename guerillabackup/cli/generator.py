@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from guerillabackup.cli.common import ExitStatus, Invocation, shared
-from guerillabackup.cli.generator_control import list_units, status, trigger
+from guerillabackup.cli.generator_control import list_units, reload, status, trigger
 from guerillabackup.cli.parameters import SOURCE, UNIT
 from guerillabackup.cli.quiet import hold_standing_warnings
 from guerillabackup.element import SourceUrl
@@ -34,6 +34,7 @@ def generator() -> None:
 generator.add_command(list_units)
 generator.add_command(status)
 generator.add_command(trigger)
+generator.add_command(reload)
 
 
 @generator.command()
@@ -72,7 +73,8 @@ def run(
 
     As a service it runs each unit when it is due, GeneratorWorkers of them at once; it ends in order on
     SIGTERM, with 0, and reads its configuration anew on SIGHUP. It says to systemd (Type=notify) that it is
-    ready, how it is, and that it is alive (WatchdogSec). The commands `list`, `status` and `trigger` ask it.
+    ready, how it is, and that it is alive (WatchdogSec). The commands `list`, `status`, `trigger` and
+    `reload` ask it.
     Only one runs for a state; --once is refused beside it.
 
     A source with a directory that is empty, or no mount point any more, and was not so at its last backup,

@@ -1,4 +1,4 @@
-"""The commands that ask a running service: `generator list`, `generator status`, `generator trigger`.
+"""The commands that ask a running service: `generator list`, `status`, `trigger` and `reload`.
 
 Arguments, output and exit status. Where the configuration is wrong just now, they need no more of it than
 where the socket is. It joins the control socket to the terminal.
@@ -13,6 +13,7 @@ import click
 
 from guerillabackup.cli.common import ExitStatus, Invocation, shared
 from guerillabackup.cli.parameters import SOURCE, UNIT
+from guerillabackup.cli.service_hint import RUNTIME, with_unread
 from guerillabackup.element import SourceUrl
 from guerillabackup.errors import ConfigError, GuerillaBackupError, StorageError
 from guerillabackup.events import EventListener, SourceWarning
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from guerillabackup.observe.control_client import ServiceClient
 
 TEST_MODE = "unit {} stores nothing: GeneralDebugTestModeFlag is set"
-RUNTIME = "GeneralRuntimeDataDir"
+RELOAD_SECONDS = 60.0
+"""For the service to read all files anew, whatever the code in them does."""
 ENDED = "the service ended before the backup did; after its next start it makes what is due by then"
 
 
@@ -120,7 +122,11 @@ def trigger(
     from guerillabackup.generator.control_messages import Request
 
     with _connect(invocation) as client:
-        answer = client.ask(Request("trigger", unit_names, source_urls, full, wait, accept_empty).describe())
+        try:
+            request = Request("trigger", unit_names, source_urls, full, wait, accept_empty)
+            answer = client.ask(request.describe())
+        except ConfigError as error:
+            raise with_unread(error, invocation, client, unit_names, source_urls) from error
         for problem in answer["problems"]:
             invocation.warn(problem)
         for name in answer["busy"]:
@@ -129,6 +135,40 @@ def trigger(
             return _end_without_waiting(invocation, answer)
         outcomes, warnings = _follow(invocation, client, len(answer["runs"]))
     return _conclude(invocation, outcomes, [*answer["problems"], *warnings], bool(answer["problems"]))
+
+
+@click.command()
+@shared(
+    example="""guerillabackup generator reload
+guerillabackup generator reload --json"""
+)
+def reload(invocation: Invocation) -> ExitStatus:
+    """Let the service read its configuration and units anew, as SIGHUP does, and tell what came of it.
+
+    What runs goes on. Ends with 0 when all was taken; with 1 when it was refused as a whole, and the service
+    goes on with the configuration of before, or when no service runs; with 3 when single units were refused,
+    which are run with their files of before, or are not run at all.
+    """
+    from guerillabackup.generator.control_messages import Request
+
+    with _connect(invocation) as client:
+        answer = client.ask(Request("reload").describe(), RELOAD_SECONDS)
+    refused, broken = answer["refused"], answer["broken"]
+    is_taken = refused is None or bool(refused["units"])
+    if invocation.as_json:
+        invocation.write_record(
+            {"is_taken": is_taken, "units": answer["units"], "refused": refused, "broken": broken}
+        )
+    if refused is not None and not is_taken:
+        invocation.warn(f"refused, and the service runs with the configuration of before: {refused['error']}")
+        return ExitStatus.ERROR
+    count = len(answer["units"])
+    invocation.say(f"the service has read its configuration anew: {count} unit{'' if count == 1 else 's'}")
+    if refused is not None:
+        invocation.warn(f"refused, and run with the files of before: {refused['error']}")
+    for name, error in broken.items():
+        invocation.warn(f"unit {name} is not run: {error}")
+    return ExitStatus.SOME_FAILED if refused is not None or broken else ExitStatus.OK
 
 
 def _connect(invocation: Invocation) -> "ServiceClient":
@@ -154,10 +194,13 @@ def _connect_all_the_same(invocation: Invocation, wrong: ConfigError) -> "Servic
     from guerillabackup.original.functions import DEFAULTS
 
     path = os.path.join(invocation.config_directory, MAIN_FILE)
-    directory = find_plain_text(path, RUNTIME) or DEFAULTS[RUNTIME]
+    found = find_plain_text(path, RUNTIME)
+    directory = found or DEFAULTS[RUNTIME]
     try:
         client = ServiceClient(directory, GENERATOR)
     except (NoServiceError, StorageError, ConfigError) as error:
+        if found is None:
+            raise wrong from error  # who knows where a service would listen
         raise ConfigError(*wrong.problems, f"in {directory}: {error}") from wrong
     for problem in wrong.problems:
         invocation.warn(f"the configuration cannot be used now: {problem}")

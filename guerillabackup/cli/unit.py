@@ -86,6 +86,7 @@ def enable(invocation: Invocation, definition: str, alias: str | None) -> None:
     their template, if there are none yet. Nothing that is there is changed; enabling a unit once more does
     no harm.
     """
+    from guerillabackup.cli.service_hint import is_service_there, reload_command
     from guerillabackup.config import MAIN_FILE
     from guerillabackup.generator.activation import activate, choose_definition, find_definitions
     from guerillabackup.original.loading import load_any_unit_class
@@ -101,6 +102,8 @@ def enable(invocation: Invocation, definition: str, alias: str | None) -> None:
         f"guerillabackup config check{option}",
         f"guerillabackup generator run --once{option}",
     ]
+    if is_running := is_service_there(invocation):
+        commands[-1] = reload_command(invocation.config_directory)
     if not os.path.lexists(os.path.join(invocation.config_directory, MAIN_FILE)):
         commands.insert(0, f"guerillabackup config init{option}")
     if invocation.as_json:
@@ -112,6 +115,7 @@ def enable(invocation: Invocation, definition: str, alias: str | None) -> None:
                 "overlay": overlay,
                 "was_enabled": not done.is_new,
                 "overlay_was_made": done.is_overlay_new,
+                "service_runs": is_running,
                 "next": commands,
             }
         )
@@ -121,6 +125,8 @@ def enable(invocation: Invocation, definition: str, alias: str | None) -> None:
     )
     if overlay is not None:
         invocation.say(f"{'made' if done.is_overlay_new else 'kept'} its settings, {overlay}")
+    if is_running:
+        invocation.say("a service runs, and knows nothing of it before it reads its configuration anew")
     invocation.say("next:")
     for command in commands:
         invocation.say(f"  {command}")
@@ -135,6 +141,7 @@ def disable(invocation: Invocation, name: str) -> None:
     Its settings, what it remembers and what it stored stay: when it is enabled again, it goes on from there.
     A unit that is a file of its own is not removed.
     """
+    from guerillabackup.cli.service_hint import is_service_there, reload_command
     from guerillabackup.generator.activation import deactivate, definition_of
     from guerillabackup.generator.loader import list_units
 
@@ -143,12 +150,23 @@ def disable(invocation: Invocation, name: str) -> None:
     definitions = {unit.name: definition_of(unit) for unit in listing.units}
     done = deactivate(directory, name, listing)
     definition = definitions[name]
+    is_running = is_service_there(invocation)
     if invocation.as_json:
-        invocation.write_record({"unit": done.name, "definition": definition, "overlay": done.overlay})
+        invocation.write_record(
+            {
+                "unit": done.name,
+                "definition": definition,
+                "overlay": done.overlay,
+                "service_runs": is_running,
+            }
+        )
         return
     invocation.say(f"disabled unit {done.name}, {definition}")
     if done.overlay is not None:
         invocation.say(f"kept its settings, {done.overlay}")
+    if is_running:
+        command = reload_command(invocation.config_directory)
+        invocation.say(f"a service runs, and runs the unit until it reads its configuration anew: {command}")
 
 
 def _tell(invocation: Invocation, survey: "UnitSurvey", verbose: bool) -> None:

@@ -122,6 +122,10 @@ def deactivate(units_directory: str, name: str, listing: UnitListing) -> UnitFil
     """Remove the link of an activated unit, durably, and nothing else; ConfigError for what is no link."""
     unit = next((unit for unit in listing.units if unit.name == name), None)
     if unit is None:
+        if os.path.lexists(os.path.join(units_directory, f"{name}{OVERLAY_SUFFIX}")) or any(
+            definition.name == name for definition in find_definitions(units_directory)
+        ):
+            raise ConfigError(f"unit {name} is not enabled in {units_directory}: there is nothing to disable")
         known = [unit.name for unit in listing.units]
         near = difflib.get_close_matches(name, known, 1)
         hint = f"is {near[0]} meant?" if near else f"there are: {', '.join(known) or 'none'}"

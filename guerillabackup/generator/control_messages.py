@@ -20,7 +20,7 @@ GENERATOR = ServiceKind(
     "start it with: guerillabackup generator run (as a systemd service, say), or make what is due now with: "
     "guerillabackup generator run --once",
 )
-COMMANDS = ("list", "status", "trigger")
+COMMANDS = ("list", "status", "trigger", "reload")
 
 
 @dataclass(frozen=True, slots=True)

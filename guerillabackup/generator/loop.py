@@ -106,7 +106,7 @@ class GeneratorLoop:
             self._stop()
         self._take_results()
         for client, request in self._server.handle(ready):
-            self._answer(client, request)
+            self._answer(client, request, signals)
         self._server.expire()
         self._drop_gone_clients()
         self._find_stalled()
@@ -207,6 +207,15 @@ class GeneratorLoop:
         signals.renew()  # before anybody hears that the next one may come
         self._manager.ready()
 
+    def _reload_for_client(self, signals: Signals) -> dict[str, Any]:
+        """What SIGHUP does, and what came of it."""
+        if self._is_stopping:
+            raise ConfigError("the generator is ending")
+        self._reload(signals)
+        units = self._floor.plant.units
+        broken = {name: str(unit.error) for name, unit in units.items() if unit.error is not None}
+        return {"units": sorted(units), "refused": self._refused, "broken": broken}
+
     def _stop(self) -> None:
         self._manager.stopping()
         self._is_stopping = True
@@ -229,10 +238,12 @@ class GeneratorLoop:
         for name in self._schedule.in_progress:
             log.error("unit %s: does not end; what it runs is left to systemd, or to you", name)
 
-    def _answer(self, client: int, request: Request) -> None:
+    def _answer(self, client: int, request: Request, signals: Signals) -> None:
         try:
             if request.command == "trigger":
                 self._trigger(client, request)
+            elif request.command == "reload":
+                self._server.answer(client, {"ok": True, **self._reload_for_client(signals)})
             elif request.command == "list":
                 self._server.answer(client, {"ok": True, "units": self._list_units()})
             else:

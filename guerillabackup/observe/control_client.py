@@ -11,9 +11,11 @@ from guerillabackup.errors import ConfigError, GuerillaBackupError, RemoteProtoc
 from guerillabackup.observe.control_lines import LineReader, decode, encode
 from guerillabackup.observe.control_socket import connect
 from guerillabackup.observe.interface import ServiceKind
+from guerillabackup.osfile_socket import peer_credentials
 
 MAX_ANSWER = 16 << 20
-ANSWER_SECONDS = 60.0
+ANSWER_SECONDS = 10.0
+"""For what a service answers from its memory."""
 
 
 class ServiceClient:
@@ -35,16 +37,19 @@ class ServiceClient:
     ) -> None:
         self._connection.close()
 
-    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer; raises the error that it is: ConfigError for what was asked wrongly."""
-        self._connection.settimeout(ANSWER_SECONDS)
+    def ask(self, request: Mapping[str, Any], seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
+        """The answer; raises the error that it is, ConfigError for what was asked wrongly.
+
+        StorageError when nothing comes within so many seconds.
+        """
+        self._connection.settimeout(seconds)
         try:
             self._connection.sendall(encode(request))
         except TimeoutError as error:
-            raise StorageError(f"the service takes nothing within {ANSWER_SECONDS:.0f} s") from error
+            raise self._silent("take anything", seconds) from error
         except OSError:
             pass  # it may have said why before it closed the connection
-        answer = self._read()
+        answer = self._read(seconds)
         if answer is None:
             raise GuerillaBackupError("the service ended the connection without an answer")
         if answer.get("ok") is True:
@@ -63,15 +68,23 @@ class ServiceClient:
         while (message := self._read()) is not None:
             yield message
 
-    def _read(self) -> dict[str, Any] | None:
+    def _read(self, seconds: float = 0) -> dict[str, Any] | None:
         while not self._lines:
             try:
                 data = self._connection.recv(1 << 16)
             except TimeoutError as error:
-                raise StorageError(f"the service does not answer within {ANSWER_SECONDS:.0f} s") from error
+                raise self._silent("answer", seconds) from error
             except ConnectionError:
                 data = b""
             if not data:
                 return None
             self._lines = self._reader.feed(data)
         return decode(self._lines.pop(0))
+
+    def _silent(self, what: str, seconds: float) -> StorageError:
+        process = peer_credentials(self._connection).process_id
+        return StorageError(
+            f"the service, process {process}, does not {what} within {seconds:g} s: it hangs, or was stopped"
+            f" (kill -CONT {process} lets it go on); see: ps -o pid,stat,wchan,args -p {process}; to restart"
+            f" it: systemctl restart, where systemd started it, else kill -KILL {process} and start it again"
+        )

@@ -99,7 +99,12 @@ def test_what_was_done_can_be_read_by_a_program(conf, unit):
     assert len(first["next"]) == 3
     assert unit("enable", "TarBackupUnit", "--json").document["was_enabled"] is True
     last = unit("disable", "TarBackupUnit", "--json").document
-    assert last == {"unit": "TarBackupUnit", "definition": first["definition"], "overlay": first["overlay"]}
+    assert last == {
+        "unit": "TarBackupUnit",
+        "definition": first["definition"],
+        "overlay": first["overlay"],
+        "service_runs": False,
+    }
 
 
 def test_a_file_of_ones_own_is_enabled_by_its_path_when_it_is_a_unit(conf, unit, tmp_path):
@@ -120,7 +125,7 @@ def test_what_cannot_be_done_is_one_line_and_status_1(conf, unit):
         (("enable", "TarBackup"), "is TarBackupUnit meant?"),
         (("enable", "TarBackupUnit", "--as", "Own"), "is a file of its own: nothing was changed"),
         (("disable", "Own"), "nothing was changed"),
-        (("disable", "TarBackupUnit"), "there is no unit 'TarBackupUnit'"),
+        (("disable", "TarBackupUnit"), "unit TarBackupUnit is not enabled in "),
     ]:
         outcome = unit(*arguments)
         assert (outcome.status, outcome.out, outcome.err.count("\n")) == (1, "", 1)
@@ -153,3 +158,13 @@ def test_a_unit_made_from_the_template_stores_encrypted_and_signed_and_is_read_b
     arguments = ["element", "cat", source["element"], *keyring, *options]
     shown = subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, check=True).stdout
     assert shown.endswith(f"  {tmp_path}/tree/file\n")
+
+
+def test_a_unit_that_is_not_enabled_is_told_from_one_that_there_is_not(unit):
+    unit("enable", "TarBackupUnit", "--as", "Home")
+    assert unit("disable", "Home").status == 0
+    for name in ("Home", "LogfileBackupUnit"):
+        outcome = unit("disable", name)
+        assert outcome.status == 1
+        assert f"unit {name} is not enabled in " in outcome.err
+    assert "there is no unit 'Hom' in" in unit("disable", "Hom").err

@@ -15,6 +15,8 @@ from guerillabackup.observe.control_lines import decode
     [
         Request("list"),
         Request("status"),
+        Request("reload"),
+        Request("trigger", (), (SourceUrl("/host/a"),), accept_empty=True),
         Request("trigger", ("A", "B"), (SourceUrl("/host/a"),), full=True, wait=True),
     ],
 )
@@ -33,6 +35,7 @@ def test_a_request_is_read_as_it_was_written(request_):
         b"[" * 100_000,
         b'{"command": "stop"}',
         b'{"command": ["list"]}',
+        b'{"command": "trigger", "units": ["A"], "accept_empty": true}',
         b'{"command": "trigger", "units": "A"}',
         b'{"command": "trigger", "units": [1]}',
         b'{"command": "trigger", "sources": ["no source"]}',

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from service_host import ServiceHost, read_switches
 
+from guerillabackup.errors import StorageError
 from guerillabackup.generator.control_messages import GENERATOR, Request
 from guerillabackup.observe.control_client import ServiceClient
 
@@ -160,6 +161,78 @@ def test_a_service_is_asked_also_when_the_configuration_is_wrong_just_now(host, 
     alone = host.run("generator", "status")
     assert (alone.returncode, "nobody listens" in alone.stderr) == (1, True)
     assert alone.stderr.startswith(f"guerillabackup: error: {host.conf}/config")
+
+
+def test_a_configuration_that_cannot_be_read_says_nothing_of_a_service(host):
+    host.conf.rename(host.base / "moved")
+    outcome = host.run("generator", "status")
+    assert outcome.returncode == 1
+    assert outcome.stderr.startswith(f"guerillabackup: error: {host.conf}/config: is not there; ")
+    assert (outcome.stderr.count("\n"), "listens" in outcome.stderr) == (1, False)
+
+
+def test_a_reload_is_asked_for_and_told_what_was_taken(host):
+    host.add_tar("Tar", ONE)
+    host.start()
+    host.add_tar("New", {"/host/new": {}})
+    early = host.run("generator", "trigger", "--source", "/host/new")
+    assert early.returncode == 1
+    unread = "the configuration has source /host/new of unit New, which the service has not read yet"
+    assert (
+        f"{unread}; let it with: guerillabackup generator reload --config-dir {host.conf}\n" in early.stderr
+    )
+    assert "unit New, which the service" in host.run("generator", "trigger", "--unit", "New").stderr
+    assert "not read yet" not in host.run("generator", "trigger", "--source", "/host/none").stderr
+    taken = host.run("generator", "reload")
+    assert (taken.returncode, taken.stderr) == (0, "")
+    assert taken.stdout == "the service has read its configuration anew: 2 units\n"
+    host.wait_for(lambda: "/host/new" in host.stored())
+    overlay = host.conf / "units" / "New.config"
+    overlay.write_text("1 +\n")
+    host.add_unit("Wrong", "1 +")
+    some = host.run("generator", "reload", "--json")
+    document = json.loads(some.stdout)
+    assert (some.returncode, document["is_taken"], document["refused"]["units"]) == (3, True, ["New"])
+    assert list(document["broken"]) == ["Wrong"]
+    host.write_config("GeneratorWorkers = 'many'")
+    refused = host.run("generator", "reload")
+    assert refused.returncode == 1
+    assert "refused, and the service runs with the configuration of before: " in refused.stderr
+    assert "GeneratorWorkers" in refused.stderr
+    assert json.loads(host.run("generator", "reload", "--json").stdout)["is_taken"] is False
+    assert host.end() == 0
+    assert host.run("generator", "reload").returncode == 1
+
+
+def test_enabling_and_disabling_beside_a_service_say_how_it_learns_of_it(host):
+    host.start()
+    enabled = host.run("unit", "enable", "TarBackupUnit", "--as", "Home")
+    command = f"guerillabackup generator reload --config-dir {host.conf}\n"
+    assert "a service runs, and knows nothing of it" in enabled.stdout
+    assert enabled.stdout.endswith(command)
+    assert "--once" not in enabled.stdout
+    assert json.loads(host.run("unit", "enable", "TarBackupUnit", "--as", "Home", "--json").stdout)[
+        "service_runs"
+    ]
+    assert host.run("unit", "disable", "Home").stdout.endswith(command)
+    host.end()
+    assert "a service" not in host.run("unit", "enable", "TarBackupUnit", "--as", "Home").stdout
+
+
+def test_a_service_that_does_not_answer_is_named_with_what_to_do(host, monkeypatch):
+    host.add_tar("Tar", ONE)
+    host.start()
+    host.wait_for(host.stored)
+    host.send(signal.SIGSTOP)
+    try:
+        monkeypatch.setattr("guerillabackup.observe.control_client.ServiceClient.ask.__defaults__", (0.2,))
+        with pytest.raises(StorageError) as caught:
+            host.ask("status")
+    finally:
+        host.send(signal.SIGCONT)
+    assert f"the service, process {host.process.pid}, does not answer within 0.2 s" in str(caught.value)
+    assert f"kill -KILL {host.process.pid}" in str(caught.value)
+    assert host.ask("status")["process_id"] == host.process.pid
 
 
 def test_a_unit_whose_file_is_wrong_is_reported_and_run_when_it_is_mended(host):
@@ -326,6 +399,18 @@ def test_a_source_is_triggered_and_its_progress_followed_to_the_end(host):
         go_on.touch()
         assert list(messages)[-1]["outcome"]["sources"][0]["error"] is None
     host.wait_for(lambda: host.stored().count("/host/slow") == 3)
+
+
+def test_a_source_that_is_empty_is_accepted_of_the_service_too(host):
+    host.add_tar("Tar", ONE)
+    host.start()
+    host.wait_for(host.stored)
+    (host.tree / "file").unlink()
+    failed = host.run("generator", "trigger", "--source", "/host/a", "--full")
+    assert (failed.returncode, "is it mounted?" in failed.stderr) == (3, True)
+    assert host.run("generator", "trigger", "--unit", "Tar", "--accept-empty").returncode == 2
+    accepted = host.run("generator", "trigger", "--source", "/host/a", "--accept-empty")
+    assert (accepted.returncode, accepted.stdout.count("-a-full")) == (0, 1)
 
 
 def test_the_commands_end_with_the_statuses_they_promise(host):
