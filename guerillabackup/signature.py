@@ -17,6 +17,7 @@ from guerillabackup.errors import ConfigError, KeyUnusableError
 from guerillabackup.signature_home import GpgHome, read_passphrase
 from guerillabackup.signature_keys import check_new_key, generation_text, key_info
 from guerillabackup.signature_limit import limit_calls
+from guerillabackup.signature_revocation import find_revocations, weigh_revocations
 from guerillabackup.signature_values import (
     MAX_SIGNATURE_SIZE,
     KeyInfo,
@@ -49,6 +50,9 @@ __all__ = [
 
 MAX_KEY_TEXT = 1 << 20
 """Characters of an exported key that is imported."""
+
+_OF_KNOWN_KEYS = frozenset((SignatureStatus.EXPIRED, SignatureStatus.REVOKED))
+"""Genuine, and not valid: who accepts them all the same does not accept another source or signer by that."""
 
 _OPTIONS = (
     "--no-options",
@@ -284,7 +288,14 @@ class Keyring:
         # Only an expired key's end has to be looked up.
         expired = any("EXPKEYSIG" in line for line in lines)
         keys = [key_info(item, set()) for item in self._gpg.list_keys()] if expired else []
-        return judge(lines, keys)
+        judged = judge(lines, keys)
+        return self._weigh_revocation(judged) if judged.status is SignatureStatus.REVOKED else judged
+
+    def _weigh_revocation(self, judged: SignatureResult) -> SignatureResult:
+        """gpg's answer to a signature does not tell why a key was revoked; its list of signatures does."""
+        listing = self._gpg.list_keys(keys=judged.fingerprint, sigs=True)
+        revocations = find_revocations(listing.data.decode("latin-1"), judged.signing_fingerprint or "")
+        return weigh_revocations(judged, revocations, key_info(listing[0], set())) if listing else judged
 
     def _read_keys(self) -> list[KeyInfo]:
         if not os.path.exists(self._home.keyring_path):
@@ -323,7 +334,7 @@ def verify_metainfo(
     if signature is None:
         return SignatureResult(SignatureStatus.UNSIGNED, "the metadata is not signed")
     result = keyring.verify(metainfo.signed_bytes(), signature)
-    if not result.is_valid:
+    if not result.is_valid and result.status not in _OF_KNOWN_KEYS:
         return result
     problem = None
     if metainfo.source_url != source_url:

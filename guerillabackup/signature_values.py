@@ -304,7 +304,9 @@ def _judge_valid(outcome: str, valid: Sequence[str], keys: Sequence[KeyInfo]) ->
     if hash_algorithm in _WEAK_HASHES:
         return result(SignatureStatus.BAD, f"{by} over the weak hash {_WEAK_HASHES[hash_algorithm]}")
     key = next((key for key in keys if key.fingerprint == primary), None)
-    if outcome == "REVKEYSIG" or (key is not None and key.is_revoked):
+    parts = () if key is None else key.parts
+    is_revoked = any(part.is_revoked for part in parts if part.fingerprint in (primary, signing))
+    if outcome == "REVKEYSIG" or is_revoked or (key is not None and key.is_revoked):
         return result(SignatureStatus.REVOKED, f"{by}, which was revoked")
     if outcome == "EXPSIG":
         return result(SignatureStatus.EXPIRED, f"{by}, the signature itself has expired")

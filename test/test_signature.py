@@ -214,6 +214,55 @@ def test_a_signature_of_a_revoked_key_does_not_count(gpg, empty):
             keyring.sign("lost", b"data")
 
 
+def revoke(gpg, reason, at):
+    """As somebody does by hand who answers gpg's questions."""
+    (name,) = os.listdir(os.path.join(gpg.home, "openpgp-revocs.d"))
+    command = ["gpg", "--homedir", gpg.home, "--no-tty", "--command-fd", "0", "--faked-system-time", f"{at}!"]
+    answers = f"y\n{reason}\nnobody minds\n\ny\n".encode()
+    argv = [*command, "--gen-revoke", name.removesuffix(".rev")]
+    gpg("--import", data=subprocess.run(argv, input=answers, check=True, capture_output=True).stdout)
+
+
+@pytest.mark.parametrize(
+    ("reason", "status"),
+    [
+        (0, SignatureStatus.REVOKED),
+        (1, SignatureStatus.REVOKED),
+        (2, SignatureStatus.VALID),
+        (3, SignatureStatus.VALID),
+    ],
+    ids=["none", "compromised", "superseded", "no longer used"],
+)
+def test_the_reason_for_a_revocation_decides_what_was_signed_before(gpg, empty, reason, status):
+    gpg("--quick-generate-key", "old", "ed25519", "sign", "never")
+    signature = gpg("--detach-sign", at="20210101T000000")
+    late = gpg("--detach-sign", at="20230101T000000")
+    revoke(gpg, reason, "20220101T000000")
+    with Keyring(empty) as keyring:
+        keyring.import_key(gpg("--export", "--armor").decode())
+        result = keyring.verify(b"data", signature)
+        assert result.status is status
+        assert "revoked on 2022-01-01" in result.text
+        assert keyring.verify(b"data", late).status is SignatureStatus.REVOKED
+        assert keyring.verify(b"other", signature).status is SignatureStatus.BAD
+
+
+def test_metadata_by_a_revoked_key_of_another_source_or_signer_is_called_so(gpg, empty):
+    gpg("--quick-generate-key", "old", "ed25519", "sign", "never")
+    named = METAINFO.replace(SourceUrl=str(SOURCE))
+    signed = named.replace(MetaDataSignature=gpg("--detach-sign", data=named.signed_bytes()))
+    revoke(gpg, 1, "20220101T000000")
+    with Keyring(empty) as keyring:
+        keyring.import_key(gpg("--export", "--armor").decode())
+        answers = [
+            verify_metainfo(keyring, signed, SOURCE, None),
+            verify_metainfo(keyring, signed, SourceUrl("/host/other"), None),
+            verify_metainfo(keyring, signed, SOURCE, {".*": ["F" * 40]}),
+        ]
+    statuses = [answer.status for answer in answers]
+    assert statuses == [SignatureStatus.REVOKED, SignatureStatus.WRONG_SOURCE, SignatureStatus.UNTRUSTED]
+
+
 def test_a_signature_over_a_weak_hash_does_not_count(gpg, empty):
     gpg("--quick-generate-key", "old", "rsa2048", "sign", "never")
     signature = gpg("--detach-sign", "--digest-algo", "SHA1")

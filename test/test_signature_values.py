@@ -83,6 +83,14 @@ def test_a_signature_of_a_key_that_expired_later_is_valid():
     assert judge(lines, [key(expires=NOW + 1, subkey_expires=NOW)]).status is SignatureStatus.EXPIRED
 
 
+def test_a_signature_of_a_key_that_expired_and_was_revoked_is_by_a_revoked_one():
+    lines = ["[GNUPG:] EXPKEYSIG BBBB a", VALID]
+    found = key(expires=NOW + 1)
+    subkey = found.parts[1]._replace(is_revoked=True)
+    for each in (found._replace(is_revoked=True), found._replace(parts=(found.parts[0], subkey))):
+        assert judge(lines, [each]).status is SignatureStatus.REVOKED
+
+
 @pytest.mark.parametrize(
     "packet",
     [

@@ -58,7 +58,7 @@ def show(invocation: Invocation, element_id: ElementId, storage: str | None) -> 
 @click.option(
     "--accept-unverified",
     is_flag=True,
-    help="Only warn of elements that are not signed, or by a key that is not known here.",
+    help="Only warn of elements that are not signed, or by a key that is not known here, expired or revoked.",
 )
 @private_keyring_option("A keyring with public signing keys too, for GeneralPrivateKeyringDir.")
 @storage_option

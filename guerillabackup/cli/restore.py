@@ -100,7 +100,7 @@ guerillabackup restore /myhost/postgresql/all --into-command -- psql --dbname=po
 @click.option(
     "--accept-unverified",
     is_flag=True,
-    help="Only warn of elements that are not signed, or by a key that is not known here.",
+    help="Only warn of elements that are not signed, or by a key that is not known here, expired or revoked.",
 )
 @decrypting_keyring_option
 @passphrase_file_option

@@ -75,7 +75,7 @@ class RestoreService:
 
     `storage_directory` and `private_keyring` stand for what the configuration says; `passphrase_file` is for
     private keys that have a passphrase. With `accept_unverified` an
-    element without a signature, or with one by an unknown key, is only warned of.
+    element without a signature, or with one by a key that is unknown, expired or revoked, is only warned of.
     """
 
     def __init__(

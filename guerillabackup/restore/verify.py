@@ -38,9 +38,11 @@ LAST_RESORT = (
     "where that key is lost, --accept-unverified goes on as a last resort, and nothing says then who made "
     "the element"
 )
-_ALWAYS_VIOLATED = frozenset(
-    (SignatureStatus.BAD, SignatureStatus.WRONG_SOURCE, SignatureStatus.UNTRUSTED, SignatureStatus.REVOKED)
+REVOKED_RESORT = (
+    "the signature fits, but whoever else has that key could have made it: where the element is known to be "
+    "older than the reason for that, --accept-unverified goes on with a warning"
 )
+_ALWAYS_VIOLATED = frozenset((SignatureStatus.BAD, SignatureStatus.WRONG_SOURCE, SignatureStatus.UNTRUSTED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class VerifyRules:
 
     `check_metadata` judges the signature of metadata for a source, `check_data` the one over the data (from a
     descriptor, wherever it stands); None where there is no keyring to judge by. `unsigned_is_violation` and
-    `unverifiable_is_violation` (unknown or expired key, no keyring) say what is only a warning otherwise.
+    `unverifiable_is_violation` (unknown, expired, revoked key; no keyring) say what only warns otherwise.
     """
 
     check_metadata: Callable[[BackupElementMetainfo, SourceUrl], SignatureResult] | None = None
@@ -263,7 +265,9 @@ class _Findings:
                 last_resort = f"; {LAST_RESORT}" if is_violation else ""
                 self._add(f"{what} cannot be checked: {result.text}; {hint}{last_resort}", is_violation)
             else:
-                self._add(f"{what} is not valid: {result.text}", is_violation)
+                is_last_resort = is_violation and result.status is SignatureStatus.REVOKED
+                last_resort = f"; {REVOKED_RESORT}" if is_last_resort else ""
+                self._add(f"{what} is not valid: {result.text}{last_resort}", is_violation)
 
     def _add(self, text: str, is_violation: bool) -> None:
         (self.violations if is_violation else self.warnings).append(text)

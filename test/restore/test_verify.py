@@ -85,8 +85,10 @@ def test_a_signature_nobody_can_judge_is_a_warning_or_a_violation_as_asked(sourc
     assert "no keyring" in verify_element(element, VerifyRules(unverifiable_is_violation=True)).violations[0]
 
 
-@pytest.mark.parametrize("status", [SignatureStatus.UNKNOWN_KEY, SignatureStatus.EXPIRED])
-def test_a_signature_of_an_unknown_or_expired_key_is_a_violation_only_where_required(source, status):
+@pytest.mark.parametrize(
+    "status", [SignatureStatus.UNKNOWN_KEY, SignatureStatus.EXPIRED, SignatureStatus.REVOKED]
+)
+def test_a_signature_of_an_unknown_expired_or_revoked_key_is_a_violation_only_where_required(source, status):
     element = signed(source)
     assert len(verify_element(element, judged(status)).warnings) == 1
     assert len(verify_element(element, judged(status, **STRICT)).violations) == 1
@@ -94,12 +96,17 @@ def test_a_signature_of_an_unknown_or_expired_key_is_a_violation_only_where_requ
 
 @pytest.mark.parametrize(
     "status",
-    [SignatureStatus.BAD, SignatureStatus.WRONG_SOURCE, SignatureStatus.UNTRUSTED, SignatureStatus.REVOKED],
+    [SignatureStatus.BAD, SignatureStatus.WRONG_SOURCE, SignatureStatus.UNTRUSTED],
 )
 def test_a_signature_that_speaks_against_the_element_is_always_a_violation(source, status):
     result = verify_element(signed(source), judged(status))
     assert len(result.violations) == 1
     assert result.signed_by is None
+
+
+def test_a_revoked_key_is_told_of_with_the_way_to_go_on_all_the_same(source):
+    (text,) = verify_element(signed(source), judged(SignatureStatus.REVOKED, **STRICT)).violations
+    assert "--accept-unverified" in text
 
 
 def test_a_bad_signature_of_the_data_is_a_violation(source):
