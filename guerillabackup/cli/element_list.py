@@ -28,6 +28,7 @@ from guerillabackup.errors import ConfigError, ElementNotFoundError, GuerillaBac
 from guerillabackup.storage.catalogue import Catalogue
 from guerillabackup.storage.interface import ElementFacts, ElementSelection, StorageInterface
 from guerillabackup.storage.newest import newest_of_each_source
+from guerillabackup.storage.place import describe_empty, describe_missing, find_foreign_file
 from guerillabackup.storage.registry import catalogue_path
 
 STORAGE_KEYS = ("DefaultFileSystemSinkBaseDir", "TransferServiceStorageBaseDir")
@@ -70,7 +71,8 @@ def list_elements(
 
     The lists of members, which are elements of their own, are left out unless --members, --json, --uuid or
     the name of their source asks for them. Times are those that the elements say they are of. Ends with 1
-    when nothing is as it was asked for, or the storage of this host is empty all of a sudden.
+    when nothing is as it was asked for, the storage of this host is empty all of a sudden, or the directory
+    holds no element but other files.
     """
     asks_for_members = with_members or bool(uuids) or (source_pattern or "").endswith(MEMBERS_SUFFIX)
     selection = ElementSelection(
@@ -87,10 +89,10 @@ def list_elements(
             return "" if storage is None else _suggest_above(storage, pattern, catalogue)
 
         if is_long or invocation.as_json:
-            listing = _require_any(catalogue.list_facts(selection), selection, hint)
+            listing = _require_any(catalogue.list_facts(selection), selection, catalogue, hint)
             _write(invocation, listing, _record, _render)
         else:
-            ids = _require_any(catalogue.list_ids(selection), selection, hint)
+            ids = _require_any(catalogue.list_ids(selection), selection, catalogue, hint)
             output = QuickOutput(STOPPED)
             for element_id in ids:
                 output.write(element_id + "\n")
@@ -118,8 +120,8 @@ def latest(
     The newest is the last of its chain; of several chains, the one whose end arrived last. Where another end
     is later by its own timestamp, as in a storage that was copied, that one if all of them are signed by keys
     that are known here, with a warning. If not, what is shown is in doubt and the status is 4: restore
-    refuses to choose then. Ends with 1 when one of the names is not that of a source with elements, or the
-    storage of this host is empty all of a sudden.
+    refuses to choose then. Ends with 1 when one of the names is not that of a source with elements, the
+    storage of this host is empty all of a sudden, or the directory holds no element but other files.
     """
     now = time.time()
     doubtful: set[str] = set()
@@ -180,6 +182,8 @@ def _newest(
                 yield last.best
         if pattern is not None and not found:
             missing.append(pattern)
+    if not seen:
+        _require_elements(catalogue, is_asked=bool(patterns))
     if missing:
         raise ElementNotFoundError(_nothing_like(" or ".join(missing)))
 
@@ -190,6 +194,8 @@ def _open_catalogue(configuration: Configuration, storage: str | None) -> Iterat
         configuration.require(STORAGE_KEYS[0])
         _check_mounted(configuration)
     directory = storage if storage is not None else str(configuration[STORAGE_KEYS[0]])
+    if (problem := describe_missing(directory)) is not None:
+        raise ConfigError(problem)
     own = [os.path.realpath(configuration[key]) for key in STORAGE_KEYS if configuration.get(key)]
     state = configuration.get("GeneralPersistencyBaseDir")
     path = catalogue_path(state, directory) if state and os.path.realpath(directory) in own else None
@@ -222,13 +228,20 @@ def _write(
     record: Callable[[ElementFacts], dict[str, Any]],
     render: Callable[[ElementFacts], str],
 ) -> None:
-    """One line for each element, or one JSON array, which is ended also where the listing fails."""
+    """One line for each element, or one JSON array, which is ended also where the listing fails.
+
+    What fails at the first element is told in place of an array.
+    """
     output = QuickOutput(STOPPED)
     if not invocation.as_json:
         for facts in listing:
             output.write(render(facts) + "\n")
         output.flush()
         return
+    from itertools import chain, islice
+
+    elements = iter(listing)
+    listing = chain(list(islice(elements, 1)), elements)
     separator = "[\n"
     try:
         for facts in listing:
@@ -266,18 +279,39 @@ def _render(facts: ElementFacts, now: float | None = None) -> str:
 
 
 def _require_any(
-    listing: Iterator[Any], selection: ElementSelection, hint: Callable[[str], str]
+    listing: Iterator[Any],
+    selection: ElementSelection,
+    catalogue: Catalogue,
+    hint: Callable[[str], str],
 ) -> Iterator[Any]:
     """The same; raises ElementNotFoundError before the first where something was asked for that is not."""
     from itertools import chain
 
     for first in listing:
         return chain([first], listing)
+    _require_elements(catalogue, is_asked=selection.asks_metadata or selection.pattern is not None)
     if selection.asks_metadata:
         raise ElementNotFoundError("no element meets all of what was asked for; see them all without it")
     if selection.pattern is not None:
         raise ElementNotFoundError(_nothing_like(selection.pattern) + hint(selection.pattern))
     return iter(())
+
+
+def _require_elements(catalogue: Catalogue, *, is_asked: bool) -> None:
+    """Where nothing was found: raises ElementNotFoundError where it is the directory that is wrong.
+
+    A storage may be empty, unless something of it is asked for; files of others are in none.
+    """
+    directory = catalogue.base_directory
+    if next(catalogue.list_ids(), None) is not None:
+        return
+    if is_asked:
+        raise ElementNotFoundError(describe_empty(directory))
+    if (name := find_foreign_file(directory)) is not None:
+        raise ElementNotFoundError(
+            f"the storage {directory} has no elements at all, but other files, {name!r} first: is it the "
+            "right directory"
+        )
 
 
 def _nothing_like(pattern: str) -> str:

@@ -66,8 +66,13 @@ def tell_way_out(elements: ElementOperations, chain: RestoreChain, damaged: Elem
 
 
 def _not_found(elements: ElementOperations, source_url: SourceUrl, directory: str) -> ElementNotFoundError:
-    sources = [each for each in elements.sources() if source_url.is_members or not each.is_members]
-    names = [str(each) for each in sources]
+    sources = elements.sources()
+    names = [str(each) for each in sources if source_url.is_members or not each.is_members]
+    if not sources:
+        return ElementNotFoundError(
+            f"source {source_url} has no elements in the storage {directory}, nor has any other: is it "
+            "mounted, and is it the right directory"
+        )
     hint = suggest_above(directory, str(source_url), names.__contains__) or suggest_close(
         str(source_url), names
     )

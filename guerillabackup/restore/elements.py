@@ -189,7 +189,9 @@ class ElementOperations:
         else:
             sources, single = self.sources(), []
             if not sources:
-                raise ElementNotFoundError("the storage has no elements at all: is it the right directory")
+                raise ElementNotFoundError(
+                    "the storage has no elements at all: is it mounted, and is it the right directory"
+                )
         return chain(self._verify(sources, single, is_all=not names), self._find_lost(last))
 
     def _verify(

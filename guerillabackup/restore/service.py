@@ -16,6 +16,7 @@ from guerillabackup.element import ElementId, SourceUrl
 from guerillabackup.errors import ConfigError, GuerillaBackupError
 from guerillabackup.events import EventListener, ignore_events
 from guerillabackup.generator.last_elements import read_last_elements
+from guerillabackup.generator.storage_place import find_storage_problem
 from guerillabackup.pipeline.compression import decompression_element
 from guerillabackup.pipeline.confinement import Confinement
 from guerillabackup.pipeline.digest import DigestPipelineElement, DigestProcess
@@ -47,6 +48,7 @@ from guerillabackup.restore.verify import (
 )
 from guerillabackup.signature import read_passphrase
 from guerillabackup.storage.interface import StorageBackupDataElementInterface
+from guerillabackup.storage.place import describe_missing
 from guerillabackup.storage.registry import make_ownership, open_storage
 
 MAX_HELD = 256
@@ -88,9 +90,7 @@ class RestoreService:
         accept_unverified: bool = False,
         listen: EventListener = ignore_events,
     ) -> None:
-        if storage_directory is None:
-            configuration.require("DefaultFileSystemSinkBaseDir")
-            storage_directory = configuration["DefaultFileSystemSinkBaseDir"]
+        storage_directory = _require_storage(configuration, storage_directory)
         ownership = make_ownership(
             configuration["StorageDirectoryMode"],
             configuration["StorageFileMode"],
@@ -320,6 +320,20 @@ class RestoreService:
         return GpgDecryptionPipelineElement(
             keyrings.open(), keyrings.passphrase_file, called=keyrings.called, warn=keyrings.note_ended_key
         )
+
+
+def _require_storage(configuration: Configuration, directory: str | None) -> str:
+    """Where the storage is, None being the host's own; raises ConfigError where it is not, or not mounted."""
+    problem = None
+    if directory is None:
+        configuration.require("DefaultFileSystemSinkBaseDir")
+        directory = str(configuration["DefaultFileSystemSinkBaseDir"])
+        if state := configuration.get("GeneralPersistencyBaseDir"):
+            move_on = elements_move_on(configuration)
+            problem = find_storage_problem(directory, state, elements_move_on=move_on)
+    if problem := problem or describe_missing(directory):
+        raise ConfigError(problem)
+    return directory
 
 
 def _read_last(configuration: Configuration, directory: str) -> dict[SourceUrl, frozenset[bytes]]:

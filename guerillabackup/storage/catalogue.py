@@ -77,7 +77,7 @@ class Catalogue:
         open_storage: Callable[[], StorageInterface],
         now: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._base_directory = base_directory
+        self.base_directory = base_directory
         self._path = path
         self._open_storage = open_storage
         self._now = now
@@ -114,9 +114,9 @@ class Catalogue:
     def _folders(
         self, selection: ElementSelection, stack: ExitStack
     ) -> Iterator[tuple["_FolderReader", "_Sources"]]:
-        root_fd = osfile.open_directory(self._base_directory)
+        root_fd = osfile.open_directory(self.base_directory)
         stack.callback(os.close, root_fd)
-        index = None if self._path is None else open_index(self._path, os.path.realpath(self._base_directory))
+        index = None if self._path is None else open_index(self._path, os.path.realpath(self.base_directory))
         if index is not None:
             stack.callback(index.close)
 
@@ -126,7 +126,7 @@ class Catalogue:
         for start, deeper in selection.starts():
             if start[:1] == (PARTIAL_DIRECTORY,):
                 continue
-            for found in walk_folders(root_fd, self._base_directory, look, start, deeper=deeper):
+            for found in walk_folders(root_fd, self.base_directory, look, start, deeper=deeper):
                 folder = found[2]
                 reader = _FolderReader(folder, index, self._open_storage, self._now)
                 yield reader, _Sources(folder.directory, selection)

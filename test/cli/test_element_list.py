@@ -100,6 +100,24 @@ def test_a_storage_that_is_empty_although_it_had_elements_ends_with_1(tmp_path, 
         assert (status, output) == (1, "")
         assert "is empty, although there were elements in it" in errors
         assert host("element", command, "--storage", directory) == (0, "", "")
+        for others in (("restore", "/host/tree", "--list"), ("element", "verify", "--all")):
+            status, _, errors = host(*others)
+            assert (status, "although there were elements in it: is it mounted" in errors) == (1, True)
+
+
+@pytest.mark.parametrize("command", ["list", "latest"])
+def test_a_directory_that_is_no_storage_ends_with_1_and_the_question(host, tmp_path, command):
+    (tmp_path / "other" / "a").mkdir(parents=True)
+    arguments = ("element", command, "--storage", tmp_path / "other")
+    assert host(*arguments) == (0, "", "")
+    status, _, errors = host(*arguments, "/host/tree")
+    assert (status, "other has no elements at all: is it mounted, and is it the right" in errors) == (1, True)
+    (tmp_path / "other" / "a" / "passwd").write_text("")
+    status, output, errors = host(*arguments, "--json")
+    assert (status, json.loads(output)["exit_status"]) == (1, 1)
+    assert "but other files, 'a/passwd' first: is it the right directory" in errors
+    status, _, errors = host("element", command, "--storage", tmp_path / "nothing")
+    assert (status, "nothing is not there or no directory: is it mounted" in errors) == (1, True)
 
 
 def test_the_newest_element_of_each_source_is_shown_with_its_age(host):

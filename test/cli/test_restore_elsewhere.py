@@ -175,3 +175,15 @@ def test_a_storage_named_one_level_too_deep_is_told_with_the_right_one(tmp_path,
     assert "made for source /myhost/system/log: is the storage one directory up" in capsys.readouterr().err
     assert run(["restore", "/myhost/none", "--list", *arguments]) == 1
     assert "is the storage" not in capsys.readouterr().err
+
+
+def test_where_the_storage_is_empty_or_not_there_it_is_asked_whether_it_is_mounted(tmp_path, lost, capsys):
+    shutil.rmtree(tmp_path / "data")
+    for text in ("data is not there or no directory", "data, nor has any other"):
+        for command in (["restore", "/host/tree", "--list"], ["element", "verify", "--all"]):
+            options = ["--storage", str(tmp_path / "data"), "--config-dir", str(tmp_path / "nowhere")]
+            assert run([*command, *options]) == 1
+            errors = capsys.readouterr().err
+            assert "is it mounted, and is it the right directory" in errors
+            assert text in errors or command[0] == "element"
+        (tmp_path / "data").mkdir(exist_ok=True)
