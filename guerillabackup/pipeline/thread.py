@@ -27,6 +27,7 @@ from guerillabackup.pipeline.connection import (
     PipeOutput,
     PumpedOutput,
 )
+from guerillabackup.pipeline.full_output import raise_output_error
 from guerillabackup.pipeline.interface import (
     StageCounts,
     TransformationPipelineElementInterface,
@@ -79,7 +80,7 @@ class StageStreams:
             try:
                 written = self._writer.write(data)
             except OSError as error:
-                raise_storage_error(error, "cannot write the output")
+                raise_output_error(error, self._writer.fileno())
             if written == 0:
                 self._wait(self._writer.fileno(), select.POLLOUT)
             self.bytes_written += written
