@@ -6,18 +6,18 @@ imported by this module only, when a keyring is opened. Touches: gnupg, os, time
 
 import io
 import os
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from guerillabackup.element import MEMBERS_SUFFIX, BackupElementMetainfo, SourceUrl
+from guerillabackup.element import BackupElementMetainfo, SourceUrl
 from guerillabackup.errors import ConfigError, KeyUnusableError
 from guerillabackup.signature_home import GpgHome, read_passphrase
 from guerillabackup.signature_keys import check_new_key, generation_text, key_info
 from guerillabackup.signature_limit import limit_calls
 from guerillabackup.signature_revocation import find_revocations, weigh_revocations
+from guerillabackup.signature_trust import TRUST_KEY, is_trusted
 from guerillabackup.signature_values import (
     MAX_SIGNATURE_SIZE,
     KeyInfo,
@@ -341,24 +341,14 @@ def verify_metainfo(
         status = SignatureStatus.WRONG_SOURCE
         signed_for = "no source" if metainfo.source_url is None else f"source {metainfo.source_url}"
         problem = f"signed for {signed_for}, not for {source_url}"
-    elif trusted is not None and not _is_trusted(result, source_url, trusted):
+    elif trusted is not None and not is_trusted(
+        (result.fingerprint, result.signing_fingerprint), source_url, trusted
+    ):
         status = SignatureStatus.UNTRUSTED
-        problem = f"{result.text}, which is not trusted for source {source_url}"
+        problem = f"not by a key that {TRUST_KEY} trusts for source {source_url}: {result.text}"
     if problem is None:
         return result
     return SignatureResult(status, problem, result.fingerprint, result.signing_fingerprint, result.made_at)
-
-
-def _is_trusted(result: SignatureResult, source_url: SourceUrl, trusted: Mapping[str, Sequence[str]]) -> bool:
-    sources = [str(source_url)]
-    if source_url.is_members:
-        sources.append(str(source_url).removesuffix(MEMBERS_SUFFIX))
-    return any(
-        fingerprint.upper() in (result.fingerprint, result.signing_fingerprint)
-        for pattern, fingerprints in trusted.items()
-        if any(re.fullmatch(pattern, source) for source in sources)
-        for fingerprint in fingerprints
-    )
 
 
 def _root_reason(error: BaseException) -> str:

@@ -56,6 +56,11 @@ class SignatureResult(NamedTuple):
     def is_valid(self) -> bool:
         return self.status is SignatureStatus.VALID
 
+    @property
+    def refusal(self) -> str:
+        """What to say of a signature that is not valid, after its name."""
+        return f"is {'' if self.status is SignatureStatus.UNTRUSTED else 'not valid: '}{self.text}"
+
 
 class KeyPurpose(enum.Enum):
     """What a key is for."""

@@ -437,6 +437,9 @@ def test_a_source_is_signed_by_the_keys_that_are_trusted_for_it_alone(keyring):
     assert status({"/host/.*": [foreign]}) is SignatureStatus.UNTRUSTED
     assert status({"/host": [own]}) is SignatureStatus.UNTRUSTED
     assert status({}) is SignatureStatus.UNTRUSTED
+    assert verify_metainfo(keyring, signed, SOURCE, {}).refusal.startswith(
+        f"is not by a key that GeneralTrustedSigningKeys trusts for source {SOURCE}: made by key {own} on "
+    )
 
 
 def test_who_may_sign_a_source_may_sign_its_members_list(keyring):

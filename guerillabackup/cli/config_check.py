@@ -23,6 +23,7 @@ from guerillabackup.cli.config_check_transfer import check_transfer, receives
 from guerillabackup.cli.interrupts import is_interrupted
 from guerillabackup.config import Configuration, load_configuration
 from guerillabackup.config_keys import elements_move_on
+from guerillabackup.element import SourceUrl
 from guerillabackup.errors import ConfigError, KeyUnusableError
 from guerillabackup.generator.handed_back import check_sources, describe_error
 from guerillabackup.generator.interface import SchedulableGeneratorUnitInterface
@@ -30,7 +31,8 @@ from guerillabackup.generator.loader import list_units
 from guerillabackup.generator.storage_place import find_storage_problem
 from guerillabackup.original.loading import load_any_unit_class
 from guerillabackup.signature import KeyPurpose, Keyring
-from guerillabackup.signature_values import expiry_warning
+from guerillabackup.signature_trust import TRUST_KEY, distrust_text, signs_in_vain
+from guerillabackup.signature_values import KeyInfo, expiry_warning
 from guerillabackup.storage.registry import make_ownership
 
 UNSIGNED = "elements will not be signed: GeneralSigningKey is not set"
@@ -45,6 +47,8 @@ class CheckOutcome:
     key_problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     units: list[str] = field(default_factory=list)
+    signed: list[tuple[Configuration, SourceUrl]] = field(default_factory=list)
+    """The sources that are known beforehand, and what holds for their units."""
 
     def raise_problems(self) -> None:
         """ConfigError with everything; KeyUnusableError when keys are all that is wrong."""
@@ -129,7 +133,7 @@ def _check_units(configuration: Configuration, outcome: CheckOutcome) -> list[Co
         except ConfigError as error:
             outcome.problems += error.problems
         else:
-            outcome.problems += _unlisted_sources(unit.name, unit_class, overlays[unit.name])
+            outcome.problems += _list_sources(unit.name, unit_class, overlays[unit.name], outcome)
     outcome.problems += find_shared_sources(overlays)
     outcome.warnings += find_shared_logs(overlays)
     for overlay in overlays.values():
@@ -151,13 +155,17 @@ def _storage_problems(configuration: Configuration) -> list[str]:
     return [] if problem is None else [problem]
 
 
-def _unlisted_sources(
-    name: str, unit_class: type[SchedulableGeneratorUnitInterface] | None, overlay: Configuration
+def _list_sources(
+    name: str,
+    unit_class: type[SchedulableGeneratorUnitInterface] | None,
+    overlay: Configuration,
+    outcome: CheckOutcome,
 ) -> list[str]:
     """Why the unit could not be made, as where it has no overlay that lists its sources."""
     try:
         if unit_class is not None:
-            check_sources(unit_class.list_sources(overlay))
+            sources = check_sources(unit_class.list_sources(overlay))
+            outcome.signed += [(overlay, source_url) for source_url in sources or ()]
     except ConfigError as error:
         return [f"unit {name}: {problem}" for problem in error.problems]
     except BaseException as error:  # a unit's own code may raise anything
@@ -218,12 +226,13 @@ def _check_keys(
         if effective.get("GeneralSigningKey") is not None:
             name = effective["GeneralSigningKey"]
             wanted.setdefault((name, KeyPurpose.SIGN), f"{effective.origin('GeneralSigningKey')}: ")
-    trusted = configuration.get("GeneralTrustedSigningKeys") or {}
+    trusted = configuration.get(TRUST_KEY) or {}
     fingerprints = {item.upper() for items in trusted.values() for item in items}
     if wanted or fingerprints:
         try:
             with Keyring(configuration.keys_directory) as keyring:
                 _check_wanted(keyring, configuration.keys_directory, wanted, outcome)
+                outcome.key_problems += _find_distrusted(keyring, configuration, outcome)
                 if not trusted:
                     outcome.warnings += _warn_of_signers(keyring)
                 known = {part.fingerprint for key in keyring.list_keys() for part in key.parts}
@@ -231,7 +240,7 @@ def _check_keys(
             outcome.key_problems += error.problems
         else:
             outcome.key_problems += [
-                f"{configuration.origin('GeneralTrustedSigningKeys')}: GeneralTrustedSigningKeys names "
+                f"{configuration.origin(TRUST_KEY)}: {TRUST_KEY} names "
                 f"{fingerprint}, which is not in keyring {configuration.keys_directory}"
                 for fingerprint in sorted(fingerprints - known)
             ]
@@ -265,8 +274,26 @@ def _warn_of_signers(keyring: Keyring) -> list[str]:
         return []
     return [
         f"each of {len(names)} keys is believed for every source: {'; '.join(names)}; "
-        "GeneralTrustedSigningKeys says which may sign what"
+        f"{TRUST_KEY} says which may sign what"
     ]
+
+
+def _find_distrusted(keyring: Keyring, configuration: Configuration, outcome: CheckOutcome) -> list[str]:
+    """What is signed here is verified by the main configuration, which may trust others alone."""
+    sources: dict[str, list[SourceUrl]] = {}
+    keys: dict[str, KeyInfo] = {}
+    for effective, source_url in outcome.signed:
+        name = effective.get("GeneralSigningKey")
+        if name is None:
+            continue
+        try:
+            keys[name] = keyring.check_usable(name, KeyPurpose.SIGN)
+        except KeyUnusableError:
+            continue  # that is told of the key itself
+        if signs_in_vain(keys[name], source_url, configuration.get(TRUST_KEY)):
+            sources.setdefault(name, []).append(source_url)
+    where = configuration.origin(TRUST_KEY)
+    return [f"{where}: {distrust_text(name, keys[name], urls)}" for name, urls in sources.items()]
 
 
 def _check_private_keyring(directory: str, outcome: CheckOutcome) -> None:

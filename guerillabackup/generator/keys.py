@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from guerillabackup.element import BackupElementMetainfo, SourceUrl
 from guerillabackup.generator.interface import MetainfoSigner
+from guerillabackup.signature_trust import Trusted, distrust_text, signs_in_vain
 from guerillabackup.signature_values import KeyInfo, KeyPurpose, expiry_warning
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class KeyringAhead:
         self._directory = directory
         self._encryption_keys: dict[str, str] = {}
         self._warned_of: set[tuple[str, KeyPurpose]] = set()
+        self._distrusted: set[tuple[str, SourceUrl]] = set()
 
     def check_signing_key(self, name: str, now: float) -> None:
         """Raise KeyUnusableError when this key cannot sign at `now`, UTC seconds; warn before that."""
@@ -60,6 +62,15 @@ class KeyringAhead:
         """What signs the data behind a descriptor with a key."""
         keyring = self.get()
         return lambda descriptor: keyring.sign_file(name, descriptor)
+
+    def warn_of_distrust(self, name: str, source_url: SourceUrl, trusted: Trusted | None, now: float) -> None:
+        """Warn once of a source whose elements this host signs with a key that is not trusted for it."""
+        if trusted is None or source_url.is_members or (name, source_url) in self._distrusted:
+            return
+        key = self._check_usable(name, KeyPurpose.SIGN, now)
+        if signs_in_vain(key, source_url, trusted):
+            self._distrusted.add((name, source_url))
+            log.warning("%s", distrust_text(name, key, [source_url]))
 
     def get(self) -> "Keyring":
         """The keyring; raises what opening and reading it raised."""

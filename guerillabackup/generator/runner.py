@@ -36,6 +36,7 @@ from guerillabackup.generator.run_storage import RunStorage
 from guerillabackup.generator.selection import LoadedUnit
 from guerillabackup.generator.state import StateBusyError, seconds_since_start
 from guerillabackup.generator.timing import ClockAnchor
+from guerillabackup.signature_trust import TRUST_KEY
 from guerillabackup.storage.interface import StorageInterface
 from guerillabackup.unexpected import explain
 
@@ -310,8 +311,11 @@ class UnitRunner:
 
     def _make_signer(self, key: str) -> MetainfoSigner:
         def sign(metainfo: BackupElementMetainfo, source_url: SourceUrl) -> BackupElementMetainfo:
-            return self._get_keys().make_signer(key)(metainfo, source_url)
+            keys = self._get_keys()
+            keys.warn_of_distrust(key, source_url, trusted, self._around.clock())
+            return keys.make_signer(key)(metainfo, source_url)
 
+        trusted = self.unit.configuration.get(TRUST_KEY)
         return sign
 
     def _make_data_signer(self, key: str | None) -> Callable[[int], bytes]:

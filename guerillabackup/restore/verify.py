@@ -267,7 +267,7 @@ class _Findings:
             else:
                 is_last_resort = is_violation and result.status is SignatureStatus.REVOKED
                 last_resort = f"; {REVOKED_RESORT}" if is_last_resort else ""
-                self._add(f"{what} is not valid: {result.text}{last_resort}", is_violation)
+                self._add(f"{what} {result.refusal}{last_resort}", is_violation)
 
     def _add(self, text: str, is_violation: bool) -> None:
         (self.violations if is_violation else self.warnings).append(text)

@@ -132,7 +132,7 @@ def judge_signature(result: SignatureResult, what: str, rules: SignatureRules) -
     if result.is_valid:
         return TAKEN
     if result.status in _ALWAYS_REFUSED or rules.requires_signatures:
-        return Judgement(Verdict.QUARANTINE, f"the signature of its {what} is not valid: {result.text}")
+        return Judgement(Verdict.QUARANTINE, f"the signature of its {what} {result.refusal}")
     return TAKEN
 
 

@@ -297,3 +297,27 @@ def test_check_tells_of_several_keys_that_may_sign_anything(command, made, tmp_p
     assert "foreign (" in errors
     append(made, "GeneralTrustedSigningKeys = {'/.*': [GeneralSigningKey]}\n")
     assert "is believed for every source" not in command("config", "check", *options).err
+
+
+@pytest.mark.parametrize("pattern", ["/host/tree", "/other/.*"])
+def test_check_tells_when_what_this_host_signs_is_not_trusted_here(command, made, tmp_path, pattern):
+    options = ("--config-dir", made)
+    assert command("unit", "enable", "TarBackupUnit", *options).status == 0
+    source = {"Root": str(tmp_path), "Include": ["."], "FullBackupTiming": [10, 20, None, 0]}
+    (made / "units" / "TarBackupUnit.config").write_text(
+        f"TarBackupUnitConfigList = {{'/host/tree': {source!r}}}\n"
+    )
+    mine = command("key", "create", "mine", "--purpose", "sign", *options, "--json").document["fingerprint"]
+    other = ("--config-dir", tmp_path / "other")
+    foreign = command("key", "create", "foreign", "--purpose", "sign", *other, "--json").document[
+        "fingerprint"
+    ]
+    (tmp_path / "foreign.asc").write_text(command("key", "export", "foreign", *other).out)
+    command("key", "import", tmp_path / "foreign.asc", *options)
+    append(made, f"GeneralSigningKey = 'mine'\nGeneralTrustedSigningKeys = {{{pattern!r}: ['{foreign}']}}\n")
+    outcome = command("config", "check", *options)
+    assert outcome.status == 5
+    assert f"GeneralTrustedSigningKeys does not trust the key 'mine' ({mine})" in outcome.err
+    assert "for source /host/tree: element verify and restore refuse" in outcome.err
+    append(made, f"GeneralTrustedSigningKeys['/host/.*'] = ['{mine}']\n")
+    assert "does not trust" not in command("config", "check", *options).err

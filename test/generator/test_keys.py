@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from guerillabackup.element import SourceUrl
 from guerillabackup.errors import ConfigError
 from guerillabackup.generator.keys import KeyringAhead
 from guerillabackup.signature import KeyPurpose, Keyring
@@ -63,3 +64,16 @@ def test_a_key_that_is_about_to_expire_is_warned_of_once_with_what_to_do(tmp_pat
         signing, encrypting = caplog.messages
     assert f"prolong it with: gpg --homedir {directory} --quick-set-expire" in signing
     assert "20 days are left; make another" in encrypting
+
+
+def test_a_source_that_is_signed_with_a_key_not_trusted_for_it_is_warned_of_once(keyring, caplog):
+    with KeyringAhead(keyring) as ahead:
+        (key,) = ahead.get().list_keys()
+        trusted = {"/host/good": [key.fingerprint.lower()], "/host/bad": ["0" * 40]}
+        for url in ("/host/good", "/host/bad", "/host/bad.members", "/host/bad"):
+            ahead.warn_of_distrust("signing", SourceUrl(url), trusted, key.created)
+        ahead.warn_of_distrust("signing", SourceUrl("/host/other"), None, key.created)
+    (message,) = caplog.messages
+    assert "GeneralTrustedSigningKeys does not trust the key 'signing'" in message
+    assert "for source /host/bad: element verify and restore refuse" in message
+    assert f"'/host/bad': ['{key.fingerprint}']" in message
