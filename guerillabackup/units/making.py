@@ -21,6 +21,7 @@ from guerillabackup.errors import ConfigError, PipelineError
 from guerillabackup.generator.interface import UnitContext
 from guerillabackup.pipeline.counting import CountingPipelineElement
 from guerillabackup.pipeline.digest import DigestProcess
+from guerillabackup.pipeline.gpg import GpgEncryptionPipelineElement
 from guerillabackup.pipeline.interface import (
     TransformationPipelineElementInterface,
     TransformationProcessInterface,
@@ -73,6 +74,12 @@ def downstream_of(
     return downstream_elements(
         encryption_key, context.configuration, keys_directory, context.find_encryption_key
     )
+
+
+def recipients_of(downstream: Sequence[TransformationPipelineElementInterface]) -> tuple[str, ...]:
+    """The keys that what goes through these elements is encrypted for, sorted; none where that is not known."""
+    encryptions = (each for each in downstream if isinstance(each, GpgEncryptionPipelineElement))
+    return tuple(sorted({key for each in encryptions for key in each.keys}))
 
 
 def stall_timeout(context: UnitContext) -> float:

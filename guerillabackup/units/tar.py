@@ -25,7 +25,7 @@ from guerillabackup.generator.timing import Due, next_backup
 from guerillabackup.pipeline.interface import TransformationPipelineElementInterface
 from guerillabackup.storage.interface import ElementSelection
 from guerillabackup.units import tar_index
-from guerillabackup.units.making import downstream_of, stall_timeout
+from guerillabackup.units.making import downstream_of, recipients_of, stall_timeout
 from guerillabackup.units.settings import SourceList
 from guerillabackup.units.source_book import SourceBook
 from guerillabackup.units.source_report import SourceReport
@@ -138,7 +138,9 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
             return backup_type
         url, context = source.source_url, self._context
         memory = self._book.get(url)
-        reason = why_selection_differs(memory.selection, source)
+        reason = why_selection_differs(
+            memory.selection, source, recipients_of(downstream_of(context, source.encryption_key))
+        )
         reason = reason or self._why_other_index(source, memory)
         reason = reason or why_not_to_go_on(url, memory, context.storage, context.configuration)
         if reason is None:

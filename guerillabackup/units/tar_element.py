@@ -21,7 +21,7 @@ from guerillabackup.generator.pending import store_together
 from guerillabackup.generator.state import PENDING
 from guerillabackup.storage.interface import SinkHandleInterface
 from guerillabackup.units import tar_index
-from guerillabackup.units.making import describe_part, sign_parts
+from guerillabackup.units.making import describe_part, recipients_of, sign_parts
 from guerillabackup.units.source_book import SourceBook
 from guerillabackup.units.source_report import SourceReport
 from guerillabackup.units.tar_book import make_details
@@ -89,7 +89,7 @@ class TarElementRun:
                     archive.content_size,
                     archive.data.size,
                     clock,
-                    digest_selection(source),
+                    digest_selection(source, recipients_of(self._find_downstream())),
                     mark,
                     self._places,
                 )

@@ -3,9 +3,12 @@
 import json
 
 import pytest
+from sample_source import gpg_home
 from tar_bench import URL, members
 from trees import describe_tree
 
+from guerillabackup.pipeline.gpg import GpgEncryptionPipelineElement
+from guerillabackup.units.making import downstream_elements, recipients_of
 from guerillabackup.units.tar_selection import digest_selection, why_selection_differs
 from guerillabackup.units.tar_source import TarSource, parse_sources
 
@@ -76,6 +79,33 @@ def test_another_command_in_the_place_of_tar_makes_a_full_backup(bench):
     assert bench.types() == ["full", "inc", "full", "inc", "full"]
 
 
+@pytest.fixture(scope="module")
+def home():
+    """A gpg home with the keys `one` and `two`."""
+    with gpg_home(("one", "default"), ("two", "default")) as home:
+        yield home
+
+
+def test_other_keys_to_encrypt_for_make_a_full_backup_with_the_reason(bench, tree, home):
+    """A chain of which some elements are for one key and some for another is restored by neither."""
+    key = "GeneralDefaultEncryptionElement"
+    for names in (["one"], ["one"], ["one", "two"], ["two", "one"], ["two"], None, None):
+        bench.configuration[key] = None if names is None else GpgEncryptionPipelineElement(names, home=home)
+        assert bench.run().error is None
+    assert bench.types() == ["full", "inc", "full", "inc", "full", "full", "inc"]
+    assert bench.types(f"{URL}.members") == bench.types()
+    assert bench.warnings() == 3 * [
+        "a full backup is made in place of an incremental one: the keys that it is encrypted for changed, "
+        "and whoever has one of them needs all of the chain"
+    ]
+
+
+def test_a_key_by_another_name_is_the_same_key():
+    known = {"one": "A" * 40, "the one": "A" * 40}
+    downstream = [downstream_elements(name, {}, "/keys", known.__getitem__) for name in known]
+    assert [recipients_of(each) for each in downstream] == 2 * [("A" * 40,)]
+
+
 def test_other_settings_change_nothing(bench, tree):
     bench.run(Include=["one", "two"], Exclude=["x", "y"])
     bench.run(
@@ -104,10 +134,10 @@ def test_a_selection_that_is_not_known_is_taken_to_be_unchanged_once(bench, tree
 
 def test_what_tar_would_archive_means_nothing_beside_a_command():
     command = source(FullOverrideCommand=["/bin/dump"], Root="/one")
-    remembered = digest_selection(command)
-    assert why_selection_differs(remembered, command._replace(root="/two", include=("x",))) is None
-    assert why_selection_differs(remembered, source(Root="/one")) == "FullOverrideCommand changed"
+    remembered = digest_selection(command, ())
+    assert why_selection_differs(remembered, command._replace(root="/two", include=("x",)), ()) is None
+    assert why_selection_differs(remembered, source(Root="/one"), ()) == "FullOverrideCommand changed"
 
 
 def test_a_digest_does_not_show_what_a_command_is_given():
-    assert "secret" not in str(digest_selection(source(IncOverrideCommand=["/bin/dump", "secret"])))
+    assert "secret" not in str(digest_selection(source(IncOverrideCommand=["/bin/dump", "secret"]), ()))
