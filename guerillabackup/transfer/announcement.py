@@ -1,7 +1,7 @@
 """What this program says of itself to a peer, and how a peer's words become what policies see. No I/O."""
 
-from guerillabackup.transfer.interface import EMPTY_ELEMENTS, RemotePolicyInfo, TransferContext
-from guerillabackup.transfer.messages import Announcement
+from guerillabackup.transfer.announcement_json import Announcement
+from guerillabackup.transfer.interface import EMPTY_ELEMENTS, GROUPS, RemotePolicyInfo, TransferContext
 
 PROGRAM = "guerillabackup"
 
@@ -10,7 +10,7 @@ def own_announcement(context: TransferContext) -> Announcement:
     """What is said on that connection."""
     return Announcement(
         PROGRAM,
-        features=frozenset((EMPTY_ELEMENTS,)),
+        features=frozenset((EMPTY_ELEMENTS, GROUPS)),
         instance=context.instance,
         storage=context.local_storage.get_place_id(),
     )

@@ -145,6 +145,13 @@ def judge_content(metainfo: BackupElementMetainfo, digest: bytes, size: int) -> 
     return TAKEN
 
 
+def judge_size(size: int, limit: int | None) -> Judgement:
+    """Whether an element may have so many bytes, before any of them is asked for."""
+    if limit is None or size <= limit:
+        return TAKEN
+    return Judgement(Verdict.QUARANTINE, f"it has {size} bytes, and the limit of an element is {limit}")
+
+
 def doubt_time(metainfo: BackupElementMetainfo, now: float) -> str | None:
     """What is odd about its time; it decides nothing."""
     ahead = metainfo.timestamp - now

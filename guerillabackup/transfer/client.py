@@ -1,12 +1,13 @@
 """The asking half of a connection: requests to the peer's sender policy. Joins connection and messages."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from guerillabackup.errors import ConnectionLostError, RemoteProtocolError
+from guerillabackup.errors import ConnectionLostError, IntegrityError, RemoteProtocolError
 from guerillabackup.transfer.announcement import describe_peer, find_loop, own_announcement
 from guerillabackup.transfer.connection import PeerConnection
+from guerillabackup.transfer.group_stream import share_stream
 from guerillabackup.transfer.interface import (
     ClientProtocolInterface,
     ElementOffer,
@@ -16,13 +17,17 @@ from guerillabackup.transfer.interface import (
     TransferContext,
 )
 from guerillabackup.transfer.messages import (
+    MAX_GROUP,
     GetDataElementInfo,
+    GetDataElementsStream,
     GetDataElementStream,
     GetPolicyInfo,
     NextDataElement,
+    NextDataElements,
     StartTransaction,
     encode_request,
     parse_element_info,
+    parse_group,
     parse_has_element,
     parse_policy_info,
     parse_started,
@@ -53,6 +58,8 @@ class JsonStreamClientProtocolAdapter(ClientProtocolInterface):
         self._context = context
         self._handler = handler
         self._is_stopping = threading.Event()
+        self._group: Sequence[ElementOffer | IntegrityError] = ()
+        """What is offered together just now."""
 
     def request_stop(self) -> None:
         self._is_stopping.set()
@@ -111,6 +118,33 @@ class JsonStreamClientProtocolAdapter(ClientProtocolInterface):
     def get_data_element_stream(self) -> ProtocolDataElementStream:
         self._connection.open_stream(_STREAM)
         return JsonClientProtocolDataElementStream(self._connection)
+
+    def next_offers(
+        self, stored: Sequence[bool] = (), count: int = 1
+    ) -> Sequence[ElementOffer | IntegrityError]:
+        if not self._context.offers_groups:
+            return super().next_offers(stored, count)
+        self._group = ()
+        if self.is_stopping and not any(stored):
+            return ()
+        count = 1 if self.is_stopping else min(count, MAX_GROUP)
+        (answer,) = self._connection.ask(encode_request(NextDataElements(tuple(stored), count)))
+        group = self._parse(lambda payload: parse_group(payload, count), answer)
+        if self.is_stopping:
+            return ()
+        self._group = group
+        return group
+
+    def get_data_element_streams(self, numbers: Sequence[int]) -> Sequence[ProtocolDataElementStream]:
+        if not self._context.offers_groups:
+            return super().get_data_element_streams(numbers)
+        self._connection.open_stream(encode_request(GetDataElementsStream(tuple(numbers))))
+        stream = JsonClientProtocolDataElementStream(self._connection)
+        if len(numbers) == 1:
+            return (stream,)
+        offers = [self._group[number] for number in numbers]
+        sizes = [offer.size or 0 for offer in offers if isinstance(offer, ElementOffer)]
+        return share_stream(stream, sizes, self._refuse)
 
     def offer_shutdown(self) -> None:
         self._connection.offer_shutdown()

@@ -4,12 +4,16 @@ The law of this file: True goes to a peer only for what is durable here, whole, 
 client of a connection with a storage.
 """
 
+import contextlib
 import logging
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from guerillabackup.errors import (
     ConnectionLostError,
     ElementLockedError,
+    GuerillaBackupError,
     IntegrityError,
     RemoteProtocolError,
     StorageError,
@@ -24,13 +28,16 @@ from guerillabackup.transfer.checks import (
     judge_data_signature,
     judge_metadata_signature,
     judge_offer,
+    judge_size,
 )
 from guerillabackup.transfer.claims import Claim
 from guerillabackup.transfer.element_key import element_key
 from guerillabackup.transfer.fetch_notes import FetchNotes
+from guerillabackup.transfer.group_room import MAX_GROUP
 from guerillabackup.transfer.interface import (
     ClientProtocolInterface,
     ElementOffer,
+    ProtocolDataElementStream,
     QueryData,
     TransferContext,
 )
@@ -41,19 +48,41 @@ from guerillabackup.transfer.storage_share import Receiving
 MAX_ROUNDS = 3
 """Times a connection goes through a peer's list: again for what another connection was fetching."""
 
-log = logging.getLogger(__name__)
-
 
 class _RoundOver(Exception):
     """Nothing more can be stored now; the connection itself is in order."""
 
 
-class _HeldElsewhere(Exception):
-    """The element is here, and locked: it does not count as held."""
+@dataclass(slots=True, eq=False)
+class _Fetch:
+    """One element on its way; `number` is its place among those that were offered together."""
 
+    number: int
+    key: bytes
+    offer: ElementOffer
+    claim: Claim
+    began: float
+    held: StorageBackupDataElementInterface | None = None
+    """A copy that was here, locked."""
+    handle: SinkHandleInterface | None = None
+    taken: Taken | None = None
+    """What came, when it is to be stored."""
+    is_durable: bool = False
+    """Whether it may be acknowledged."""
 
-class _StoredElsewhere(Exception):
-    """Another connection stores the element, or has since it was asked for: what came is dropped."""
+    @property
+    def sink(self) -> SinkHandleInterface:
+        """Where its data goes."""
+        assert self.handle is not None
+        return self.handle
+
+    def end(self) -> None:
+        """Let go of it, stored or not."""
+        if self.handle is not None:
+            self.handle.abort()
+        if self.held is not None:
+            self.held.unlock()
+        self.claim.release()
 
 
 class ElementFetcher:
@@ -76,8 +105,10 @@ class ElementFetcher:
         self._max_size = min((size for size in sizes if size is not None), default=None)
         self._notes = FetchNotes(context, shared, quarantine)
         self._claim: Claim | None = None
-        self._acknowledged: StorageBackupDataElementInterface | None = None
-        """A copy that was here and is being acknowledged, locked until the peer has answered that."""
+        self._over: _RoundOver | None = None
+        """Why nothing more is fetched, once what is durable by then is acknowledged."""
+        self._acknowledged: list[StorageBackupDataElementInterface] = []
+        """Copies that were here and are being acknowledged, locked until the peer has answered that."""
 
     def run(self) -> None:
         """Fetch what there is; raises what ends the connection."""
@@ -100,166 +131,153 @@ class ElementFetcher:
     def _run_round(self, wanted: set[bytes] | None, elsewhere: set[bytes]) -> None:
         """Once through the list, of all or of `wanted`; what others are fetching goes into `elsewhere`."""
         self._client.start_transaction(self._query_data)
-        was_stored = False
+        stored: Sequence[bool] = ()
         while True:
-            try:
-                offer = self._client.next_offer(was_stored)
-            except IntegrityError as error:
-                was_stored = False
+            with self._shared.room.taking(
+                1 if self._shared.refusals.take_one_by_one() else MAX_GROUP
+            ) as count:
+                offers = self._client.next_offers(stored, count)
                 self._let_go()
-                self._notes.say_refused(str(error))
-                continue
-            self._let_go()
-            if offer is None:
-                return
-            key = element_key(offer.source_url, offer.metainfo)
-            was_stored = (wanted is None or key in wanted) and self._handle(key, offer, elsewhere)
-
-    def _handle(self, key: bytes, offer: ElementOffer, elsewhere: set[bytes]) -> bool:
-        """Whether the element is durable here, and may be acknowledged."""
-        judgement = judge_offer(offer, self._context.rules, self._shared.settings, self._shared.now())
-        if judgement.verdict is Verdict.LEAVE:
-            return False
-        if judgement.verdict is Verdict.REFUSE:
-            self._notes.refuse(offer, judgement.reason, "")
-            return False
-        if self._shared.refusals.must_wait(key):
-            self._context.counters.elements_left_alone += 1
-            return False
-        if judgement.verdict is Verdict.TAKE:
-            judgement = judge_metadata_signature(offer, self._shared.signatures)
-        if judgement.verdict is Verdict.QUARANTINE:
-            self._notes.keep_evidence(key, offer, judgement.reason, None)
-            return False
-        self._claim = claim = self._shared.claims.claim(key, self._taker.silence)
-        if claim is None:
-            elsewhere.add(key)
-            return False
-        try:
-            is_durable = self._fetch(key, offer)
-        except _HeldElsewhere:
-            # Perhaps it is being moved away, even to this peer: it counts neither as here nor as gone.
-            elsewhere.add(key)
-            self._notes.tally.locked.add(key)
-            return False
-        except _StoredElsewhere:
-            elsewhere.add(key)
-            return False
-        finally:
-            claim.release()
-        if is_durable:
-            self._context.local_storage.check_in_place()
-        return is_durable
+                if self._over is not None:
+                    raise self._over
+                if not offers:
+                    return
+                stored = self._handle(offers, wanted, elsewhere)
 
     def _let_go(self) -> None:
         """The peer has answered the acknowledgement, or never will."""
-        acknowledged, self._acknowledged = self._acknowledged, None
-        if acknowledged is not None:
-            acknowledged.unlock()
+        while self._acknowledged:
+            self._acknowledged.pop().unlock()
 
-    def _fetch(self, key: bytes, offer: ElementOffer) -> bool:
-        """Take the element's data, check it and store it; whether it is durable here."""
-        self._context.counters.current = f"{offer.source_url} {offer.metainfo.timestamp}"
-        self._context.local_storage.check_in_place()
-        held = None
-        try:
-            try:
-                held = self._shared.held.hold(offer.source_url, offer.metainfo)
-                handle = self._context.local_storage.get_sink_handle(offer.source_url)
-            except ElementLockedError as error:
-                raise _HeldElsewhere from error
-            except StorageFullError as error:
-                raise _RoundOver(str(error)) from error
-            except StorageError as error:
-                self._notes.put_off(key, offer, str(error))
-                return False
-            with handle:
-                is_durable = self._fetch_into(handle, key, offer, held)
-            if is_durable:
-                self._notes.tally.locked.discard(key)
-                self._acknowledged, held = held, None
-            return is_durable
-        finally:
-            if held is not None:
-                held.unlock()
-
-    def _fetch_into(
+    def _handle(
         self,
-        handle: SinkHandleInterface,
-        key: bytes,
-        offer: ElementOffer,
-        held: StorageBackupDataElementInterface | None,
-    ) -> bool:
-        began = time.monotonic()
-        taken = self._take(handle, key, offer, held)
-        judgement = judge_content(offer.metainfo, taken.digest, taken.size)
+        offers: Sequence[ElementOffer | IntegrityError],
+        wanted: set[bytes] | None,
+        elsewhere: set[bytes],
+    ) -> Sequence[bool]:
+        """Which of the elements that are offered together are durable here, and may be acknowledged."""
+        stored = [False] * len(offers)
+        with contextlib.ExitStack() as stack:
+            fetches = []
+            for number, offer in enumerate(offers):
+                if isinstance(offer, IntegrityError):
+                    self._notes.say_refused(str(offer))
+                    continue
+                key = element_key(offer.source_url, offer.metainfo)
+                if wanted is not None and key not in wanted:
+                    continue
+                fetch = self._claim_element(number, key, offer, elsewhere)
+                if fetch is not None:
+                    stack.callback(fetch.end)
+                    if self._begin(fetch, elsewhere):
+                        fetches.append(fetch)
+                    if self._over is not None:
+                        break
+            self._fetch(fetches, elsewhere)
+            for fetch in fetches:
+                if fetch.is_durable:
+                    stored[fetch.number] = True
+                    self._notes.tally.locked.discard(fetch.key)
+                    if fetch.held is not None:
+                        self._acknowledged.append(fetch.held)
+                        fetch.held = None
+        if any(stored):
+            self._context.local_storage.check_in_place()
+        elif self._over is not None:
+            raise self._over
+        return stored
+
+    def _claim_element(
+        self, number: int, key: bytes, offer: ElementOffer, elsewhere: set[bytes]
+    ) -> _Fetch | None:
+        """The right to fetch an element that is to be had, by what is said of it."""
+        judgement = judge_offer(offer, self._context.rules, self._shared.settings, self._shared.now())
+        if judgement.verdict is Verdict.LEAVE:
+            return None
+        if judgement.verdict is Verdict.REFUSE:
+            self._notes.refuse(offer, judgement.reason, "")
+            return None
+        if self._shared.refusals.must_wait(key):
+            self._context.counters.elements_left_alone += 1
+            return None
         if judgement.verdict is Verdict.TAKE:
-            judgement = judge_data_signature(
-                offer.metainfo, handle.get_sink_stream(), self._shared.signatures
-            )
-        if judgement.verdict is not Verdict.TAKE:
-            self._notes.keep_evidence(key, offer, judgement.reason, handle.get_sink_stream())
-            return False
-        if held is not None and taken.is_same:
-            handle.abort()
-            try:
-                # Who stored it has perhaps not synced all of it, or crashed before.
-                self._context.local_storage.sync_element(held)
-            except StorageError as error:
-                self._notes.put_off(key, offer, str(error))
-                return False
-            self._shared.refusals.forget(key)
-            self._shared.chains.received(offer.source_url, offer.metainfo, was_held=True)
-            self._notes.say(logging.INFO, f"{held.get_element_id()} is here already", "here")
-            return True
-        assert self._claim is not None
-        if not self._claim.begin_storing():
-            raise _StoredElsewhere
-        try:
-            element = self._shared.sync.store(handle, offer.metainfo)
-            self._claim.stored()
-        except StorageFullError as error:
-            self._notes.put_off(key, offer, str(error))
-            raise _RoundOver(str(error)) from error
-        except StorageReplacedError:
-            raise
-        except StorageError as error:
-            self._notes.put_off(key, offer, str(error))
-            return False
-        self._notes.note_stored(
-            key, offer, element, taken, time.monotonic() - began, was_held=held is not None
-        )
-        if held is not None and offer.metainfo.checksum is not None:
-            self._notes.remove_damaged(key, offer, held)
-        return True
+            judgement = judge_metadata_signature(offer, self._shared.signatures)
+        if judgement.verdict is Verdict.TAKE and offer.size is not None:
+            judgement = judge_size(offer.size, self._max_size)
+        if judgement.verdict is Verdict.QUARANTINE:
+            self._notes.keep_evidence(key, offer, judgement.reason, None)
+            return None
+        claim = self._shared.claims.claim(key, self._taker.silence)
+        if claim is None:
+            elsewhere.add(key)
+            return None
+        return _Fetch(number, key, offer, claim, time.monotonic())
 
-    def _take(
-        self,
-        handle: SinkHandleInterface,
-        key: bytes,
-        offer: ElementOffer,
-        held: StorageBackupDataElementInterface | None,
-    ) -> Taken:
-        """The element's data, compared with the stored copy; what goes wrong here ends the connection."""
-        if held is None:
-            return self._take_stream(handle, key, offer, None)
+    def _begin(self, fetch: _Fetch, elsewhere: set[bytes]) -> bool:
+        """Whether its data is to be asked for."""
+        storage, offer = self._context.local_storage, fetch.offer
+        storage.check_in_place()
         try:
-            stored = held.get_data_stream()
+            fetch.held = self._shared.held.hold(offer.source_url, offer.metainfo)
+            fetch.handle = storage.get_sink_handle(offer.source_url)
+        except ElementLockedError:
+            # Perhaps it is being moved away, even to this peer: it counts neither as here nor as gone.
+            elsewhere.add(fetch.key)
+            self._notes.tally.locked.add(fetch.key)
+        except StorageFullError as error:
+            self._over = _RoundOver(str(error))
         except StorageError as error:
-            self._notes.say(logging.WARNING, f"{held.get_element_id()} cannot be read: {error}", "unreadable")
-            return self._take_stream(handle, key, offer, None)
+            self._notes.put_off(fetch.key, offer, str(error))
+        return fetch.handle is not None
+
+    def _fetch(self, fetches: Sequence[_Fetch], elsewhere: set[bytes]) -> None:
+        """Take the data of elements, check it and store it."""
+        try:
+            self._take_all(fetches)
+        finally:
+            # Also what came before the connection ended: it is compared when it is offered again.
+            self._store(fetches, elsewhere)
+
+    def _take_all(self, fetches: Sequence[_Fetch]) -> None:
+        unasked = {fetch for fetch in fetches if self._is_known_to_be_empty(fetch)}
+        numbers = [fetch.number for fetch in fetches if fetch not in unasked]
+        streams = iter(self._client.get_data_element_streams(numbers) if numbers else ())
+        for fetch in fetches:
+            self._claim = fetch.claim
+            self._context.counters.current = f"{fetch.offer.source_url} {fetch.offer.metainfo.timestamp}"
+            try:
+                self._judge(fetch, self._take(fetch, None if fetch in unasked else next(streams)))
+            except RemoteProtocolError:
+                if len(fetches) > 1:
+                    self._shared.refusals.group_interrupted()
+                raise
+
+    def _is_known_to_be_empty(self, fetch: _Fetch) -> bool:
+        """Whether it has no data, and the peer is one that the stream of such an element ends."""
+        return fetch.offer.metainfo.checksum == EMPTY_CHECKSUM and not self._context.takes_empty_elements
+
+    def _take(self, fetch: _Fetch, stream: ProtocolDataElementStream | None) -> Taken:
+        """The element's data, compared with the stored copy; what goes wrong here ends the connection."""
+        if fetch.held is None:
+            return self._take_stream(fetch, stream, None)
+        try:
+            stored = fetch.held.get_data_stream()
+        except StorageError as error:
+            element_id = fetch.held.get_element_id()
+            self._notes.say(logging.WARNING, f"{element_id} cannot be read: {error}", "unreadable")
+            return self._take_stream(fetch, stream, None)
         with stored:
-            return self._take_stream(handle, key, offer, StoredCopy(stored.fileno()))
+            return self._take_stream(fetch, stream, StoredCopy(stored.fileno()))
 
     def _take_stream(
-        self, handle: SinkHandleInterface, key: bytes, offer: ElementOffer, copy: StoredCopy | None
+        self, fetch: _Fetch, stream: ProtocolDataElementStream | None, copy: StoredCopy | None
     ) -> Taken:
-        if offer.metainfo.checksum == EMPTY_CHECKSUM and not self._context.takes_empty_elements:
-            # The stream of such an element ends an original; there is nothing in it to ask for.
+        if stream is None:
             return Taken(0, EMPTY_CHECKSUM, copy is not None and copy.ends_here())
+        key, offer = fetch.key, fetch.offer
         try:
-            with self._client.get_data_element_stream() as stream:
-                return self._taker.take(stream, handle, self._max_size, copy)
+            with stream:
+                return self._taker.take(stream, fetch.sink, self._max_size, copy)
         except OversizeError as error:
             self._notes.keep_evidence(key, offer, str(error), None)
             raise IntegrityError(
@@ -272,6 +290,68 @@ class ElementFetcher:
             # Perhaps the peer cannot send this one: the next connection must not end by it before all others.
             self._shared.refusals.interrupted(key, str(error))
             raise
+
+    def _judge(self, fetch: _Fetch, taken: Taken) -> None:
+        """What becomes of what came: it is here already, to be stored, or refused."""
+        key, offer, handle = fetch.key, fetch.offer, fetch.sink
+        judgement = judge_content(offer.metainfo, taken.digest, taken.size)
+        if judgement.verdict is Verdict.TAKE:
+            judgement = judge_data_signature(
+                offer.metainfo, handle.get_sink_stream(), self._shared.signatures
+            )
+        if judgement.verdict is not Verdict.TAKE:
+            self._notes.keep_evidence(key, offer, judgement.reason, handle.get_sink_stream())
+        elif fetch.held is not None and taken.is_same:
+            handle.abort()
+            try:
+                # Who stored it has perhaps not synced all of it, or crashed before.
+                self._context.local_storage.sync_element(fetch.held)
+            except StorageError as error:
+                self._notes.put_off(key, offer, str(error))
+                return
+            self._shared.refusals.forget(key)
+            self._shared.chains.received(offer.source_url, offer.metainfo, was_held=True)
+            self._notes.say(logging.INFO, f"{fetch.held.get_element_id()} is here already", "here")
+            fetch.is_durable = True
+        else:
+            fetch.taken = taken
+
+    def _store(self, fetches: Sequence[_Fetch], elsewhere: set[bytes]) -> None:
+        """Make durable what is to be stored, with one sync for all of it."""
+        ready = []
+        for fetch in fetches:
+            if fetch.taken is None:
+                continue
+            if fetch.claim.begin_storing():
+                ready.append(fetch)
+            else:
+                # Another connection stores it, or has since it was asked for: what came is dropped.
+                elsewhere.add(fetch.key)
+        if not ready:
+            return
+        results = self._shared.sync.store_together([(each.sink, each.offer.metainfo) for each in ready])
+        failures = []
+        for fetch, result in zip(ready, results, strict=True):
+            if not isinstance(result, GuerillaBackupError):
+                fetch.claim.stored()
+                self._note_stored(fetch, result)
+            elif isinstance(result, StorageError) and not isinstance(result, StorageReplacedError):
+                self._notes.put_off(fetch.key, fetch.offer, str(result))
+                if isinstance(result, StorageFullError):
+                    self._over = _RoundOver(str(result))
+            else:
+                failures.append(result)
+        if failures:
+            raise failures[0]
+
+    def _note_stored(self, fetch: _Fetch, element: StorageBackupDataElementInterface) -> None:
+        assert fetch.taken is not None
+        offer, held = fetch.offer, fetch.held
+        seconds = time.monotonic() - fetch.began
+        self._notes.note_stored(fetch.key, offer, element, fetch.taken, seconds, was_held=held is not None)
+        if held is not None and offer.metainfo.checksum is not None:
+            self._notes.remove_damaged(fetch.key, offer, held)
+        fetch.is_durable = True
 
     def _count_bytes(self, count: int, waited: float) -> None:
         self._context.counters.bytes_received += count

@@ -13,13 +13,18 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from guerillabackup.element import BackupElementMetainfo, SourceUrl
+from guerillabackup.errors import IntegrityError, RemoteProtocolError
 from guerillabackup.storage.interface import StorageBackupDataElementInterface, StorageInterface
 from guerillabackup.transfer.lines import EveryLine, PeerLines
+from guerillabackup.transfer.peer_values import RemotePolicyInfo as RemotePolicyInfo
+from guerillabackup.transfer.peer_values import TransferCounters as TransferCounters
 
 SENDER_MOVE_POLICY = "SenderMoveDataTransferPolicy"
 """The one sender policy name that version 1 receivers accept."""
 EMPTY_ELEMENTS = "empty-elements"
 """The feature of a peer that takes and sends elements of 0 bytes."""
+GROUPS = "groups"
+"""The feature of a peer that offers several small elements at a time."""
 
 QueryData = Sequence[Any] | None
 """What a client may ask a sender policy for: None is everything; else a list both policies know."""
@@ -47,17 +52,8 @@ class ElementOffer:
     metainfo: BackupElementMetainfo
     attributes: Mapping[str, Any] | None = None
     """What version 1 senders add to it: the original always sends null; nothing here decides by it."""
-
-
-@dataclass(frozen=True, slots=True)
-class RemotePolicyInfo:
-    """What the peer's getPolicyInfo said: its policy's name, and what an announcing peer adds."""
-
-    policy_name: str | None
-    """None when it sends nothing, and in what a request announced."""
-    is_announcing: bool = False
-    """Whether the peer is ours, by the object it answered with (or the announcement it made)."""
-    features: frozenset[str] = frozenset()
+    size: int | None = None
+    """Bytes of its data, where the sender tells that before it sends them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +141,27 @@ class ClientProtocolInterface(ABC):
     def get_data_element_stream(self) -> ProtocolDataElementStream:
         """The current element's data, to be read to its end. (getDataElementStream)"""
 
+    def next_offers(
+        self, stored: Sequence[bool] = (), count: int = 1
+    ) -> Sequence[ElementOffer | IntegrityError]:
+        """The next elements in one round trip, at most so many; none at the end.
+
+        `stored` acknowledges those of the offers before that are durable here, in their order. An error
+        stands for an element of which `next_offer` would raise it. A peer that knows no groups offers one.
+        """
+        try:
+            offer = self.next_offer(any(stored))
+        except IntegrityError as error:
+            return (error,)
+        return () if offer is None else (offer,)
+
+    def get_data_element_streams(self, numbers: Sequence[int]) -> Sequence[ProtocolDataElementStream]:
+        """The data of some of these offers, by their places from 0 on, ascending.
+
+        Each is closed before the next one is read; to close one early gives up those behind it too.
+        """
+        return [self.get_data_element_stream() for _ in numbers]
+
     @abstractmethod
     def offer_shutdown(self) -> None:
         """Say that nothing more will be asked, and wait for the answer. (offerShutdown)"""
@@ -198,9 +215,19 @@ class ServerProtocolInterface(ABC):
         RemoteProtocolError without a current element.
         """
 
+    def next_data_elements(self, stored: Sequence[bool], count: int) -> Sequence[bytes]:
+        """Settle the group before, and go to the next one, of at most so many elements; none at the end.
+
+        Each is as messages.py describes it. While a group is offered, there is no current element."""
+        raise RemoteProtocolError("elements are offered one by one here")
+
+    def get_data_elements_stream(self, numbers: Sequence[int]) -> BinaryIO:
+        """The data of some elements of the group, one behind the other."""
+        raise RemoteProtocolError("elements are offered one by one here")
+
     @abstractmethod
     def stream_ended(self, is_complete: bool) -> None:
-        """How the stream of the current element ended: all of its bytes were handed to the peer, or not."""
+        """How the stream asked for last ended: all of its bytes were handed to the peer, or not."""
 
     def element_described(self) -> None:  # noqa: B027 (not all need to know)
         """The peer has asked what the current element is, and is told."""
@@ -235,7 +262,7 @@ class TransferContext:
     """Names this process to peers; "" when it has no name."""
     loop: str | None = None
     """Why there is nothing to move on this connection, by what the peer announced."""
-    counters: "TransferCounters" = field(default_factory=lambda: TransferCounters())
+    counters: TransferCounters = field(default_factory=TransferCounters)
     now: Callable[[], float] = lambda: 0.0
     """UTC seconds."""
     was_asked: bool = False
@@ -263,36 +290,18 @@ class TransferContext:
         return any(each is not None and each.is_announcing for each in (self.announced, self.remote))
 
     @property
+    def offers_groups(self) -> bool:
+        """Whether the peer may be asked for several elements at a time."""
+        remote = self.remote
+        return remote is not None and remote.is_announcing and GROUPS in remote.features
+
+    @property
     def takes_empty_elements(self) -> bool:
         """Whether elements of 0 bytes may be offered to the peer: the stream of one ends an original."""
         return any(
             each is not None and each.is_announcing and EMPTY_ELEMENTS in each.features
             for each in (self.announced, self.remote)
         )
-
-
-@dataclass(slots=True)
-class TransferCounters:
-    """What one connection has moved so far; written by its thread, read by any."""
-
-    elements_received: int = 0
-    bytes_received: int = 0
-    elements_sent: int = 0
-    bytes_sent: int = 0
-    elements_refused: int = 0
-    elements_claimed: int = 0
-    current: str = ""
-    """The element that moves just now, "" when none does."""
-    elements_left_alone: int = 0
-    """Those that were refused before, and not asked for again."""
-    last_received: float | None = None
-    """When the last element was, in UTC seconds; in `last_sent` when the peer acknowledged one last."""
-    last_sent: float | None = None
-
-    def note_received(self, now: float) -> None:
-        """One more element is here."""
-        self.elements_received += 1
-        self.last_received = now
 
 
 class SenderTransferPolicy(ABC):
@@ -328,6 +337,10 @@ class SenderTransferPolicy(ABC):
         Called once for each offered element, also when the connection ended. May delete the element, at
         once or until `settle`: do not touch it after.
         """
+
+    def room_for_group(self) -> int:
+        """How many more elements may be taken from queries before one of them is settled."""
+        return 1
 
     def settle(self, context: TransferContext) -> None:  # noqa: B027 (most policies put nothing off)
         """Do what `apply_policy` has put off; called when a transaction or its connection ends."""

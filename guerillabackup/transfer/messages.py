@@ -8,6 +8,8 @@ and `encode_request` lead from its payload to it and back. Each method's answer 
     NextDataElement        parse_has_element      encode_has_element
     GetDataElementInfo     parse_element_info     encode_element_info
     GetDataElementStream   a stream of parts: the multiplexer's
+    NextDataElements       parse_group            encode_group, of encode_grouped for each
+    GetDataElementsStream  a stream of parts, too
 
 All that is wrong in a payload raises RemoteProtocolError; but IntegrityError when only the element that is
 described cannot be, so that the connection may go on. What no frame holds raises MetainfoError. A newer peer
@@ -15,8 +17,8 @@ announces itself within getPolicyInfo: doc/Protocol.txt, "Announcement".
 """
 
 import base64
-import re
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -24,37 +26,24 @@ from typing import Any, ClassVar
 from guerillabackup.element import BackupElementMetainfo, SourceUrl, check_attribute_name
 from guerillabackup.element_json import decode_binary
 from guerillabackup.errors import IntegrityError, MetainfoError, RemoteProtocolError
+from guerillabackup.transfer.announcement_json import (
+    Announcement,
+    announcement_object,
+    is_number,
+    read_announcement,
+    read_name,
+)
 from guerillabackup.transfer.frames import MAX_FRAME_SIZE
 from guerillabackup.transfer.interface import ElementOffer
 from guerillabackup.transfer.json_text import decode, encode, excerpt, freeze
 
-VERSION = 1
-MAX_ANNOUNCED = 64
-"""Items of a list within an announcement."""
-MAX_NAME = 200
-"""Characters of a policy's, program's or feature's name, all of them printable ASCII."""
-MAX_VERSION = 1 << 31
 MAX_ATTRIBUTES = 64
 MAX_QUOTED = 300
 """Characters of a message that may quote the peer."""
 
-_PRINTABLE = re.compile(r"[ -~]*")
-
-
-@dataclass(frozen=True, slots=True)
-class Announcement:
-    """What a newer peer says of itself. Unknown features are kept, and mean nothing."""
-
-    program: str
-    versions: tuple[int, ...] = (VERSION,)
-    features: frozenset[str] = frozenset()
-    instance: str = ""
-    """Names the process that says it, and no other one; "" when it is not told."""
-    storage: str = ""
-    """Names the storage that the connection is about, the same for all who have it open; "" as above."""
-
-    def knows(self, feature: str) -> bool:
-        return feature in self.features
+MAX_GROUP = 256
+"""Elements that are offered at a time."""
+MAX_SIZE = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +84,32 @@ class GetDataElementStream:
     method: ClassVar[str] = "getDataElementStream"
 
 
-Request = GetPolicyInfo | StartTransaction | NextDataElement | GetDataElementInfo | GetDataElementStream
+@dataclass(frozen=True, slots=True)
+class NextDataElements:
+    """Go on to the next elements, at most so many; which of those before were stored?"""
+
+    method: ClassVar[str] = "nextDataElements"
+    stored: tuple[bool, ...] = ()
+    count: int = MAX_GROUP
+
+
+@dataclass(frozen=True, slots=True)
+class GetDataElementsStream:
+    """The bytes of some of the present elements, one behind the other."""
+
+    method: ClassVar[str] = "getDataElementsStream"
+    numbers: tuple[int, ...] = (0,)
+
+
+Request = (
+    GetPolicyInfo
+    | StartTransaction
+    | NextDataElement
+    | GetDataElementInfo
+    | GetDataElementStream
+    | NextDataElements
+    | GetDataElementsStream
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +136,15 @@ def encode_request(request: Request) -> bytes:
     """Its payload. An announcement is for whoever may be a newer peer: the original ignores it."""
     match request:
         case GetPolicyInfo(announcement) if announcement is not None:
-            return encode([request.method, _announcement_object(announcement)])
+            return encode([request.method, announcement_object(announcement)])
         case StartTransaction(query):
             return encode([request.method, query])
         case NextDataElement(was_stored):
             return encode([request.method, was_stored])
+        case NextDataElements(stored, count):
+            return encode([request.method, stored, count])
+        case GetDataElementsStream(numbers):
+            return encode([request.method, numbers])
     return encode([request.method])
 
 
@@ -138,14 +156,14 @@ def parse_policy_info(payload: bytes) -> PolicyInfo:
         return PolicyInfo(_read_policy(value, what))
     if "policy" not in value:
         raise RemoteProtocolError(f"{what} is an object without policy")
-    return PolicyInfo(_read_policy(value["policy"], what), _read_announcement(value, what))
+    return PolicyInfo(_read_policy(value["policy"], what), read_announcement(value, what))
 
 
 def encode_policy_info(policy: str | None, announcement: Announcement | None = None) -> bytes:
     """The answer; give our announcement to exactly those who announced themselves."""
     if announcement is None:
         return encode(policy)
-    return encode({"policy": policy, **_announcement_object(announcement)})
+    return encode({"policy": policy, **announcement_object(announcement)})
 
 
 def parse_started(payload: bytes) -> None:
@@ -183,17 +201,7 @@ def parse_element_info(payload: bytes) -> ElementOffer | None:
         return None
     if not isinstance(value, list) or len(value) < 3:
         raise RemoteProtocolError(f"{what} is {excerpt(value)}, not a list of 3 or null")
-    source, metadata, attributes = value[:3]
-    if not isinstance(source, str) or not isinstance(metadata, str):
-        raise RemoteProtocolError(f"{what} has no texts as source URL and metadata: {excerpt(value)}")
-    if attributes is not None and not isinstance(attributes, dict):
-        raise RemoteProtocolError(f"{what} has the attributes {excerpt(attributes)}, not an object or null")
-    try:
-        source_url = SourceUrl(source)
-        metainfo = BackupElementMetainfo.unserialize(metadata.encode("ascii"))
-        return ElementOffer(source_url, metainfo, _read_attributes(attributes or {}))
-    except (IntegrityError, UnicodeEncodeError) as error:
-        raise IntegrityError(f"element of {excerpt(source, 300)}: {excerpt_error(error)}") from error
+    return _read_offer(value, what)
 
 
 def encode_element_info(offer: ElementOffer | None) -> bytes:
@@ -213,6 +221,34 @@ def encode_element_info(offer: ElementOffer | None) -> bytes:
     return payload
 
 
+def parse_group(payload: bytes, count: int) -> tuple[ElementOffer | IntegrityError, ...]:
+    """The answer to NextDataElements, which asked for at most so many.
+
+    An error stands for an element whose source URL, metadata or attributes are not what they must be.
+    """
+    what = "the answer to nextDataElements"
+    items = decode(payload, what)
+    if not isinstance(items, list) or len(items) > count:
+        raise RemoteProtocolError(f"{what} is {excerpt(items)}, not a list of at most {count}")
+    return tuple([_read_grouped(item, f"an item of {what}") for item in items])
+
+
+def encode_grouped(offer: ElementOffer) -> bytes:
+    """An offer with its size, as an item of that answer; raises MetainfoError for what no frame holds."""
+    assert offer.size is not None
+    item = b"%s, %d]" % (encode_element_info(offer)[:-1], offer.size)
+    if len(encode_group([item])) > MAX_FRAME_SIZE:
+        raise MetainfoError(
+            f"metadata and attributes of {len(item)} bytes on the wire, limit {MAX_FRAME_SIZE}"
+        )
+    return item
+
+
+def encode_group(items: Iterable[bytes]) -> bytes:
+    """The answer to NextDataElements."""
+    return b"[%s]" % b", ".join(items)
+
+
 def excerpt_error(error: Exception) -> str:
     """Its message, short and printable whatever of the peer's is quoted in it."""
     text = str(error) if str(error).isprintable() else ascii(str(error))
@@ -225,7 +261,7 @@ def _read_get_policy_info(arguments: list[Any]) -> GetPolicyInfo:
     what = "the announcement in getPolicyInfo"
     if not isinstance(arguments[0], dict):
         raise RemoteProtocolError(f"{what} is {excerpt(arguments[0])}, not an object")
-    return GetPolicyInfo(_read_announcement(arguments[0], what))
+    return GetPolicyInfo(read_announcement(arguments[0], what))
 
 
 def _read_start_transaction(arguments: list[Any]) -> StartTransaction:
@@ -244,6 +280,51 @@ def _read_next_data_element(arguments: list[Any]) -> NextDataElement:
     return NextDataElement(was_stored)
 
 
+def _read_next_data_elements(arguments: list[Any]) -> NextDataElements:
+    stored, count = (*arguments, None, None)[:2]
+    if not isinstance(stored, list) or len(stored) > MAX_GROUP:
+        raise RemoteProtocolError(f"nextDataElements has {excerpt(stored)}, not a list of what was stored")
+    if not all(isinstance(one, bool) for one in stored):
+        raise RemoteProtocolError(f"in nextDataElements, {excerpt(stored)} are not all true or false")
+    if not is_number(count, 1, MAX_GROUP):
+        raise RemoteProtocolError(f"nextDataElements asks for {excerpt(count)}, not for 1 to {MAX_GROUP}")
+    return NextDataElements(tuple(stored), count)
+
+
+def _read_get_data_elements_stream(arguments: list[Any]) -> GetDataElementsStream:
+    numbers = _first(arguments, GetDataElementsStream.method)
+    is_list = isinstance(numbers, list) and 0 < len(numbers) <= MAX_GROUP
+    if not is_list or not all(is_number(one, 0, MAX_GROUP - 1) for one in numbers):
+        raise RemoteProtocolError(f"getDataElementsStream asks for {excerpt(numbers)}, not a list of places")
+    if any(one >= other for one, other in itertools.pairwise(numbers)):
+        raise RemoteProtocolError(f"getDataElementsStream asks for {excerpt(numbers)}, which do not ascend")
+    return GetDataElementsStream(tuple(numbers))
+
+
+def _read_grouped(value: Any, what: str) -> ElementOffer | IntegrityError:
+    if not isinstance(value, list) or len(value) < 4 or not is_number(value[3], 0, MAX_SIZE):
+        raise RemoteProtocolError(f"{what} is {excerpt(value)}, not a list of 4 with a size")
+    try:
+        return _read_offer(value, what, value[3])
+    except IntegrityError as error:
+        return error
+
+
+def _read_offer(value: list[Any], what: str, size: int | None = None) -> ElementOffer:
+    """Source URL, metadata and attributes, which a list begins with; raises IntegrityError too."""
+    source, metadata, attributes = value[:3]
+    if not isinstance(source, str) or not isinstance(metadata, str):
+        raise RemoteProtocolError(f"{what} has no texts as source URL and metadata: {excerpt(value)}")
+    if attributes is not None and not isinstance(attributes, dict):
+        raise RemoteProtocolError(f"{what} has the attributes {excerpt(attributes)}, not an object or null")
+    try:
+        source_url = SourceUrl(source)
+        metainfo = BackupElementMetainfo.unserialize(metadata.encode("ascii"))
+        return ElementOffer(source_url, metainfo, _read_attributes(attributes or {}), size)
+    except (IntegrityError, UnicodeEncodeError) as error:
+        raise IntegrityError(f"element of {excerpt(source, 300)}: {excerpt_error(error)}") from error
+
+
 METHODS: Mapping[str, Callable[[list[Any]], Request]] = MappingProxyType(
     {
         GetPolicyInfo.method: _read_get_policy_info,
@@ -251,6 +332,8 @@ METHODS: Mapping[str, Callable[[list[Any]], Request]] = MappingProxyType(
         NextDataElement.method: _read_next_data_element,
         GetDataElementInfo.method: lambda _: GetDataElementInfo(),
         GetDataElementStream.method: lambda _: GetDataElementStream(),
+        NextDataElements.method: _read_next_data_elements,
+        GetDataElementsStream.method: _read_get_data_elements_stream,
     }
 )
 """Method -> what reads the arguments behind it."""
@@ -263,47 +346,7 @@ def _first(arguments: list[Any], method: str) -> Any:
 
 
 def _read_policy(value: Any, what: str) -> str | None:
-    return None if value is None else _read_name(value, f"the policy in {what}")
-
-
-def _read_announcement(value: Mapping[str, Any], what: str) -> Announcement:
-    """The announcement within an object; keys it does not know are for later versions."""
-    if "versions" not in value:
-        raise RemoteProtocolError(f"{what} has no versions")
-    versions = _read_list(value, "versions", what)
-    for version in versions:
-        if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= MAX_VERSION:
-            raise RemoteProtocolError(f"{what} has the version {excerpt(version)}, not a number from 1 on")
-    features = (_read_name(item, f"a feature in {what}") for item in _read_list(value, "features", what))
-    program, instance, storage = (
-        _read_name(value.get(key, ""), f"the {key} in {what}") for key in ("program", "instance", "storage")
-    )
-    return Announcement(program, tuple(versions), frozenset(features), instance, storage)
-
-
-def _announcement_object(announcement: Announcement) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "program": announcement.program,
-        "versions": announcement.versions,
-        "features": sorted(announcement.features),
-    }
-    names = {"instance": announcement.instance, "storage": announcement.storage}
-    return told | {key: name for key, name in names.items() if name}
-
-
-def _read_list(value: Mapping[str, Any], key: str, what: str) -> list[Any]:
-    items = value.get(key, [])
-    if not isinstance(items, list) or len(items) > MAX_ANNOUNCED:
-        raise RemoteProtocolError(
-            f"{what} has the {key} {excerpt(items)}, not a list of at most {MAX_ANNOUNCED}"
-        )
-    return items
-
-
-def _read_name(value: Any, what: str) -> str:
-    if not isinstance(value, str) or len(value) > MAX_NAME or _PRINTABLE.fullmatch(value) is None:
-        raise RemoteProtocolError(f"{what} is {excerpt(value)}, not at most {MAX_NAME} printable characters")
-    return value
+    return None if value is None else read_name(value, f"the policy in {what}")
 
 
 def _read_attributes(values: Mapping[str, Any]) -> Mapping[str, bytes] | None:

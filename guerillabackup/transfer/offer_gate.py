@@ -48,6 +48,11 @@ class OfferGate:
         """Whether so much is locked that what was put off has to be done."""
         return len(self._taken) >= self._max_held
 
+    @property
+    def room(self) -> int:
+        """How many more may be locked before it is full."""
+        return self._max_held - len(self._taken)
+
     def came_from(self, agent_id: str, facts: ElementFacts) -> bool:
         """Whether that agent brought the element while this process runs."""
         if self._origins.is_empty or facts.timestamp is None:

@@ -133,6 +133,7 @@ class ReceiverStoreDataTransferPolicy(ReceiverTransferPolicy):
                     self._chains,
                     self.bandwidth,
                     self._listen,
+                    share.room,
                     self._now,
                 )
                 # The storage is kept, so that no other one gets its id.

@@ -15,6 +15,9 @@ LONGEST_PAUSE = 86400.0
 FIRST_INTERRUPTION_PAUSE = 30.0
 LONGEST_INTERRUPTION_PAUSE = 900.0
 """Those after the second time that a connection ended in the middle of an element."""
+ONE_BY_ONE = 256
+"""Elements that are asked for one by one after a connection ended in the middle of several: so it is known
+which one the peer cannot send."""
 MAX_REMEMBERED = 10_000
 MAX_REASON = 200
 """Characters of a reason that are remembered: a peer has a say in it."""
@@ -36,6 +39,7 @@ class Refusals:
         self._clock = clock
         self._lock = threading.Lock()  # guards the entries
         self._refused: OrderedDict[bytes, Refused] = OrderedDict()
+        self._one_by_one = 0
 
     def must_wait(self, key: bytes) -> bool:
         """Whether it is too early to try the element again."""
@@ -52,6 +56,17 @@ class Refusals:
     def interrupted(self, key: bytes, reason: str) -> Refused:
         """Note that a connection ended in the middle of it: once is nobody's fault, and pauses nothing."""
         return self._add(key, reason, FIRST_INTERRUPTION_PAUSE, LONGEST_INTERRUPTION_PAUSE, free=1)
+
+    def group_interrupted(self) -> None:
+        """A connection ended in the middle of several elements."""
+        self._one_by_one = ONE_BY_ONE
+
+    def take_one_by_one(self) -> bool:
+        """Whether the next elements are better asked for one by one; counts one."""
+        if self._one_by_one == 0:
+            return False
+        self._one_by_one -= 1
+        return True
 
     def _add(self, key: bytes, reason: str, first: float, longest: float, free: int = 0) -> Refused:
         with self._lock:

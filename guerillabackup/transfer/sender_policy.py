@@ -113,6 +113,9 @@ class SenderMoveDataTransferPolicy(SenderTransferPolicy):
         finally:
             self._gate.release(element_id)
 
+    def room_for_group(self) -> int:
+        return self._gate.room
+
     def settle(self, context: TransferContext) -> None:
         with self._lock:
             group = self._groups.pop(id(context), None)

@@ -1,19 +1,24 @@
 """The answering half of a connection: requests go to the sender policy. No I/O."""
 
+import contextlib
 import logging
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from guerillabackup.errors import MetainfoError, RemoteProtocolError
 from guerillabackup.transfer.announcement import describe_peer, find_loop, own_announcement
+from guerillabackup.transfer.announcement_json import Announcement
 from guerillabackup.transfer.interface import ServerProtocolInterface, TransferContext
 from guerillabackup.transfer.messages import (
-    Announcement,
     GetDataElementInfo,
+    GetDataElementsStream,
     GetDataElementStream,
     GetPolicyInfo,
     NextDataElement,
+    NextDataElements,
     StartTransaction,
     encode_element_info,
+    encode_group,
     encode_has_element,
     encode_policy_info,
     encode_started,
@@ -59,6 +64,10 @@ class JsonStreamServerProtocolRequestHandler:
                 return encode_started()
             case NextDataElement(was_stored):
                 return encode_has_element(self._go_on(was_stored))
+            case NextDataElements(stored, count):
+                return self._next_group(stored, count)
+            case GetDataElementsStream(numbers):
+                return self._server.get_data_elements_stream(numbers)
             case GetDataElementInfo():
                 return self._describe()
             case GetDataElementStream():
@@ -103,11 +112,23 @@ class JsonStreamServerProtocolRequestHandler:
                 was_stored = False
         return False
 
+    def _next_group(self, stored: Sequence[bool], count: int) -> bytes:
+        """Go to the next group, which is none when a stop was requested."""
+        self._info = None
+        with self._noting_sent():
+            return encode_group(self._server.next_data_elements(stored, 0 if self._is_stopping else count))
+
     def _next_element(self, was_stored: bool) -> bool:
+        with self._noting_sent():
+            return self._server.next_data_element(was_stored)
+
+    @contextlib.contextmanager
+    def _noting_sent(self) -> Iterator[None]:
+        """Note when an element is acknowledged in here."""
         counters = self._context.counters
         sent = counters.elements_sent
         try:
-            return self._server.next_data_element(was_stored)
+            yield
         finally:
             if counters.elements_sent > sent:
                 counters.last_sent = self._context.now()

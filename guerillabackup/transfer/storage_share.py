@@ -17,6 +17,7 @@ from guerillabackup.transfer.bandwidth import BandwidthLimit
 from guerillabackup.transfer.chain_memory import ChainMemory
 from guerillabackup.transfer.checks import SignatureRules
 from guerillabackup.transfer.claims import ClaimTable
+from guerillabackup.transfer.group_room import GroupRoom
 from guerillabackup.transfer.held import HeldElements
 from guerillabackup.transfer.origins import Origins
 from guerillabackup.transfer.receiver_settings import ReceiverSettings
@@ -33,6 +34,7 @@ class StorageShare:
     held: HeldElements
     claims: ClaimTable
     origins: Origins = field(default_factory=Origins)
+    room: GroupRoom = field(default_factory=GroupRoom)
 
 
 class StorageShares:
@@ -69,4 +71,5 @@ class Receiving:
     chains: ChainMemory
     bandwidth: BandwidthLimit
     listen: EventListener
+    room: GroupRoom
     now: Callable[[], float] = time.time

@@ -9,11 +9,12 @@ Touches: sys.
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 from guerillabackup.errors import IntegrityError, RemoteProtocolError
 from guerillabackup.transfer import messages
 from guerillabackup.transfer.frames import FrameDecoder, Part, PartData
+from guerillabackup.transfer.interface import ElementOffer
 from guerillabackup.transfer.multiplexer import (
     PartReceived,
     RequestReceived,
@@ -85,6 +86,21 @@ def fuzz_element_info(_: int, data: bytes) -> None:
     _parse_both_ways(messages.parse_element_info, messages.encode_element_info, data)
 
 
+def fuzz_group(_: int, data: bytes) -> None:
+    def write(group: tuple[ElementOffer | IntegrityError, ...]) -> bytes:
+        return messages.encode_group(messages.encode_grouped(one) for one in group if is_whole(one))
+
+    def parse(payload: bytes) -> tuple[ElementOffer, ...]:
+        group = messages.parse_group(payload, messages.MAX_GROUP)
+        assert len(group) <= messages.MAX_GROUP
+        return tuple(one for one in group if is_whole(one))
+
+    def is_whole(one: ElementOffer | IntegrityError) -> TypeGuard[ElementOffer]:
+        return isinstance(one, ElementOffer)
+
+    _parse_both_ways(parse, write, data)
+
+
 TARGETS: list[Callable[[int, bytes], None]] = [
     fuzz_frames,
     fuzz_multiplexer,
@@ -92,6 +108,7 @@ TARGETS: list[Callable[[int, bytes], None]] = [
     fuzz_policy_info,
     fuzz_has_element,
     fuzz_element_info,
+    fuzz_group,
 ]
 ASKED: list[Callable[[StreamRequestResponseMultiplexer], None]] = [
     lambda mux: None,

@@ -16,6 +16,7 @@ from raw_peer import Offer, RawPeer
 from transfer_side import RECEIVES, SENDS, Side, start_socat
 
 from guerillabackup.element import BackupElementMetainfo, SourceUrl
+from guerillabackup.errors import ElementNotFoundError
 from guerillabackup.storage.registry import open_storage
 
 START = 1_700_000_000
@@ -54,7 +55,8 @@ def content_of(storage_directory: Path) -> list[tuple[str, bytes]]:
     with contextlib.closing(open_storage(str(storage_directory))) as storage:
         found = []
         for element in storage.query_backup_data_elements():
-            with element.get_data_stream() as stream:
+            # One that is moved away meanwhile is not in it.
+            with contextlib.suppress(ElementNotFoundError), element.get_data_stream() as stream:
                 found.append((str(element.get_source_url()), stream.read()))
         return sorted(found)
 

@@ -1,12 +1,12 @@
 """A peer in memory: what a receiver policy sees of a sender, without a connection.
 
 It keeps to the rules of version 1, and breaks a test that does not: nothing is asked while a stream is open,
-and an acknowledgement is for the element before.
+and an acknowledgement is for the element before. One that has `groups` offers so many elements at a time.
 """
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from guerillabackup.element import BackupElementMetainfo, SourceUrl
 from guerillabackup.errors import ConnectionLostError, MetainfoError
@@ -72,6 +72,7 @@ class MemoryPeer(ClientProtocolInterface):
 
     elements: list[Offered]
     chunk: int = 1 << 16
+    groups: int = 0
     on_acknowledged: Callable[[Offered], None] = lambda element: None
     on_stream: Callable[[Offered], None] = lambda element: None
     transactions: list = field(default_factory=list)
@@ -79,6 +80,7 @@ class MemoryPeer(ClientProtocolInterface):
     is_dead: bool = False
     _list: list[Offered] = field(default_factory=list)
     _current: Offered | None = None
+    _group: list[Offered] = field(default_factory=list)
 
     def get_remote_policy_info(self):
         self._check()
@@ -108,6 +110,31 @@ class MemoryPeer(ClientProtocolInterface):
 
     def next_offer(self, was_stored=False):
         return self.get_data_element_info() if self.next_data_element(was_stored) else None
+
+    def next_offers(self, stored=(), count=1):
+        if not self.groups:
+            return super().next_offers(stored, count)
+        self._check()
+        assert len(stored) <= len(self._group)
+        for element, was_stored in zip(self._group, stored, strict=False):
+            if was_stored:
+                self.on_acknowledged(element)
+                element.acknowledged += 1
+        count = min(count, self.groups)
+        self._group, self._list = self._list[:count], self._list[count:]
+        return [element.error or replace(element.offer, size=len(element.data)) for element in self._group]
+
+    def get_data_element_streams(self, numbers):
+        if not self.groups:
+            return super().get_data_element_streams(numbers)
+        self._check()
+        assert list(numbers) == sorted(set(numbers))
+        chosen = [self._group[number] for number in numbers]
+        for element in chosen:
+            element.asked += 1
+            self.on_stream(element)
+        self.is_stream_open = True
+        return [_Stream(self, element, is_last=element is chosen[-1]) for element in chosen]
 
     def get_data_element_stream(self):
         self._check()
@@ -139,8 +166,9 @@ class MemoryPeer(ClientProtocolInterface):
 
 
 class _Stream(ProtocolDataElementStream):
-    def __init__(self, peer: MemoryPeer, element: Offered) -> None:
+    def __init__(self, peer: MemoryPeer, element: Offered, *, is_last: bool = True) -> None:
         self._peer = peer
+        self._is_last = is_last
         self._element = element
         self._offset = 0
 
@@ -155,12 +183,13 @@ class _Stream(ProtocolDataElementStream):
         count = min(len(buffer), self._peer.chunk, end - self._offset)
         buffer[:count] = data[self._offset : self._offset + count]
         self._offset += count
-        if count == 0:
+        if count == 0 and self._is_last:
             self._peer.is_stream_open = False
         return count
 
     def close(self):
-        if self._peer.is_stream_open:
+        is_read = self._offset == len(self._element.data) and not self._is_last
+        if self._peer.is_stream_open and not is_read:
             self._peer.is_dead, self._peer.is_stream_open = True, False
 
 
@@ -172,10 +201,11 @@ def unusable(text: str = "metadata has no BackupType") -> Offered:
 
 
 def connect(
-    storage, elements: Iterable[Offered], remote=ORIGINAL, agent_id="peer", **rules
+    storage, elements: Iterable[Offered], remote=ORIGINAL, agent_id="peer", groups=0, **rules
 ) -> TransferContext:
     """A connection to such a peer."""
     peer = elements if isinstance(elements, MemoryPeer) else MemoryPeer(list(elements))
+    peer.groups = peer.groups or groups
     context = TransferContext(PeerRules(agent_id, **rules), storage, None, None)
     context.client = peer
     context.remote = remote

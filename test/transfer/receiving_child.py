@@ -16,6 +16,8 @@ from guerillabackup.transfer.receiving import ReceiverStoreDataTransferPolicy
 def make_operation(name, directory):
     elements = {
         "small": lambda: chain(2),
+        "group": lambda: chain(2),
+        "group with one held": lambda: chain(2),
         "large": lambda: chain(1, size=300_000),
         "new source": lambda: chain(1, "/new/folder/log"),
         "held": lambda: chain(1),
@@ -26,7 +28,7 @@ def make_operation(name, directory):
     storage = DefaultFileStorage(os.path.join(directory, "data"))
     policy = ReceiverStoreDataTransferPolicy(state_directory=os.path.join(directory, "state"))
     peer = MemoryPeer(elements, on_acknowledged=lambda one: os.write(log, one.data[:10] + b"\n"))
-    context = connect(storage, peer)
+    context = connect(storage, peer, groups=2 if name.startswith("group") else 0)
     return lambda: policy.apply_policy(context)
 
 

@@ -1,6 +1,8 @@
 """What is asked and answered: both ways, and what is refused."""
 
+import contextlib
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -8,22 +10,28 @@ from hypothesis import strategies as st
 
 from guerillabackup.element import BackupElementMetainfo, SourceUrl
 from guerillabackup.errors import IntegrityError, MetainfoError, RemoteProtocolError
+from guerillabackup.transfer.frames import MAX_FRAME_SIZE
 from guerillabackup.transfer.interface import EMPTY_ELEMENTS, ElementOffer
 from guerillabackup.transfer.messages import (
     METHODS,
     Announcement,
     GetDataElementInfo,
+    GetDataElementsStream,
     GetDataElementStream,
     GetPolicyInfo,
     NextDataElement,
+    NextDataElements,
     PolicyInfo,
     StartTransaction,
     encode_element_info,
+    encode_group,
+    encode_grouped,
     encode_has_element,
     encode_policy_info,
     encode_request,
     encode_started,
     parse_element_info,
+    parse_group,
     parse_has_element,
     parse_policy_info,
     parse_request,
@@ -42,6 +50,9 @@ REQUESTS = [
     (NextDataElement(True), '["nextDataElement", true]'),
     (GetDataElementInfo(), '["getDataElementInfo"]'),
     (GetDataElementStream(), '["getDataElementStream"]'),
+    (NextDataElements((), 1), '["nextDataElements", [], 1]'),
+    (NextDataElements((True, False), 256), '["nextDataElements", [true, false], 256]'),
+    (GetDataElementsStream((0, 3, 255)), '["getDataElementsStream", [0, 3, 255]]'),
 ]
 METAINFO = BackupElementMetainfo({"BackupType": "full", "Timestamp": 1, "DataUuid": b"uuid", "Own": "kept"})
 INFO = ElementOffer(SourceUrl("/host/etc"), METAINFO)
@@ -123,6 +134,18 @@ def test_items_that_no_method_takes_are_ignored_as_by_the_original(request_, tex
         (json.dumps(["getPolicyInfo", {"versions": [1] * 65}]), "the announcement in getPolicyInfo has the"),
         (json.dumps(["x" * 100_000]), "method 'xxx"),
         (json.dumps(["nextDataElement", ["x"] * 100_000]), "the argument of nextDataElement is ['x', "),
+        ('["nextDataElements"]', "nextDataElements has None, not a list of what was stored"),
+        ('["nextDataElements", [true]]', "nextDataElements asks for None, not for 1 to 256"),
+        ('["nextDataElements", true, 5]', "nextDataElements has True, not a list of what was stored"),
+        ('["nextDataElements", [1], 5]', "in nextDataElements, [1] are not all true or false"),
+        ('["nextDataElements", [], 0]', "nextDataElements asks for 0, not for 1 to 256"),
+        ('["nextDataElements", [], 257]', "nextDataElements asks for 257, not for 1 to 256"),
+        ('["nextDataElements", [], true]', "nextDataElements asks for True, not for 1 to 256"),
+        ('["getDataElementsStream"]', "getDataElementsStream without its argument"),
+        ('["getDataElementsStream", []]', "getDataElementsStream asks for [], not a list of places"),
+        ('["getDataElementsStream", [-1]]', "getDataElementsStream asks for [-1], not a list of places"),
+        ('["getDataElementsStream", [256]]', "getDataElementsStream asks for [256], not a list of places"),
+        ('["getDataElementsStream", [1, 1]]', "getDataElementsStream asks for [1, 1], which do not ascend"),
     ],
 )
 def test_a_wrong_request_is_refused_with_its_reason(text, message):
@@ -190,6 +213,61 @@ def test_next_data_element_is_answered_by_true_or_false(has_element, text):
 def test_a_wrong_answer_to_next_data_element_is_refused(text):
     with pytest.raises(RemoteProtocolError, match="the answer to nextDataElement is"):
         parse_has_element(text)
+
+
+SIZED = replace(INFO, size=5)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 256])
+def test_a_group_is_told_with_the_sizes_of_its_elements(count):
+    group = tuple(replace(SIZED, size=number) for number in range(count))
+    payload = encode_group(encode_grouped(offer) for offer in group)
+    assert parse_group(payload, 256) == group
+    assert json.loads(payload) == [
+        [*json.loads(encode_element_info(INFO)), number] for number in range(count)
+    ]
+    if count:
+        with pytest.raises(RemoteProtocolError, match=f"not a list of at most {count - 1}"):
+            parse_group(payload, count - 1)
+
+
+def test_an_element_that_cannot_be_spoils_none_of_its_group():
+    wrong = encode_grouped(SIZED).replace(b"full", b"fool")
+    first, second, third = parse_group(encode_group([encode_grouped(SIZED), wrong, encode_grouped(SIZED)]), 3)
+    assert (first, third) == (SIZED, SIZED)
+    assert isinstance(second, IntegrityError)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("null", "the answer to nextDataElements is None, not a list of at most 9"),
+        ("[null]", "an item of the answer to nextDataElements is None, not a list of 4 with a size"),
+        ('[["/a", "{}", null]]', "not a list of 4 with a size"),
+        ('[["/a", "{}", null, -1]]', "not a list of 4 with a size"),
+        ('[["/a", "{}", null, true]]', "not a list of 4 with a size"),
+        ('[["/a", "{}", null, 1.5]]', "not a list of 4 with a size"),
+        ('[["/a", "{}", null, 99999999999999999999]]', "not a list of 4 with a size"),
+        ('[["/a", 5, null, 1]]', "has no texts as source URL and metadata"),
+        ('[["/a", "{}", 5, 1]]', "has the attributes 5"),
+    ],
+)
+def test_a_wrong_answer_to_next_data_elements_is_refused_with_its_reason(text, message):
+    with pytest.raises(RemoteProtocolError) as raised:
+        parse_group(text.encode("ascii"), 9)
+    assert message in str(raised.value)
+
+
+def test_metadata_that_no_frame_holds_in_a_group_is_not_sent():
+    attributes = {"a": bytes(785_000)}
+    largest = ElementOffer(SourceUrl("/a"), METAINFO, attributes, 5)
+    sizes = []
+    with contextlib.suppress(MetainfoError):
+        while len(sizes) < 2000:
+            sizes.append(len(encode_group([encode_grouped(largest)])))
+            attributes["a"] += bytes(3)
+    assert len(sizes) < 2000
+    assert 0 <= MAX_FRAME_SIZE - sizes[-1] < 4
 
 
 def test_an_element_is_told_as_the_original_does():

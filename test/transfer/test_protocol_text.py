@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from guerillabackup import element
-from guerillabackup.transfer import frames, interface, json_text, messages
+from guerillabackup.transfer import announcement_json, frames, interface, json_text, messages
 from guerillabackup.transfer.frames import FrameDecoder, FrameKind, Part, encode
 from guerillabackup.transfer.multiplexer import (
     ASKING,
@@ -39,6 +39,10 @@ ANSWERS = {
     "ElementOffer": (messages.parse_element_info, messages.encode_element_info),
     "True": (messages.parse_has_element, messages.encode_has_element),
     "False": (messages.parse_has_element, messages.encode_has_element),
+    "(": (
+        lambda payload: messages.parse_group(payload, messages.MAX_GROUP),
+        lambda group: messages.encode_group(messages.encode_grouped(offer) for offer in group),
+    ),
 }
 
 
@@ -91,7 +95,7 @@ def test_the_bytes_of_an_example_are_its_meaning_and_its_meaning_these_bytes(arr
         assert messages.parse_element_info(payload) is None
         assert messages.encode_element_info(None) == payload
     else:
-        parse, write = ANSWERS[re.match(r"\w+", meaning)[0]]
+        parse, write = ANSWERS[re.match(r"\w+|\(", meaning)[0]]
         answer = parse(payload)
         assert (kind, repr(answer)) == (FrameKind.RESPONSE, meaning)
         assert write(answer) == payload
@@ -182,14 +186,13 @@ def test_the_tables_of_states_are_those_of_the_code(name, table, states):
 
 def test_the_limits_are_those_of_the_code():
     found = dict(re.findall(r"^    (MAX_\w+) +(\d+)   ", SECTIONS["JSON and limits"], re.MULTILINE))
-    modules = (frames, json_text, messages, element)
+    modules = (frames, json_text, messages, announcement_json, element)
     for name, number in found.items():
         (value,) = {getattr(module, name) for module in modules if hasattr(module, name)}
         assert value == int(number), name
-    assert len(found) == 8
+    assert len(found) == 9
 
 
 def test_the_features_are_those_of_the_code():
-    assert re.findall(r"^    (\S+)    streams", SECTIONS["Announcement"], re.MULTILINE) == [
-        interface.EMPTY_ELEMENTS
-    ]
+    (features,) = re.findall(r"features of today:\n\n((?:    .*\n)+)", SECTIONS["Announcement"])
+    assert [line.split()[0] for line in features.splitlines()] == [interface.EMPTY_ELEMENTS, interface.GROUPS]

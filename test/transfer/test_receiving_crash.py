@@ -17,7 +17,7 @@ from guerillabackup.transfer.receiving import ReceiverStoreDataTransferPolicy
 pytestmark = pytest.mark.exhaustive
 
 CHILD = Path(__file__).with_name("receiving_child.py")
-CASES = ["small", "large", "new source", "held", "damaged", "bad"]
+CASES = ["small", "group", "group with one held", "large", "new source", "held", "damaged", "bad"]
 CHANGING = frozenset(
     ("linkat", "unlinkat", "unlink", "mkdirat", "mkdir", "fsync", "syncfs", "write", "renameat", "rename")
 )
@@ -33,7 +33,7 @@ def tracer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracer]:
 def prepare(path: Path, case: str) -> Path:
     """A place with a storage, and in it what the case takes again."""
     (path / "data").mkdir(parents=True)
-    if case in ("held", "damaged"):
+    if case in ("held", "damaged", "group with one held"):
         with DefaultFileStorage(str(path / "data")) as storage:
             receive(storage, path, chain(1))
     if case == "damaged":
@@ -108,8 +108,22 @@ def test_everything_is_synced_before_the_acknowledgement(tracer, tmp_path, case)
         assert len(before) >= 2, "data and metadata"
 
 
+def test_a_group_is_synced_with_one_sync_before_any_of_it_is_acknowledged(tracer, tmp_path):
+    calls = tracer.run("group", prepare(tmp_path / "place", "group")).calls
+
+    def positions(name, pattern):
+        return [at for at, (called, text) in enumerate(calls) if called == name and re.search(pattern, text)]
+
+    links = positions("linkat", r"\.info\"")
+    said = positions("write", "/acknowledged>")
+    assert len(links) == len(said) == 2
+    (synced,) = positions("syncfs", "")
+    assert synced < links[0]
+    assert any(links[-1] < folder < said[0] for folder in positions("fsync", r"/data/[a-z/]+>"))
+
+
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
-@pytest.mark.parametrize("case", ["small", "held", "damaged", "bad"])
+@pytest.mark.parametrize("case", ["small", "group", "group with one held", "held", "damaged", "bad"])
 def test_an_error_of_any_call_loses_nothing_and_acknowledges_nothing_unstored(tracer, tmp_path, case, error):
     plain = tracer.run(case, prepare(tmp_path / "plain", case))
     names = CHANGING | {"openat", "fstat", "pread64", "preadv"}

@@ -1,7 +1,7 @@
 """What was refused is left alone for a while, longer each time."""
 
 from guerillabackup.transfer import refusals
-from guerillabackup.transfer.refusals import FIRST_PAUSE, LONGEST_PAUSE, Refusals
+from guerillabackup.transfer.refusals import FIRST_PAUSE, LONGEST_PAUSE, ONE_BY_ONE, Refusals
 
 
 class Clock:
@@ -45,3 +45,10 @@ def test_no_more_are_remembered_than_the_limit(monkeypatch):
 
 def test_a_reason_is_remembered_as_far_as_it_is_short():
     assert len(Refusals().add(b"key", "x" * 500_000).reason) == 200
+
+
+def test_after_an_interrupted_group_the_next_elements_go_one_by_one():
+    refusals = Refusals()
+    assert not refusals.take_one_by_one()
+    refusals.group_interrupted()
+    assert [refusals.take_one_by_one() for _ in range(ONE_BY_ONE + 1)] == [True] * ONE_BY_ONE + [False]

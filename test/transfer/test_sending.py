@@ -1,14 +1,18 @@
 """A peer's requests in any order: the policy is told once of each element, and of the truth."""
 
 import itertools
+import os
 from collections.abc import Iterator
 
 import pytest
 from sender_bench import connect, connected, put, read
 
-from guerillabackup.errors import RemoteProtocolError, StorageError
+from guerillabackup.errors import MetainfoError, RemoteProtocolError, StorageError
 from guerillabackup.storage.memory import MemoryStorage
+from guerillabackup.transfer import offered
 from guerillabackup.transfer.interface import SenderTransferPolicy, TransferOutcome
+from guerillabackup.transfer.messages import encode_group, parse_group
+from guerillabackup.transfer.offered import SMALL_ELEMENT
 from guerillabackup.transfer.sender_policy import SenderMoveDataTransferPolicy
 
 REJECTED, ATTEMPTED = TransferOutcome.REJECTED, TransferOutcome.ATTEMPTED
@@ -353,3 +357,203 @@ def test_what_fails_ahead_is_told_after_the_acknowledgement(storage):
         adapter.next_data_element(True)
     assert policy.told == [(0, SUCCESSFUL)]
     adapter.end()
+
+
+# Groups
+
+
+class Ahead(Recorder):
+    """One that lets several be offered at a time."""
+
+    looks_ahead = True
+    room = 100
+
+    def room_for_group(self):
+        return self.room
+
+
+def group_of(adapter, stored=(), count=10):
+    """The timestamps of the next group."""
+    items = adapter.next_data_elements(stored, count)
+    offers = parse_group(encode_group(items), count)
+    return [offer.metainfo.timestamp for offer in offers]
+
+
+def read_group(adapter, numbers):
+    """Their data, sent whole."""
+    with adapter.get_data_elements_stream(numbers) as stream:
+        data = os.pread(stream.fileno(), 1 << 20, 0)
+    adapter.stream_ended(True)
+    return data
+
+
+def test_a_group_is_described_sent_and_settled_each_by_what_happened_to_it(storage):
+    policy = Ahead()
+    put(storage, data=b"33", time=3)
+    context, adapter = connect(storage, policy)
+    adapter.start_transaction(None)
+    assert group_of(adapter) == [0, 1, 2, 3]
+    assert read_group(adapter, [0, 2, 3]) == b"0233"
+    assert group_of(adapter, [True, True, False]) == []
+    assert policy.told == [(0, SUCCESSFUL), (1, CLAIMED), (2, ATTEMPTED), (3, ATTEMPTED)]
+    counters = context.counters
+    assert (counters.elements_sent, counters.elements_claimed, counters.elements_refused) == (1, 1, 2)
+    assert (policy.settled, policy.closed) == (1, 1)
+
+
+@pytest.mark.parametrize("is_complete", [True, False, None])
+def test_a_connection_that_ends_in_a_group_acknowledges_none_of_it(storage, is_complete):
+    policy = Ahead()
+    _, adapter = connect(storage, policy)
+    adapter.start_transaction(None)
+    assert group_of(adapter, count=2) == [0, 1]
+    adapter.get_data_elements_stream([1]).close()
+    if is_complete is not None:
+        adapter.stream_ended(is_complete)
+    adapter.look_ahead()
+    adapter.end()
+    assert policy.told[:2] == [(0, REJECTED), (1, ATTEMPTED)]
+    assert policy.told[2:] == ([(2, REJECTED)] if is_complete else [])
+    assert (policy.settled, policy.closed) == (1, 1)
+
+
+def test_of_a_stream_that_was_not_sent_whole_nothing_counts_as_stored(storage):
+    policy = Ahead()
+    with connected(storage, policy) as adapter:
+        adapter.start_transaction(None)
+        group_of(adapter)
+        adapter.get_data_elements_stream([0, 1, 2]).close()
+        adapter.stream_ended(False)
+        group_of(adapter, [True, True, True])
+    assert policy.told == [(0, CLAIMED), (1, CLAIMED), (2, CLAIMED)]
+
+
+def test_more_acknowledgements_than_there_were_elements_end_the_connection_and_settle_none(storage):
+    policy = Ahead()
+    with connected(storage, policy) as adapter:
+        with pytest.raises(
+            RemoteProtocolError, match="1 elements are said to be stored or not, of a group of 0"
+        ):
+            group_of(adapter, [True])
+        adapter.start_transaction(None)
+        group_of(adapter, count=2)
+        read_group(adapter, [0, 1])
+        with pytest.raises(RemoteProtocolError, match="of a group of 2"):
+            group_of(adapter, [True, True, True])
+    assert policy.told == [(0, ATTEMPTED), (1, ATTEMPTED)]
+
+
+def test_data_of_elements_that_are_not_in_the_group_is_refused(storage):
+    with connected(storage, Ahead()) as adapter:
+        adapter.start_transaction(None)
+        group_of(adapter, count=2)
+        with pytest.raises(RemoteProtocolError, match="of element 2 of a group of 2"):
+            adapter.get_data_elements_stream([0, 2])
+        with pytest.raises(RemoteProtocolError, match="without a current element"):
+            adapter.get_data_element_stream()
+        assert adapter.get_data_element_info() is None
+
+
+def test_a_policy_that_does_not_look_ahead_offers_groups_of_one(storage):
+    policy = Recorder()
+    with connected(storage, policy) as adapter:
+        adapter.start_transaction(None)
+        for number in range(3):
+            assert group_of(adapter, [True] * bool(number)) == [number]
+            assert policy.offered == number + 1
+            read_group(adapter, [0])
+            adapter.look_ahead()
+        assert group_of(adapter, [True]) == []
+    assert policy.told == [(0, SUCCESSFUL), (1, SUCCESSFUL), (2, SUCCESSFUL)]
+
+
+def test_a_group_is_no_larger_than_there_is_room_and_what_was_put_off_makes_room_first(storage):
+    policy = Ahead()
+    policy.room = 2
+    with connected(storage, policy) as adapter:
+        adapter.start_transaction(None)
+        assert group_of(adapter) == [0, 1]
+        assert policy.settled == 1
+        policy.room = -5
+        assert group_of(adapter, [False, False]) == [2]
+
+
+def test_large_elements_go_alone_and_small_ones_as_many_as_fit():
+    storage = MemoryStorage()
+    sizes = [10, SMALL_ELEMENT, SMALL_ELEMENT + 1, 5, *[SMALL_ELEMENT] * 6, 0, 0]
+    for number, size in enumerate(sizes):
+        put(storage, data=bytes([number]) * size, time=number)
+    policy, groups, stored = Ahead(), [], []
+    with connected(storage, policy) as adapter:
+        adapter.start_transaction(None)
+        while group := group_of(adapter, stored):
+            assert read_group(adapter, range(len(group))) == b"".join(
+                bytes([one]) * sizes[one] for one in group
+            )
+            adapter.look_ahead()
+            groups.append(group)
+            stored = [True] * len(group)
+    assert groups == [[0, 1], [2], [3, 4, 5, 6], [7, 8, 9, 10, 11]]
+    assert policy.told == [(number, SUCCESSFUL) for number in range(len(sizes))]
+
+
+def test_what_was_looked_up_ahead_is_bounded_however_often_it_is_asked():
+    storage = MemoryStorage()
+    for number in range(30):
+        put(storage, data=bytes(SMALL_ELEMENT), time=number)
+    policy = Ahead()
+    with connected(storage, policy) as adapter:
+        adapter.start_transaction(None)
+        assert len(group_of(adapter)) == 4
+        read_group(adapter, [0])
+        for _ in range(10):
+            adapter.look_ahead()
+        assert policy.offered <= 10
+
+
+def test_one_by_one_and_in_groups_follow_one_another(storage):
+    policy = Ahead()
+    with connected(storage, policy) as adapter:
+        adapter.start_transaction(None)
+        assert adapter.next_data_element(False)
+        read(adapter)
+        adapter.look_ahead()
+        assert group_of(adapter, count=1) == [1]
+        read_group(adapter, [0])
+        assert adapter.next_data_element(True)
+        assert read(adapter) == b"2"
+        assert not adapter.next_data_element(True)
+    assert policy.told == [(0, ATTEMPTED), (1, ATTEMPTED), (2, SUCCESSFUL)]
+
+
+def test_an_element_that_is_gone_or_cannot_be_described_is_not_in_the_group(storage, monkeypatch):
+    policy = Ahead()
+    encode = offered.encode_grouped
+
+    def failing(offer):
+        if offer.metainfo.timestamp == 1:
+            raise MetainfoError("it is too long")
+        return encode(offer)
+
+    monkeypatch.setattr(offered, "encode_grouped", failing)
+    with connected(storage, policy) as adapter:
+        adapter.start_transaction(None)
+        assert group_of(adapter) == [0, 2]
+    assert policy.told == [(1, REJECTED), (0, REJECTED), (2, REJECTED)]
+
+
+def test_an_error_of_one_leaves_the_others_of_the_group_settled(storage):
+    class Failing(Ahead):
+        def apply_policy(self, context, element, outcome):
+            super().apply_policy(context, element, outcome)
+            if element.get_metadata().timestamp == 0:
+                raise StorageError("it is another storage")
+
+    policy = Failing()
+    with connected(storage, policy) as adapter:
+        adapter.start_transaction(None)
+        group_of(adapter)
+        read_group(adapter, [0, 1, 2])
+        with pytest.raises(StorageError):
+            group_of(adapter, [True, True, True])
+    assert policy.told == [(0, SUCCESSFUL), (1, SUCCESSFUL), (2, SUCCESSFUL)]

@@ -149,3 +149,44 @@ def test_a_defect_of_the_storage_leaves_nobody_waiting():
     with pytest.raises(ZeroDivisionError):
         sync.store(watched.get_sink_handle(SourceUrl("/host/log")), metainfo(b"", 0))
     assert sync.store(watched.get_sink_handle(SourceUrl("/host/log")), metainfo(b"", 0))
+
+
+def test_several_elements_are_stored_together_and_fail_alone(storage):
+    watched = Watched(storage)
+    sync = SharedSync(watched)
+    closing = []
+    for number in range(100):
+        handle = watched.get_sink_handle(SourceUrl("/host/log"))
+        handle.write(b"%d" % number)
+        closing.append((handle, metainfo(b"%d" % number, number)))
+    closing[7][0].abort()
+    results = sync.store_together(closing)
+    assert [number for number, each in enumerate(results) if isinstance(each, StorageError)] == [7]
+    for number, element in enumerate(results):
+        if number != 7:
+            with element.get_data_stream() as stream:
+                assert stream.read() == b"%d" % number
+    assert watched.groups == [100]
+
+
+def test_groups_of_several_threads_each_get_their_own_results(storage):
+    watched = Watched(storage)
+    sync = SharedSync(watched)
+
+    def work(number):
+        for turn in range(EACH):
+            size = 1 + (number + turn) % 5
+            contents = [b"%d %d %d" % (number, turn, each) for each in range(size)]
+            closing = []
+            for each, content in enumerate(contents):
+                handle = watched.get_sink_handle(SourceUrl(f"/host/{number % 3}/log"))
+                handle.write(content)
+                closing.append((handle, metainfo(content, each)))
+            found = []
+            for element in sync.store_together(closing):
+                with element.get_data_stream() as stream:
+                    found.append(stream.read())
+            assert found == contents
+
+    run_threads(work)
+    assert max(watched.groups) < MAX_GROUP + 5
