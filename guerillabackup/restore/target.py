@@ -20,16 +20,14 @@ from guerillabackup.restore.below import Cursor, exists, is_directory, list_all,
 from guerillabackup.restore.directory_attributes import DirectoryAttributes
 from guerillabackup.restore.directory_modes import DirectoryModes, open_all, restore_modes
 from guerillabackup.restore.mounts import mount_in_the_way, mounts_below
-
-STAGING_PREFIX = ".guerillabackup-restore-"
-MAX_NAMED = 5
+from guerillabackup.restore.staging import MAX_NAMED, STAGING_PREFIX, hold, tell_of_others
 
 
 class RestoreTarget:
     """A directory to unpack into: `path` itself when it was empty, else a staging directory inside of it.
 
     As a context manager it removes a staging directory that is left and closes what it opened. A crash leaves
-    the staging directory, which the next restore into this target names.
+    the staging directory, and the next restore into this target says how to remove it.
     """
 
     def __init__(self, path: str, *, into_existing: bool) -> None:
@@ -51,18 +49,18 @@ class RestoreTarget:
 
     def _prepare(self, into_existing: bool) -> None:
         names = list_all(self._target_fd)
-        abandoned = _abandoned(self.path, names)
-        if abandoned:
-            self.warnings.append(abandoned)
         if not names:
             return
-        _refuse_occupied(self.path, names, into_existing)
+        others = tell_of_others(self._target_fd, self.path, names)
+        _refuse_occupied(self.path, names, others, into_existing)
+        self.warnings += others
         with storage_errors(f"cannot make a staging directory in {self.path}"):
             # Known before it is there: an interrupt at any moment leaves nothing that is not removed.
             self.unpack_path = os.path.join(self.path, f"{STAGING_PREFIX}{secrets.token_hex(8)}")
             self.is_staged = True
             os.mkdir(self.unpack_path, 0o700)
         self.unpack_fd = open_directory(self.unpack_path)
+        hold(self.unpack_fd)
 
     @property
     def is_setgid(self) -> bool:
@@ -158,7 +156,8 @@ def check_free(path: str, *, into_existing: bool) -> None:
     if os.path.lexists(path):
         descriptor = open_directory(path)
         try:
-            _refuse_occupied(os.path.abspath(path), list_all(descriptor), into_existing)
+            path, names = os.path.abspath(path), list_all(descriptor)
+            _refuse_occupied(path, names, tell_of_others(descriptor, path, names), into_existing)
         finally:
             os.close(descriptor)
 
@@ -179,20 +178,12 @@ def check_outside(path: str, storages: Sequence[str]) -> None:
         above = os.path.dirname(above)
 
 
-def _refuse_occupied(path: str, names: Sequence[bytes], into_existing: bool) -> None:
+def _refuse_occupied(path: str, names: Sequence[bytes], others: Sequence[str], into_existing: bool) -> None:
     if names and not into_existing:
-        abandoned = _abandoned(path, names)
         raise ElementExistsError(
             f"target directory {path} is not empty ({count_of(len(names), 'name')} in it): name another one, "
-            f"or say --into-existing to have it restored into{'; ' + abandoned if abandoned else ''}"
+            f"or say --into-existing to have it restored into{''.join(f'; {text}' for text in others)}"
         )
-
-
-def _abandoned(path: str, names: Sequence[bytes]) -> str | None:
-    """What to say about staging directories of other restores."""
-    found = [os.fsdecode(name) for name in names if name.startswith(STAGING_PREFIX.encode())]
-    listed = ", ".join(os.path.join(path, name) for name in found[:MAX_NAMED])
-    return f"an interrupted restore, or one that runs now, left {listed}" if found else None
 
 
 def keep_only(root_fd: int, is_wanted: Callable[[bytes], bool]) -> int:

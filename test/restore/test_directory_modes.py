@@ -9,7 +9,7 @@ from ordinary_user import NOBODY, as_user, user_place
 from sample_source import SampleSource
 from terminal import PROGRAM
 
-from guerillabackup.restore.target import STAGING_PREFIX
+from guerillabackup.restore.staging import STAGING_PREFIX
 from guerillabackup.storage.registry import open_storage
 
 __all__ = ["user_place"]

@@ -27,7 +27,7 @@ from guerillabackup.errors import (
 from guerillabackup.restore.interface import ListedMember
 from guerillabackup.restore.member_patterns import MemberPatterns
 from guerillabackup.restore.service import RestoreRequest
-from guerillabackup.restore.target import STAGING_PREFIX
+from guerillabackup.restore.staging import STAGING_PREFIX
 from guerillabackup.signature import KeyPurpose, Keyring
 
 DEPTH = 1500

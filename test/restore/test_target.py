@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from guerillabackup.errors import ElementExistsError, StorageError
-from guerillabackup.restore.target import STAGING_PREFIX, RestoreTarget, check_free, keep_only
+from guerillabackup.restore.staging import STAGING_PREFIX
+from guerillabackup.restore.target import RestoreTarget, check_free, keep_only
 
 
 @pytest.fixture
