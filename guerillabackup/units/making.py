@@ -77,7 +77,7 @@ def downstream_of(
 
 
 def recipients_of(downstream: Sequence[TransformationPipelineElementInterface]) -> tuple[str, ...]:
-    """The keys that what goes through these elements is encrypted for, sorted; none where that is not known."""
+    """The keys that what goes through these elements is encrypted for, sorted; none where nobody knows."""
     encryptions = (each for each in downstream if isinstance(each, GpgEncryptionPipelineElement))
     return tuple(sorted({key for each in encryptions for key in each.keys}))
 
