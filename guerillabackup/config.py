@@ -214,7 +214,7 @@ def _execute(
     }
     problems = [
         *execution.problems,
-        *_check_values(namespace, new_origins, known),
+        *_check_values(execution, namespace, new_origins, known),
         *_find_misspelt(execution, namespace, known),
     ]
     if problems:
@@ -223,7 +223,10 @@ def _execute(
 
 
 def _check_values(
-    namespace: Mapping[str, Any], origins: Mapping[str, str], known: Mapping[str, Key]
+    execution: Execution,
+    namespace: Mapping[str, Any],
+    origins: Mapping[str, str],
+    known: Mapping[str, Key],
 ) -> Iterator[str]:
     for name, key in known.items():
         if name not in namespace:
@@ -233,7 +236,8 @@ def _check_values(
         except Exception as error:  # a value's own code may raise anything
             problems = [f"cannot be checked: {type(error).__name__}"]
         for problem in problems:
-            yield f"{origins.get(name, MAIN_FILE)}: {name} {problem}"
+            where = execution.where_wrong(name, problem) or origins.get(name, MAIN_FILE)
+            yield f"{where}: {name} {problem}"
 
 
 def _find_misspelt(

@@ -14,6 +14,7 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
+from guerillabackup.config_entry import EntryPath, find_entries, find_line
 from guerillabackup.errors import ConfigError, GuerillaBackupError
 
 MAX_FILE_SIZE = 1 << 20
@@ -34,16 +35,22 @@ _SCOPES = (
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """What came of a file: the line of each name's last assignment, and what went wrong."""
+    """What came of a file: the lines of names and of entries of dicts, set last, and what went wrong."""
 
     path: str
     lines: dict[str, int] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    entries: dict[EntryPath, int] = field(default_factory=dict)
 
     def where(self, name: str) -> str:
         """`file:line` of a name's last assignment, the file alone where it has none."""
         line = self.lines.get(name)
         return self.path if line is None else f"{self.path}:{line}"
+
+    def where_wrong(self, name: str, problem: str) -> str | None:
+        """`file:line` of the entry of a dict that a problem is about; None where that is not known."""
+        line = find_line(self.entries, name, problem)
+        return None if line is None else f"{self.path}:{line}"
 
 
 def find_write_permissions(path: str) -> list[str]:
@@ -105,10 +112,12 @@ def execute_file(path: str, namespace: dict[str, Any]) -> Execution:
         return Execution(path, {}, error.problems)
     problems: tuple[str, ...] = ()
     lines: dict[str, int] = {}
+    entries: dict[EntryPath, int] = {}
     with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
         warnings.simplefilter("ignore")
         try:
-            lines = _assigned_lines(text)
+            tree = ast.parse(text)
+            lines, entries = _assigned_lines(tree), find_entries(tree)
             code = compile(text, path, "exec", dont_inherit=True)
             exec(code, namespace)
         except KeyboardInterrupt:
@@ -117,13 +126,13 @@ def execute_file(path: str, namespace: dict[str, Any]) -> Execution:
             problems = (_syntax_problem(path, error),)
         except BaseException as error:  # exit() and whatever else the file came up with
             problems = (_exception_problem(path, error),)
-    return Execution(path, lines, problems)
+    return Execution(path, lines, problems, entries)
 
 
-def _assigned_lines(text: str) -> dict[str, int]:
+def _assigned_lines(tree: ast.AST) -> dict[str, int]:
     """The last line in which each name of the module is assigned, not counting def, class and import."""
     lines: dict[str, int] = {}
-    todo: list[ast.AST] = [ast.parse(text)]
+    todo: list[ast.AST] = [tree]
     while todo:
         node = todo.pop()
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):

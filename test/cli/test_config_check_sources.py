@@ -148,3 +148,36 @@ def test_a_unit_without_its_settings_is_a_problem_as_in_a_run(conf, definition):
     (problem,) = check_configuration(str(conf)).problems
     assert problem.startswith("unit Some: ")
     assert "BackupUnitConfigList is missing" in problem
+
+
+def test_what_is_wrong_with_a_source_is_named_with_its_own_line(tmp_path, command):
+    assert (
+        command(
+            "config",
+            "init",
+            "--yes",
+            "--no-signing-key",
+            "--base",
+            tmp_path,
+            "--config-dir",
+            tmp_path / "etc",
+        ).status
+        == 0
+    )
+    assert command("unit", "enable", "TarBackupUnit", "--config-dir", tmp_path / "etc").status == 0
+    overlay = tmp_path / "etc" / "units" / "TarBackupUnit.config"
+    overlay.write_text("""TarBackupUnitConfigList = {}
+TarBackupUnitConfigList['/h/a'] = {'Root': '/', 'FullBackupTiming': [0, 0, None, None]}
+TarBackupUnitConfigList['/h/b'] = {
+    'FullBackupTiming': [0, 0, None, None],
+    'Root': 'not absolute',
+}
+TarBackupUnitConfigList['/h/c'] = {'Root': '/'}
+TarBackupUnitConfigList['no url'] = {}
+""")
+    first = command("config", "check", "--config-dir", tmp_path / "etc").err
+    assert f"{overlay}:8: TarBackupUnitConfigList " in first
+    overlay.write_text(overlay.read_text().replace("TarBackupUnitConfigList['no url'] = {}\n", ""))
+    told = command("config", "check", "--config-dir", tmp_path / "etc").err
+    assert f"{overlay}:5: TarBackupUnitConfigList source /h/b: Root: " in told
+    assert f"{overlay}:7: TarBackupUnitConfigList source /h/c: FullBackupTiming is not set" in told
