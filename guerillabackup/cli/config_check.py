@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from guerillabackup.cli.config_check_logs import find_shared_logs
+from guerillabackup.cli.config_check_places import warn_of_places
 from guerillabackup.cli.config_check_sources import (
     UNIT_KEYS,
     find_encryption_keys,
@@ -79,6 +80,7 @@ def check_configuration(config_directory: str) -> CheckOutcome:
     outcome.warnings += transfer_warnings
     overlays = _check_units(configuration, outcome)
     outcome.warnings += _warn_of_test_mode((configuration, *overlays))
+    outcome.warnings += warn_of_places(configuration, overlays)
     for effective in (configuration, *overlays):
         outcome.problems += _missing_programs(effective)
     outcome.problems = list(dict.fromkeys(outcome.problems))

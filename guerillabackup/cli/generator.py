@@ -92,8 +92,8 @@ def run(
     Where there is no service, something has to start --once regularly: cron, for example each hour with
     `17 * * * * root guerillabackup generator run --once --quiet` in a file of /etc/cron.d, or a systemd
     timer. Warnings and errors go to stderr; cron sends them by mail, systemd writes them to the journal.
-    With --quiet warnings of settings, as that elements are not signed, come only with others; `config check`
-    has them always.
+    With --quiet warnings of settings, as that elements are not signed, and of keys that have more than 7 days
+    left come only with others; `config check` has them always.
     """
     if not once:
         if unit_names or source_urls or full or accept_empty or quiet:

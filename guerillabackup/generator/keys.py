@@ -11,12 +11,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from guerillabackup.element import BackupElementMetainfo, SourceUrl
-from guerillabackup.generator.interface import MetainfoSigner
+from guerillabackup.generator.interface import STANDING, MetainfoSigner
 from guerillabackup.signature_trust import Trusted, distrust_text, signs_in_vain
 from guerillabackup.signature_values import KeyInfo, KeyPurpose, expiry_warning
 
 if TYPE_CHECKING:
     from guerillabackup.signature import Keyring
+
+URGENT_SECONDS = 7 * 86400
+"""Before the end of a key: from then on each run says so, also one that holds back what it says each time."""
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +101,7 @@ class KeyringAhead:
         warning = expiry_warning(name, key, purpose, now, self._directory)
         if warning is not None and (name, purpose) not in self._warned_of:
             self._warned_of.add((name, purpose))
-            log.warning("%s", warning)
+            log.warning("%s", warning, extra=None if _ends_soon(key, purpose, now) else STANDING)
         return key
 
     def __enter__(self) -> Self:
@@ -108,6 +111,11 @@ class KeyringAhead:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _ends_soon(key: KeyInfo, purpose: KeyPurpose, now: float) -> bool:
+    end = key.expiry(purpose)
+    return end is not None and end - now <= URGENT_SECONDS
 
 
 def _open(directory: str) -> "Keyring":

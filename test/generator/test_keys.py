@@ -62,6 +62,10 @@ def test_a_key_that_is_about_to_expire_is_warned_of_once_with_what_to_do(tmp_pat
             ahead.check_signing_key("old", made.created + 20 * 86400)
             ahead.find_encryption_key("box", made.created + 20 * 86400)
         signing, encrypting = caplog.messages
+        assert [getattr(record, "is_standing", False) for record in caplog.records] == [True, True]
+    with KeyringAhead(str(directory)) as ahead:
+        ahead.check_signing_key("old", made.created + 34 * 86400)
+        assert getattr(caplog.records[-1], "is_standing", False) is False
     assert f"prolong it with: gpg --homedir {directory} --quick-set-expire" in signing
     assert "20 days are left; make another" in encrypting
 
