@@ -55,9 +55,8 @@ class CommandBackupUnit(SchedulableGeneratorUnitInterface):
         self._book = SourceBook(context, _FORM)
 
     @classmethod
-    def list_sources(cls, configuration: Mapping[str, Any]) -> Sequence[SourceUrl]:
-        listed = split_sources(configuration.get(CONFIG_KEY))
-        return [*(source.source_url for source in listed.sources), *listed.refused]
+    def list_sources(cls, configuration: Mapping[str, Any]) -> Sequence[SourceUrl] | None:
+        return split_sources(configuration.get(CONFIG_KEY)).list_urls()
 
     def close(self) -> None:
         self._book.close()

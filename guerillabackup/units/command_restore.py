@@ -37,6 +37,8 @@ def find_restore_source(configuration: Configuration, source_url: SourceUrl) -> 
         except GuerillaBackupError as error:
             problems.append(f"unit {unit.name}: {error}")
             continue
+        if listed.unnamed is not None:
+            problems += [f"unit {unit.name}: {problem}" for problem in listed.unnamed.problems]
         if source_url in listed.refused:
             raise listed.refused[source_url]
         for source in listed.sources:

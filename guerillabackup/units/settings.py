@@ -19,7 +19,7 @@ SettingParsers = Mapping[str, tuple[str, Callable[[object], Any]]]
 
 
 class EncryptedSource(Protocol):
-    """A source, as far as its encryption goes."""
+    """A source, as far as its name and its encryption go."""
 
     @property
     def source_url(self) -> SourceUrl: ...
@@ -28,32 +28,51 @@ class EncryptedSource(Protocol):
     def encryption_key(self) -> str | tuple[str, ...] | None: ...
 
 
-Source = TypeVar("Source")
+Source = TypeVar("Source", bound=EncryptedSource)
 
 
 @dataclass(frozen=True, slots=True)
 class SourceList(Generic[Source]):
-    """The sources of a unit, and those whose settings are wrong, with what is wrong."""
+    """The sources of a unit, and those whose settings are wrong, with what is wrong.
+
+    `unnamed` is what is wrong with keys that name no source.
+    """
 
     sources: tuple[Source, ...]
     refused: Mapping[SourceUrl, ConfigError]
+    unnamed: ConfigError | None = None
 
     def check(self) -> list[Source]:
         """The sources, when none is refused; raises ConfigError with every problem."""
-        problems = [problem for error in self.refused.values() for problem in error.problems]
+        errors = [*([] if self.unnamed is None else [self.unnamed]), *self.refused.values()]
+        problems = [problem for error in errors for problem in error.problems]
         if problems:
             raise ConfigError(*problems)
         return list(self.sources)
+
+    def list_urls(self) -> list[SourceUrl] | None:
+        """For `list_sources`: refused ones too; None where there are only keys that name none."""
+        urls = [source.source_url for source in self.sources] + list(self.refused)
+        return None if self.unnamed is not None and not urls else urls
+
+    def refusals(self, unit_name: str) -> dict[SourceUrl, ConfigError]:
+        """Each error under what it is told of; what has no name of its own, under the unit's."""
+        if self.unnamed is None:
+            return dict(self.refused)
+        label = f"/{unit_name}"
+        taken = {url.text for url in self.list_urls() or ()}
+        while label in taken:
+            label += "-"
+        return {SourceUrl(label): self.unnamed, **self.refused}
 
 
 def split_by_source(
     value: object, key: str, parse: Callable[[SourceUrl, Mapping[Any, Any]], Source]
 ) -> SourceList[Source]:
     """The sources of a dict whose settings are right, and the others: a mistake in one keeps no other from
-    being used.
+    being used, and neither does a key that names no source.
 
-    `parse` makes one of a source's settings, or raises ConfigError, as this does for what cannot be told of
-    one source.
+    `parse` makes one of a source's settings, or raises ConfigError, as this does for what is no dict.
     """
     if not isinstance(value, Mapping):
         raise ConfigError(
@@ -61,33 +80,30 @@ def split_by_source(
         )
     sources: list[Source] = []
     refused: dict[SourceUrl, ConfigError] = {}
-    for url in parse_urls(value):
+    urls, problems = parse_urls(value)
+    for url in urls:
         try:
+            if url.is_members:
+                raise ConfigError("names that end with .members are those of the lists of members")
             settings = value[url.text]
             if not isinstance(settings, Mapping):
                 raise ConfigError("its settings are not a dict")
             sources.append(parse(url, settings))
         except ConfigError as error:
             refused[url] = ConfigError(*(f"source {url}: {problem}" for problem in error.problems))
-    return SourceList(tuple(sources), refused)
+    return SourceList(tuple(sources), refused, ConfigError(*problems) if problems else None)
 
 
-def parse_urls(value: Mapping[Any, Any]) -> list[SourceUrl]:
-    """The keys of a dict of sources; raises ConfigError with every one that is none."""
+def parse_urls(value: Mapping[Any, Any]) -> tuple[list[SourceUrl], list[str]]:
+    """The keys of a dict of sources, and what is wrong with each that is none."""
     urls: list[SourceUrl] = []
     problems: list[str] = []
     for key in value:
         try:
-            url = SourceUrl(key)
+            urls.append(SourceUrl(key))
         except SourceUrlError as error:
             problems.append(str(error))
-            continue
-        if url.is_members:
-            problems.append(f"source {url}: names that end with .members are those of the lists of members")
-        urls.append(url)
-    if problems:
-        raise ConfigError(*problems)
-    return urls
+    return urls, problems
 
 
 def parse_settings(settings: Mapping[Any, Any], parsers: SettingParsers) -> tuple[dict[str, Any], list[str]]:

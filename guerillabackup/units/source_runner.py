@@ -49,7 +49,7 @@ class SourceRunner(Generic[Source]):
         self._context = context
         self._report = report
         self._sources = [source for source in listed.sources if source.source_url not in foreign]
-        self._refused: dict[SourceUrl, GuerillaBackupError] = dict(listed.refused)
+        self._refused: dict[SourceUrl, GuerillaBackupError] = dict(listed.refusals(context.unit_name))
         for url, owner in foreign.items():
             self._refused[url] = ConfigError(describe_foreign(url, owner, context.unit_name))
         self._find_due = find_due

@@ -8,6 +8,7 @@ pipelines, the storage and the unit's memory.
 import logging
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from guerillabackup.element import BackupType, ElementId, SourceUrl
@@ -61,9 +62,8 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
         self._book = SourceBook(context, TAR_FORM)
 
     @classmethod
-    def list_sources(cls, configuration: Mapping[str, Any]) -> Sequence[SourceUrl]:
-        listed = split_sources(configuration.get(CONFIG_KEY))
-        return [*(source.source_url for source in listed.sources), *listed.refused]
+    def list_sources(cls, configuration: Mapping[str, Any]) -> Sequence[SourceUrl] | None:
+        return split_sources(configuration.get(CONFIG_KEY)).list_urls()
 
     def close(self) -> None:
         self._book.close()
@@ -193,4 +193,4 @@ def _list_placed(context: UnitContext) -> SourceList[TarSource]:
             sources.append(without_storage(source, spool))
         except ConfigError as error:
             refused[source.source_url] = error
-    return SourceList(tuple(sources), refused)
+    return replace(listed, sources=tuple(sources), refused=refused)

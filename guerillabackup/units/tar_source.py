@@ -3,6 +3,7 @@
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from guerillabackup.element import BackupType, SourceUrl
@@ -111,7 +112,7 @@ def split_sources(value: object) -> SourceList[TarSource]:
     listed = split_by_source(value, CONFIG_KEY, _parse_source)
     refused = {**listed.refused, **_shared_indices(listed.sources)}
     sources = (source for source in listed.sources if source.source_url not in refused)
-    return SourceList(tuple(sources), refused)
+    return replace(listed, sources=tuple(sources), refused=refused)
 
 
 def _parse_source(source_url: SourceUrl, settings: Mapping[Any, Any]) -> TarSource:

@@ -146,6 +146,23 @@ def test_a_unit_whose_files_are_wrong_at_a_reload_runs_with_those_of_before(host
     assert host.end() == 0
 
 
+def test_a_key_that_names_no_source_is_a_failed_source_until_it_is_mended(host):
+    host.add_tar("Tar", {"/host/a/": {}, **ONE})
+    host.start()
+    host.wait_for(host.stored)
+    host.wait_for(lambda: host.ask("status")["failed"])
+    (problem,) = host.ask("status")["failed"]
+    assert problem["source"] == "/Tar"
+    assert "source URL '/host/a/' has the component ''" in problem["error"]
+    (unit,) = host.ask("list")["units"]
+    assert [source["source"] for source in unit["sources"]] == ["/Tar", "/host/a"]
+    host.add_tar("Tar", ONE)
+    host.send(signal.SIGHUP)
+    host.hear("READY=1")
+    host.wait_for(lambda: host.ask("status")["failed"] == [])
+    assert host.end() == 0
+
+
 @pytest.mark.parametrize("wrong", ["class = 1", "GeneratorWorkers = 'many'", "raise SystemExit"])
 def test_a_service_is_asked_also_when_the_configuration_is_wrong_just_now(host, wrong):
     host.add_tar("Tar", ONE)

@@ -257,6 +257,12 @@ def test_a_source_with_wrong_settings_fails_alone(bench):
     assert [str(outcome.source_url) for outcome in outcomes if outcome.error] == [URL]
 
 
+def test_a_key_that_names_no_source_fails_alone(bench):
+    outcomes = bench.run_all({f"{URL}/": bench.settings(), URL: bench.settings()})
+    assert [str(outcome.source_url) for outcome in outcomes if outcome.error] == ["/unit"]
+    assert [outcome.element_id.source_url.text for outcome in outcomes if outcome.element_id] == [URL]
+
+
 def test_a_source_of_another_unit_is_refused(bench):
     bench.context["foreign_sources"] = {SourceUrl(URL): "other"}
     outcome = bench.run()

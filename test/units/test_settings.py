@@ -16,6 +16,7 @@ from guerillabackup.units.settings import (
     parse_settings,
     parse_texts,
     parse_urls,
+    split_by_source,
 )
 
 PARSERS = {"Policy": ("policy", parse_policy), "Flag": ("flag", parse_flag)}
@@ -42,10 +43,42 @@ def test_a_setting_of_none_is_not_set():
 
 
 def test_every_key_that_is_no_source_is_told_of():
+    urls, problems = parse_urls({"/host/a": 1, "host": 2, "/host/a/": 3, 5: 4})
+    assert urls == [SourceUrl("/host/a")]
+    assert len(problems) == 3
+    assert "'/host/a/' has the component ''" in problems[1]
+
+
+WRONG_KEYS = ["/host/a/", "host", 5, "/host/" + "x" * 231, None, ""]
+
+
+@pytest.mark.parametrize("key", WRONG_KEYS)
+def test_a_key_that_is_no_source_keeps_no_other_from_being_used(key):
+    listed = split_by_source({"/host/a": {}, key: {}}, "List", lambda url, settings: Source(url))
+    assert listed.sources == (Source(SourceUrl("/host/a")),)
+    assert listed.list_urls() == [SourceUrl("/host/a")]
+    ((label, error),) = listed.refusals("unit").items()
+    assert label == SourceUrl("/unit")
     with pytest.raises(ConfigError) as caught:
-        parse_urls({"/host/a": 1, "host": 2, "/host/a.members": 3})
-    assert len(caught.value.problems) == 2
-    assert parse_urls({"/host/a": 1}) == [SourceUrl("/host/a")]
+        listed.check()
+    assert caught.value.problems == error.problems
+
+
+def test_a_unit_of_wrong_keys_only_is_none_without_sources():
+    listed = split_by_source({"host": {}}, "List", lambda url, settings: Source(url))
+    assert listed.list_urls() is None
+    assert split_by_source({}, "List", lambda url, settings: Source(url)).list_urls() == []
+
+
+def test_wrong_keys_are_told_under_no_name_that_a_source_has():
+    listed = split_by_source({"/unit": {}, "unit": {}}, "List", lambda url, settings: Source(url))
+    assert [url.text for url in listed.refusals("unit")] == ["/unit-"]
+
+
+def test_a_source_with_the_name_of_a_list_of_members_is_refused():
+    listed = split_by_source({"/a.members": {}, "/a": {}}, "List", lambda url, settings: Source(url))
+    assert [url.text for url in listed.refused] == ["/a.members"]
+    assert listed.list_urls() == [SourceUrl("/a"), SourceUrl("/a.members")]
 
 
 @pytest.mark.parametrize(

@@ -125,12 +125,18 @@ def test_a_mistake_in_one_source_keeps_no_other_from_being_run():
     assert [url.text for url in listed.refused] == ["/a"]
 
 
-@pytest.mark.parametrize(
-    "value", [None, [], "x", {"no slash": {}}, {"/a.members": {}}, {5: {}}, {"/a/../b": {}}]
-)
-def test_what_is_no_dict_of_source_urls_is_refused_as_a_whole(value):
+@pytest.mark.parametrize("value", [None, [], "x"])
+def test_what_is_no_dict_of_sources_is_refused_as_a_whole(value):
     with pytest.raises(ConfigError):
         split_sources(value)
+
+
+@pytest.mark.parametrize("key", ["no slash", "/a.members", 5, "/a/../b", "/b/"])
+def test_a_key_that_names_no_source_keeps_no_other_from_being_run(key):
+    value = {key: {"FullBackupTiming": TIMING}, "/b": {"FullBackupTiming": TIMING}}
+    assert [source.source_url.text for source in split_sources(value).sources] == ["/b"]
+    with pytest.raises(ConfigError):
+        parse_sources(value)
 
 
 def test_no_sources_are_none():
