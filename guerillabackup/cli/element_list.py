@@ -30,6 +30,7 @@ from guerillabackup.storage.interface import ElementFacts, ElementSelection, Sto
 from guerillabackup.storage.newest import newest_of_each_source
 from guerillabackup.storage.place import describe_empty, describe_missing, find_foreign_file
 from guerillabackup.storage.registry import catalogue_path
+from guerillabackup.storage.sequence import in_chain_order
 
 STORAGE_KEYS = ("DefaultFileSystemSinkBaseDir", "TransferServiceStorageBaseDir")
 """The storages of this host: they have a catalogue, others that are named do not."""
@@ -70,9 +71,9 @@ def list_elements(
     """List elements: of a source, of all below it, or of what matches a pattern; without one of all.
 
     The lists of members, which are elements of their own, are left out unless --members, --json, --uuid or
-    the name of their source asks for them. Times are those that the elements say they are of. Ends with 1
-    when nothing is as it was asked for, the storage of this host is empty all of a sudden, or the directory
-    holds no element but other files.
+    the name of their source asks for them. Times are those that the elements say they are of; within a second
+    the chain tells the order. Ends with 1 when nothing is as it was asked for, the storage of this host is
+    empty all of a sudden, or the directory holds no element but other files.
     """
     asks_for_members = with_members or bool(uuids) or (source_pattern or "").endswith(MEMBERS_SUFFIX)
     selection = ElementSelection(
@@ -90,11 +91,12 @@ def list_elements(
 
         if is_long or invocation.as_json:
             listing = _require_any(catalogue.list_facts(selection), selection, catalogue, hint)
+            listing = in_chain_order(listing, lambda facts: facts.element_id, lambda facts: facts)
             _write(invocation, listing, _record, _render)
         else:
             ids = _require_any(catalogue.list_ids(selection), selection, catalogue, hint)
             output = QuickOutput(STOPPED)
-            for element_id in ids:
+            for element_id in in_chain_order(ids, str, catalogue.find_facts):
                 output.write(element_id + "\n")
             output.flush()
 

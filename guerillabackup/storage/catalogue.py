@@ -96,6 +96,10 @@ class Catalogue:
                             yield sources.prefix + stem
                 reader.write()
 
+    def find_facts(self, element_id: str) -> ElementFacts | None:
+        """What is so of one element, as the storage itself says; None when it is gone."""
+        return _ask(self._open_storage(), element_id)
+
     def list_facts(self, selection: ElementSelection = ALL_ELEMENTS) -> Iterator[ElementFacts]:
         """See StorageInterface.list_facts."""
         with ExitStack() as stack:
@@ -286,11 +290,7 @@ class _FolderReader:
         return row
 
     def _ask(self, element_id: str) -> ElementFacts | None:
-        try:
-            element = self._open_storage().get_backup_data_element(ElementId.parse(element_id))
-        except ElementNotFoundError:
-            return None
-        return describe_element(element)
+        return _ask(self._open_storage(), element_id)
 
     def _put(self, row: Row) -> None:
         if self._index is None or not self._index.is_writable or self._is_lost:
@@ -318,6 +318,13 @@ class _FolderReader:
         self._index.write(change)
         self._edition = change.edition
         self._removed, self._changed = [], []
+
+
+def _ask(storage: StorageInterface, element_id: str) -> ElementFacts | None:
+    try:
+        return describe_element(storage.get_backup_data_element(ElementId.parse(element_id)))
+    except ElementNotFoundError:
+        return None
 
 
 def _look(directory: tuple[str, ...], descriptor: int, index: CatalogueIndex | None, now: int) -> _Folder:

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -57,6 +58,15 @@ def index_files(host):
 def test_elements_are_selected_by_type_and_time(host, arguments, expected):
     for _ in range(2):
         assert host("element", "list", *arguments)[:2] == (0, "".join(f"{each}\n" for each in expected))
+
+
+@pytest.mark.parametrize("options", [(), ("--long",), ("--json",)])
+def test_elements_of_one_second_are_in_the_order_of_their_chain(host, options):
+    source = host.source(source="/host/quick")
+    made = [source.store(kind, b"line", timestamp=1_700_000_000) for kind in ("full", "inc", "full", "inc")]
+    output = host("element", "list", "/host/quick", *options)[1]
+    ids = [str(element.get_element_id()) for element in made]
+    assert re.findall(r"/host/\d+-quick-\w+", output) == ids
 
 
 def test_elements_are_selected_by_their_data_uuid_in_either_form(host):
