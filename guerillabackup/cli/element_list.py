@@ -122,11 +122,15 @@ def latest(
     The newest is the last of its chain; of several chains, the one whose end arrived last. Where another end
     is later by its own timestamp, as in a storage that was copied, that one if all of them are signed by keys
     that are known here, with a warning. If not, what is shown is in doubt and the status is 4: restore
-    refuses to choose then. Ends with 1 when one of the names is not that of a source with elements, the
-    storage of this host is empty all of a sudden, or the directory holds no element but other files.
+    refuses to choose then, and where what this host's generator stored last is not in its storage any more,
+    unless elements move on from here. Ends with 1 when one of the names is not that of a source with
+    elements, the storage of this host is empty all of a sudden, or the directory holds no element but other
+    files.
     """
     now = time.time()
     doubtful: set[str] = set()
+    configuration = invocation.configuration_for(storage)
+    remembered = _Remembered(configuration, storage)
 
     def record(facts: ElementFacts) -> dict[str, Any]:
         age = None if facts.timestamp is None else now - facts.timestamp
@@ -137,13 +141,18 @@ def latest(
             invocation.warn(_tell(last))
         if last.reason is Reason.DOUBT:
             doubtful.add(last.best.element_id)
+        if (text := remembered.find_lost(last.best.source_url)) is not None:
+            invocation.warn(
+                text if remembered.move_on else f"{text}; what is shown is the newest of the others"
+            )
+            if not remembered.move_on:
+                doubtful.add(last.best.element_id)
 
-    configuration = invocation.configuration_for(storage)
     with (
         _open_catalogue(configuration, storage) as catalogue,
         judging_signatures(configuration, storage, private_keyring, invocation.warn) as is_genuine,
     ):
-        newest = _newest(catalogue, patterns, with_members, is_genuine, take)
+        newest = _newest(catalogue, patterns, with_members, is_genuine, take, remembered.pass_on)
         _write(invocation, newest, record, lambda facts: _render(facts, now))
     return ExitStatus.INTEGRITY if doubtful else None
 
@@ -162,12 +171,38 @@ def _tell(last: LastEnd[ElementFacts]) -> str:
     )
 
 
+class _Remembered:
+    """Whether what this host's generator remembers as the last element of a source was among those seen."""
+
+    def __init__(self, configuration: Configuration, storage: str | None) -> None:
+        from guerillabackup.generator.last_elements import read_last_of
+
+        own, state = configuration.get(STORAGE_KEYS[0]), configuration.get("GeneralPersistencyBaseDir")
+        self.move_on = elements_move_on(configuration)
+        self._last = read_last_of(storage or str(own), own, state, move_on=self.move_on)
+        self._missing = {str(source_url): source_url for source_url in self._last.uuids}
+
+    def pass_on(self, listing: Iterable[ElementFacts]) -> Iterator[ElementFacts]:
+        """The same elements, which are seen as they pass."""
+        for facts in listing:
+            source_url = self._missing.get(facts.source_url)
+            if source_url is not None and facts.data_uuid in self._last.uuids[source_url]:
+                del self._missing[facts.source_url]
+            yield facts
+
+    def find_lost(self, source: str) -> str | None:
+        """What to say of a source of which all elements have passed; None where nothing is missed."""
+        source_url = self._missing.get(source)
+        return None if source_url is None else self._last.describe_lost(source_url)
+
+
 def _newest(
     catalogue: Catalogue,
     patterns: tuple[str, ...],
     with_members: bool,
     is_genuine: Callable[[ElementFacts], bool],
     take: Callable[[LastEnd[ElementFacts]], None],
+    pass_on: Callable[[Iterable[ElementFacts]], Iterable[ElementFacts]],
 ) -> Iterator[ElementFacts]:
     """Each source once; raises ElementNotFoundError after the others for what there is nothing of."""
     seen: set[str] = set()
@@ -176,7 +211,7 @@ def _newest(
         is_members = with_members or (pattern or "").endswith(MEMBERS_SUFFIX)
         selection = ElementSelection(pattern, with_members=is_members)
         found = False
-        for last in newest_of_each_source(catalogue.list_facts(selection), is_genuine):
+        for last in newest_of_each_source(pass_on(catalogue.list_facts(selection)), is_genuine):
             found = True
             if last.best.source_url not in seen:
                 seen.add(last.best.source_url)

@@ -127,11 +127,11 @@ def restore(
 
     A source that is no archive, such as a dump, goes into a file below that directory, to standard output, or
     into a program. Everything that is needed is verified before anything is written or started. Without --at
-    or --element the last state is restored. What --list prints as a member's name is what --include takes,
-    between '…'.
+    or --element the last state is restored, or nothing where a later element is known to be missing. What
+    --list prints as a member's name is what --include takes, between '…'.
 
     Ends with 1 when something could not be restored or a pattern matches nothing, with 4 when an element is
-    not what it claims to be, with 5 when the key to decrypt it is missing.
+    not what it claims to be or is missing, with 5 when the key to decrypt it is missing.
     """
     _check_ways(target, is_list, is_to_stdout, is_run, is_into_command, argv)
     if target is None and not is_list and (includes or into_existing):

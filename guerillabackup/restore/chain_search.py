@@ -10,7 +10,7 @@ from guerillabackup.errors import ElementNotFoundError, IntegrityError
 from guerillabackup.restore.advice import shorten, suggest_above, suggest_close
 from guerillabackup.restore.chain import RestoreChain, find_chain, last_before_damage
 from guerillabackup.restore.elements import ElementOperations
-from guerillabackup.restore.newest import require_newest, tell_of_lonely_lists
+from guerillabackup.restore.newest import require_last, require_newest, tell_of_lonely_lists
 
 
 def search_chain(
@@ -24,8 +24,10 @@ def search_chain(
     """The elements to restore; raises ElementNotFoundError, IntegrityError.
 
     What cannot be read of the source, and files of it that belong to no element, are warnings, and part of
-    the error where there is one. `directory` is where the storage is, to tell of a wrong one.
+    the error where there is one; so is a later element that is gone, unless a time or an element is
+    named. `directory` is where the storage is, to tell of a wrong one.
     """
+    last = elements.read_last()
     found = elements.links(source_url)
     doubts = [f"{error}; it is left out" for error in found.unreadable.values()]
     doubts += [f"{each.subject} {each.text}" for each in elements.find_leftovers(source_url)]
@@ -40,7 +42,13 @@ def search_chain(
         if element_id is None:
             require_newest(chain.target.element_id, damaged, at)
             lists = elements.find_lonely_lists(source_url)
-            doubts += tell_of_lonely_lists(chain.target.element_id, lists, at)
+            if at is None:
+                uuids = last.uuids.get(source_url)
+                is_lost = uuids and uuids.isdisjoint(link.data_uuid for link in found.links)
+                lost, gaps_are_meant = last if is_lost else None, elements.gaps_are_meant
+                doubts += require_last(chain.target.element_id, lists, lost, gaps_are_meant=gaps_are_meant)
+            else:
+                doubts += tell_of_lonely_lists(chain.target.element_id, lists, at)
     except (ElementNotFoundError, IntegrityError) as error:
         if not doubts:
             raise

@@ -5,11 +5,12 @@ Joins the storage with chain.py, which decides, and verify.py, which reads.
 
 import base64
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from guerillabackup.element import ElementId, SourceUrl
+from guerillabackup.element_memory import LastElements
 from guerillabackup.errors import (
     ElementIdError,
     ElementNotFoundError,
@@ -39,10 +40,7 @@ LONELY_LIST = (
     "the element whose members it lists is not in this storage: it was moved on, or was deleted or lost "
     "without its list; if it is nowhere else either, element delete takes the list away"
 )
-LOST_LAST = (
-    "the last element that was stored of it, as this host's generator remembers, is not in the storage: it "
-    "was deleted or lost, or is damaged; the next backup is a full one, which settles it"
-)
+SETTLED = "the next backup is a full one, which settles it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +80,8 @@ class SourceLinks:
 class ElementOperations:
     """Works on the elements of one storage.
 
-    `read_last` hands out the DataUuid that the last element of each source must have: of one of several,
-    where it is not known which. With `gaps_are_meant` a hole in a source's history is no violation.
+    `read_last` hands out what must be the last element of each source, as is remembered outside of the
+    storage. With `gaps_are_meant` a hole in a source's history is no violation.
     """
 
     def __init__(
@@ -91,15 +89,15 @@ class ElementOperations:
         storage: StorageInterface,
         rules: VerifyRules,
         listen: EventListener,
-        read_last: Callable[[], Mapping[SourceUrl, Collection[bytes]]] = dict,
+        read_last: Callable[[], LastElements] = LastElements,
         *,
         gaps_are_meant: bool = False,
     ) -> None:
         self._storage = storage
         self._rules = rules
         self._listen = listen
-        self._read_last = read_last
-        self._gaps_are_meant = gaps_are_meant
+        self.read_last = read_last
+        self.gaps_are_meant = gaps_are_meant
 
     def get(self, text: str) -> StorageBackupDataElementInterface:
         """The element of exactly this id; raises ElementIdError, ElementNotFoundError."""
@@ -182,10 +180,11 @@ class ElementOperations:
         name that is neither, and for a storage without any element, before the first finding.
         """
         # Before the storage is looked at: what is stored meanwhile is not missed.
-        last = self._read_last()
+        last = self.read_last()
         if names:
             sources, single = self._resolve(names)
-            last = {source_url: last[source_url] for source_url in sources if source_url in last}
+            asked = {each: last.uuids[each] for each in sources if each in last.uuids}
+            last = replace(last, uuids=asked)
         else:
             sources, single = self.sources(), []
             if not sources:
@@ -209,12 +208,13 @@ class ElementOperations:
         if is_all:
             yield from self.find_leftovers()
 
-    def _find_lost(self, last: Mapping[SourceUrl, Collection[bytes]]) -> Iterator[Finding]:
+    def _find_lost(self, last: LastElements) -> Iterator[Finding]:
         """Sources whose last element is not here; one without any may have been given up with all of them."""
-        for source_url, uuids in sorted(last.items()):
+        for source_url in () if last.move_on else sorted(last.uuids):
             facts = list(self._storage.list_facts(ElementSelection.of_source(source_url)))
-            if not any(each.data_uuid in uuids for each in facts):
-                yield Finding(str(source_url), Severity.VIOLATION if facts else Severity.WARNING, LOST_LAST)
+            if not any(each.data_uuid in last.uuids[source_url] for each in facts):
+                severity = Severity.VIOLATION if facts else Severity.WARNING
+                yield Finding(str(source_url), severity, f"{last.describe_lost(source_url)}; {SETTLED}")
 
     def plan_deletion(self, names: Sequence[str]) -> DeletionPlan:
         """What deleting these ids comes to, their members lists too; raises ElementNotFoundError."""
@@ -321,7 +321,7 @@ class ElementOperations:
                 is_complete = False
                 yield Finding(str(element_id), Severity.VIOLATION, str(error))
         # What cannot be read may be what a hole lacks.
-        holes = find_holes(links, gaps_are_meant=self._gaps_are_meant) if is_complete else ()
+        holes = find_holes(links, gaps_are_meant=self.gaps_are_meant) if is_complete else ()
         for found in chain(examine_chain(links), holes):
             if wanted is None or found.element_id in wanted:
                 yield Finding(str(found.element_id), found.severity, found.text)

@@ -13,9 +13,10 @@ from functools import partial
 from guerillabackup.config import Configuration
 from guerillabackup.config_keys import elements_move_on, gaps_are_meant
 from guerillabackup.element import ElementId, SourceUrl
+from guerillabackup.element_memory import LastElements
 from guerillabackup.errors import ConfigError, GuerillaBackupError
 from guerillabackup.events import EventListener, ignore_events
-from guerillabackup.generator.last_elements import read_last_elements
+from guerillabackup.generator.last_elements import read_last_of
 from guerillabackup.generator.storage_place import find_storage_problem
 from guerillabackup.pipeline.compression import decompression_element
 from guerillabackup.pipeline.confinement import Confinement
@@ -336,17 +337,12 @@ def _require_storage(configuration: Configuration, directory: str | None) -> str
     return directory
 
 
-def _read_last(configuration: Configuration, directory: str) -> dict[SourceUrl, frozenset[bytes]]:
+def _read_last(configuration: Configuration, directory: str) -> LastElements:
     """What this host's generator remembers as the last elements, if the storage in the directory is its."""
     own, state = (
         configuration.get(key) for key in ("DefaultFileSystemSinkBaseDir", "GeneralPersistencyBaseDir")
     )
-    if not isinstance(own, str) or not isinstance(state, str) or elements_move_on(configuration):
-        return {}
-    with contextlib.suppress(OSError):
-        if os.path.samefile(own, directory):
-            return read_last_elements(state)
-    return {}
+    return read_last_of(directory, own, state, move_on=elements_move_on(configuration))
 
 
 def _digest_of(process: TransformationProcessInterface) -> bytes:

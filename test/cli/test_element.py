@@ -185,47 +185,29 @@ def test_what_is_deleted_is_told_as_json(host, source):
     assert json.loads(output) == [{"deleted": INC}, {"deleted": FULL}]
 
 
-@pytest.fixture
-def remember(host, source):
-    """Has the generator's state say which element was the last one."""
-
-    def remember(element, settings=""):
-        config = host.path / "etc" / "config"
-        text = f"GeneralPersistencyBaseDir = {str(host.path / 'state')!r}\n{settings}\n"
-        config.write_text(config.read_text() + text)
-        uuid = base64.b64encode(element.get_metadata().data_uuid).decode()
-        unit = host.path / "state" / "generators" / "TarBackupUnit"
-        unit.mkdir(parents=True)
-        (unit / "state.current").write_text(json.dumps({"/host/tree": [1, 2, uuid]}))
-
-    return remember
-
-
 @pytest.mark.parametrize("name", ["--all", "/host/tree"])
-def test_a_newest_element_that_the_generator_remembers_and_is_gone_is_a_violation(
-    host, source, remember, name
-):
-    remember(source.elements[1])
+def test_a_newest_element_that_the_generator_remembers_and_is_gone_is_a_violation(host, source, name):
+    host.remember(source.elements[1])
     assert host("element", "verify", name)[0] == 0
     source.elements[1].delete()
     status, output, _ = host("element", "verify", name)
     assert status == 4
-    assert "violation: /host/tree: the last element that was stored of it" in output
+    assert f"violation: /host/tree: {INC}, the last element that was stored of /host/tree" in output
     assert host("element", "verify", FULL)[0] == 0
 
 
-def test_a_source_that_was_given_up_with_all_of_its_elements_is_warned_of(host, source, remember):
-    remember(source.elements[1])
+def test_a_source_that_was_given_up_with_all_of_its_elements_is_warned_of(host, source):
+    host.remember(source.elements[1])
     host.source(source="/host/other").back_up("full")
     for element in source.elements:
         element.delete()
     status, output, _ = host("element", "verify", "--all")
     assert status == 0
-    assert "warning: /host/tree: the last element" in output
+    assert f"warning: /host/tree: {INC}, the last element" in output
 
 
-def test_where_elements_move_on_and_in_other_storages_none_is_missed(host, source, remember, tmp_path):
-    remember(source.elements[1])
+def test_where_elements_move_on_and_in_other_storages_none_is_missed(host, source, tmp_path):
+    host.remember(source.elements[1])
     source.elements[1].delete()
     shutil.copytree(host.path / "data", tmp_path / "copy")
     assert host("element", "verify", "--all", "--storage", tmp_path / "copy")[0] == 0

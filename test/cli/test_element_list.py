@@ -179,6 +179,22 @@ def test_in_a_copy_with_a_gap_the_latest_signed_element_is_shown(tmp_path, capfd
         assert (status, errors.count("no signature can be checked")) == (4, 1)
 
 
+def test_a_newest_element_that_the_generator_remembers_and_is_gone_puts_the_latest_in_doubt(host):
+    host.remember(host.elements[1])
+    assert (host("element", "latest")[0], host("element", "latest")[2]) == (0, "")
+    host.elements[1].delete()
+    status, output, errors = host("element", "latest", "--json")
+    assert status == 4
+    assert [(each["id"], each["in_doubt"]) for each in json.loads(output)] == [(FULL, True)]
+    assert f"warning: {INC}, the last element that was stored of /host/tree" in errors
+    shutil.copytree(host.path / "data", host.path / "copy")
+    assert host("element", "latest", "--storage", host.path / "copy")[0] == 0
+    with (host.path / "etc" / "config").open("a") as config:
+        config.write("GeneralElementsMoveOn = True\n")
+    status, _, errors = host("element", "latest")
+    assert (status, "it was moved on, or was deleted" in errors) == (0, True)
+
+
 def test_a_source_that_is_not_there_ends_latest_with_1_after_the_others(host):
     status, output, errors = host("element", "latest", "/host", "/nowhere", "/host/tree")
     assert status == 1

@@ -59,6 +59,38 @@ def test_damage_ends_with_4_and_nothing_written(host):
     assert not (host.path / "out").exists()
 
 
+def test_a_newest_element_that_is_gone_ends_with_4_and_what_to_type_for_an_older_one(host):
+    source = host.source()
+    older, newest = source.back_up("full"), source.back_up("inc")
+    host.remember(newest)
+    newest.delete()
+    for way in (("--to", host.path / "out"), ("--list",)):
+        status, _, errors = host("restore", "/host/tree", *way)
+        assert status == 4
+        assert len(errors.splitlines()) == 1
+        assert f"{newest.get_element_id()}, the last element that was stored of /host/tree" in errors
+        assert errors.endswith(f"type the same with --element {older.get_element_id()}\n")
+    assert not (host.path / "out").exists()
+    status, _, errors = host(
+        "restore", "/host/tree", "--to", host.path / "a", "--element", older.get_element_id()
+    )
+    assert (status, "not in the storage" in errors) == (0, False)
+    assert host("restore", "/host/tree", "--to", host.path / "b", "--at", "2023-11-15")[0] == 0
+
+
+@pytest.mark.parametrize("is_copy", [False, True])
+def test_where_elements_move_on_and_in_other_storages_an_older_one_is_restored(host, is_copy):
+    source = host.source()
+    source.back_up("full")
+    newest = source.back_up("inc")
+    host.remember(newest, "" if is_copy else "GeneralElementsMoveOn = True")
+    newest.delete()
+    shutil.copytree(host.path / "data", host.path / "copy")
+    options = ("--storage", host.path / "copy") if is_copy else ()
+    status, _, errors = host("restore", "/host/tree", "--to", host.path / "out", *options)
+    assert (status, "it was moved on, or was deleted or lost" in errors) == (0, not is_copy)
+
+
 def test_damage_is_told_with_the_last_element_that_can_be_restored(host):
     source = host.source()
     good, bad = source.back_up("full"), source.back_up("inc")

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from guerillabackup.element import SourceUrl
-from guerillabackup.generator.last_elements import read_last_elements
+from guerillabackup.element import ElementId, SourceUrl
+from guerillabackup.element_memory import LastElements
+from guerillabackup.generator.last_elements import read_last_elements, read_last_of
 from guerillabackup.generator.state import StateDirectory
 
 URL = SourceUrl("/host/a")
@@ -55,3 +56,21 @@ def test_what_cannot_be_understood_tells_nothing_and_hinders_no_other(tmp_path, 
 
 def test_where_no_unit_ever_ran_there_is_nothing(tmp_path):
     assert read_last_elements(str(tmp_path)) == {}
+
+
+@pytest.mark.parametrize(
+    "extras", ["{", "[]", {"/host/a": 3}, {"/host/a": {"LastElement": ["nothing", "dXVpZA=="]}}, None]
+)
+def test_what_is_known_of_the_last_ones_is_of_the_hosts_own_storage(tmp_path, extras):
+    name = ElementId.parse("/host/20260201120000-a-full")
+    write(tmp_path, "Unit", {"/host/a": [1, 2, "dXVpZA=="]})
+    text = {"/host/a": {"LastElement": [str(name), "dXVpZA=="]}} if extras is None else extras
+    path = tmp_path / "generators" / "Unit" / "extras.current"
+    path.write_text(text if isinstance(text, str) else json.dumps(text))
+    own, state = str(tmp_path), str(tmp_path)
+    found = read_last_of(own, own, state, move_on=True)
+    assert found == LastElements(
+        {URL: frozenset([b"uuid"])}, {b"uuid": name} if extras is None else {}, move_on=True
+    )
+    for others in (("/", own, state), (own, None, state), (own, own, None), (own + "/none", own, state)):
+        assert read_last_of(*others, move_on=True) == LastElements()

@@ -2,9 +2,10 @@
 
 import pytest
 
-from guerillabackup.element import ElementId
+from guerillabackup.element import ElementId, SourceUrl
+from guerillabackup.element_memory import LastElements
 from guerillabackup.errors import IntegrityError
-from guerillabackup.restore.newest import find_later, require_newest, tell_of_lonely_lists
+from guerillabackup.restore.newest import find_later, require_last, require_newest, tell_of_lonely_lists
 
 NOON = 1_769_947_200
 
@@ -45,3 +46,24 @@ def test_lists_of_newer_elements_are_told():
     lists = [ElementId.parse(f"/h/20260201{time}00-s.members-full") for time in ("1100", "1300")]
     (text,) = tell_of_lonely_lists(TARGET, lists, None)
     assert str(lists[1]) in text
+
+
+def remembered(last, *, move_on=False):
+    ids = {} if last is None else {b"uuid": last}
+    return LastElements({SourceUrl("/h/s"): frozenset([b"uuid"])}, ids, move_on)
+
+
+@pytest.mark.parametrize(
+    ("lost", "lists"), [(element("1300"), []), (None, []), (None, [element("1300")]), (TARGET, [])]
+)
+def test_what_was_stored_later_and_is_gone_is_an_error_that_names_the_way_out(lost, lists):
+    known = None if lists else remembered(lost)
+    with pytest.raises(IntegrityError, match=f"not here.*--element {TARGET}"):
+        require_last(TARGET, lists, known, gaps_are_meant=False)
+
+
+def test_what_may_have_gone_on_purpose_or_was_stored_before_is_told():
+    assert len(require_last(TARGET, [element("1300")], None, gaps_are_meant=True)) == 1
+    assert len(require_last(TARGET, [], remembered(element("1300"), move_on=True), gaps_are_meant=True)) == 1
+    assert len(require_last(TARGET, [], remembered(element("1100")), gaps_are_meant=False)) == 1
+    assert require_last(TARGET, [element("1100")], None, gaps_are_meant=False) == []

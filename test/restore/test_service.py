@@ -360,9 +360,9 @@ def test_damage_to_an_element_before_the_last_full_prevents_nothing(house, chain
     assert describe_tree(house.path / "out") == chain.states[2]
 
 
-def test_a_list_of_members_newer_than_all_elements_is_told_of(house, chain):
+def test_a_list_of_members_newer_than_all_elements_prevents_the_restore_of_an_older_one(house, chain):
     uuid = base64.b64encode(chain.last_uuid).decode("ascii")
-    last = chain.elements[2]
+    older, last = chain.elements[1:]
     lists = SampleSource(house.storage, house.path, source="/host/tree.members")
     stored = lists.store("full", b"names", timestamp=last.get_metadata().timestamp, MembersOf=uuid)
     time = last.get_metadata().timestamp
@@ -372,9 +372,16 @@ def test_a_list_of_members_newer_than_all_elements_is_told_of(house, chain):
 
     assert told("whole") == []
     last.delete()
-    (warning,) = told("out")
-    assert str(stored.get_element_id()) in warning
+    named = f"{stored.get_element_id()} lists.*--element {older.get_element_id()}"
+    with pytest.raises(IntegrityError, match=named):
+        house.restore()
+    assert not (house.path / "out").exists()
     assert told("older", at=time - 1) == []
+    (warning,) = told("by time", at=time)
+    assert str(stored.get_element_id()) in warning
+    assert told("named", element_id=older.get_element_id()) == []
+    house.configure("GeneralElementsMoveOn = True\n")
+    assert told("moved") == [warning]
 
 
 def test_a_missing_private_keyring_is_a_key_error_before_anything_is_written(house, private_home):

@@ -1,6 +1,8 @@
 """A configured host with a storage, on which command lines are run within the process."""
 
+import base64
 import contextlib
+import json
 import logging
 import os
 from unittest import mock
@@ -31,6 +33,20 @@ class Host:
     def data_path(self, element):
         """The file with an element's data."""
         return self.path / "data" / f"{str(element.get_element_id())[1:]}.data"
+
+    def remember(self, element, settings=""):
+        """Have the generator's state say that an element is the last one of its source."""
+        config, state = self.path / "etc" / "config", self.path / "state"
+        text = f"GeneralPersistencyBaseDir = {str(state)!r}\n{settings}\n"
+        config.write_text(config.read_text() + text)
+        element_id = element.get_element_id()
+        uuid = base64.b64encode(element.get_metadata().data_uuid).decode()
+        unit = state / "generators" / "TarBackupUnit"
+        unit.mkdir(parents=True)
+        source = str(element_id.source_url)
+        (unit / "state.current").write_text(json.dumps({source: [1, 2, uuid]}))
+        extras = {source: {"LastElement": [str(element_id), uuid]}}
+        (unit / "extras.current").write_text(json.dumps(extras))
 
     def __call__(self, *arguments):
         self._capfd.readouterr()
