@@ -73,6 +73,12 @@ class Configuration(Mapping[str, Any]):
         return os.path.join(self._directory, UNITS_DIRECTORY)
 
     @property
+    def own_directories(self) -> tuple[str, ...]:
+        """Directories of the configuration and of what runs, which no storage may overlap."""
+        runtime = self.get("GeneralRuntimeDataDir")
+        return (self.keys_directory, self.units_directory, *([runtime] if isinstance(runtime, str) else []))
+
+    @property
     def known_keys(self) -> Mapping[str, Key]:
         """The keys that were checked: the table, and what an overlay added to it."""
         return self._keys

@@ -153,7 +153,12 @@ def _storage_problems(configuration: Configuration) -> list[str]:
     )
     if directory is None or state is None:
         return []
-    problem = find_storage_problem(directory, state, elements_move_on=elements_move_on(configuration))
+    problem = find_storage_problem(
+        directory,
+        state,
+        elements_move_on=elements_move_on(configuration),
+        apart=configuration.own_directories,
+    )
     return [] if problem is None else [problem]
 
 

@@ -48,7 +48,8 @@ def check_transfer(configuration: Configuration) -> tuple[list[str], list[str]]:
             problems.append(f"peer {peer.agent_id}: {problem}")
         problems += _policy_problems(configuration, peer)
     for directory in plan.storages:
-        problem = find_storage_problem(directory, plan.state_directory, elements_move_on=True)
+        apart = configuration.own_directories
+        problem = find_storage_problem(directory, plan.state_directory, elements_move_on=True, apart=apart)
         problems += [] if problem is None else [problem]
     return list(dict.fromkeys(problems)), [
         *find_warnings(plan),

@@ -313,4 +313,5 @@ def _find_storage_problem(configuration: Configuration) -> str | None:
         configuration["DefaultFileSystemSinkBaseDir"],
         configuration["GeneralPersistencyBaseDir"],
         elements_move_on=elements_move_on(configuration),
+        apart=configuration.own_directories,
     )

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import shlex
+from collections.abc import Sequence
 
 from guerillabackup import osfile
 from guerillabackup.errors import StorageError
@@ -22,8 +23,16 @@ _NOT_ELEMENTS = (".partial", "lost+found")
 log = logging.getLogger(__name__)
 
 
-def find_storage_problem(directory: str, state_directory: str, *, elements_move_on: bool) -> str | None:
-    """Why nothing must be stored there, with what to do; None when all is well. Changes nothing."""
+def find_storage_problem(
+    directory: str, state_directory: str, *, elements_move_on: bool, apart: Sequence[str] = ()
+) -> str | None:
+    """Why nothing must be stored there, with what to do; None when all is well. Changes nothing.
+
+    `apart` are directories beside that of the state that must not overlap the storage.
+    """
+    for other in (state_directory, *apart):
+        if (overlap := _describe_overlap(directory, other)) is not None:
+            return overlap
     try:
         is_filled = _is_filled(directory)
     except (FileNotFoundError, NotADirectoryError):
@@ -54,6 +63,19 @@ def remember_storage(directory: str, state_directory: str) -> None:
             os.close(descriptor)
     except (OSError, StorageError) as error:
         log.warning("cannot write %s: %s", _path(state_directory), error)
+
+
+def _describe_overlap(directory: str, other: str) -> str | None:
+    """What to say where one is in the other: nothing else but elements lives in a storage."""
+    inner, outer = os.path.realpath(directory), os.path.realpath(other)
+    common = os.path.commonpath((inner, outer))
+    if common not in (inner, outer):
+        return None
+    relation = "is" if inner == outer else "lies in" if common == outer else "has in it"
+    return (
+        f"the storage {directory} {relation} {other}, which is for something else: give each a directory of"
+        " its own, such as data and state side by side"
+    )
 
 
 def _is_filled(directory: str) -> bool:

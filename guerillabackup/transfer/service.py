@@ -204,7 +204,8 @@ class Stock:
             configuration.get("StorageGroup"),
         )
         state = self._state_directory
-        if (problem := find_storage_problem(directory, state, elements_move_on=moves_on)) is not None:
+        apart = configuration.own_directories
+        if problem := find_storage_problem(directory, state, elements_move_on=moves_on, apart=apart):
             raise ConfigError(problem)
         return self._storages.get(directory, ownership)
 

@@ -79,3 +79,33 @@ def test_a_damaged_memory_keeps_no_backup_from_being_made(place, content):
 def test_state_that_is_not_there_yet_says_nothing(place):
     place[1].rmdir()
     assert find(place) is None
+
+
+OVERLAPS = [
+    ("data", "data", "is"),
+    ("data", "data/state", "has in it"),
+    ("state/data", "state", "lies in"),
+    ("data/../state/data", "state", "lies in"),
+]
+
+
+@pytest.mark.parametrize(("storage", "other", "relation"), OVERLAPS)
+def test_a_storage_overlaps_nothing_else(tmp_path, storage, other, relation):
+    for path in (storage, other, "elsewhere"):
+        (tmp_path / path).mkdir(parents=True, exist_ok=True)
+    storage, other, elsewhere = (str(tmp_path / path) for path in (storage, other, "elsewhere"))
+    for state, apart in ((other, ()), (elsewhere, (other,))):
+        problem = find_storage_problem(storage, state, elements_move_on=False, apart=apart)
+        assert problem.startswith(f"the storage {storage} {relation} {other}, which is for something else")
+    assert find_storage_problem(storage, elsewhere, elements_move_on=False) is None
+
+
+def test_a_link_to_the_state_is_no_other_directory(place):
+    place[0].rmdir()
+    place[0].symlink_to(place[1])
+    assert "is for something else" in find(place)
+
+
+def test_names_that_begin_alike_are_side_by_side(place):
+    beside = place[0].with_name("data-state")
+    assert find_storage_problem(str(place[0]), str(beside), elements_move_on=False) is None
