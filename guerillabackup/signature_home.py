@@ -78,6 +78,21 @@ class GpgHome:
                 os.mkdir(os.path.join(self._directory, name), 0o700)
             self._link(name)
 
+    def join(self, other: "GpgHome") -> None:
+        """Have the secret keys of another keyring here too, to be read; before the agent starts.
+
+        Raises ConfigError for those that cannot be listed.
+        """
+        place = os.path.join(self._path, _SECRET_KEYS)
+        homes = [self, other] if os.path.islink(place) else [other]
+        if os.path.islink(place):
+            os.unlink(place)
+        os.makedirs(place, mode=0o700, exist_ok=True)
+        for home in homes:
+            for name in home.list_secret_keys():
+                with contextlib.suppress(FileExistsError):  # the same key is in both
+                    os.symlink(os.path.join(home._directory, _SECRET_KEYS, name), os.path.join(place, name))
+
     def list_secret_keys(self) -> list[str]:
         """Names of the files with the secret keys, as the agent keeps them; raises ConfigError."""
         path = os.path.join(self._directory, _SECRET_KEYS)

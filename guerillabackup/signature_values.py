@@ -172,8 +172,8 @@ def expiry_remedy(key: KeyInfo, purpose: KeyPurpose, where: str) -> str:
     if purpose is KeyPurpose.SIGN:
         return f"prolong it with: gpg --homedir {shlex.quote(where)} --quick-set-expire {key.fingerprint} 2y"
     return (
-        "make another with guerillabackup key create and encrypt for that one, but keep the private "
-        "keyring of this one for what is encrypted already"
+        "make another with guerillabackup key create, best in the private keyring of this one, and encrypt "
+        "for that one; keep this one for what is encrypted already"
     )
 
 

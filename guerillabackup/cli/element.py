@@ -17,7 +17,7 @@ from guerillabackup.cli.parameters import (
     SOURCE_OR_ELEMENT,
     decrypting_keyring_option,
     passphrase_file_option,
-    private_keyring_option,
+    private_keyrings_option,
     storage_option,
 )
 from guerillabackup.cli.passphrase import passphrase_source
@@ -60,14 +60,14 @@ def show(invocation: Invocation, element_id: ElementId, storage: str | None) -> 
     is_flag=True,
     help="Only warn of elements that are not signed, or by a key that is not known here, expired or revoked.",
 )
-@private_keyring_option("A keyring with public signing keys too, for GeneralPrivateKeyringDir.")
+@private_keyrings_option("A keyring with public signing keys too, for GeneralPrivateKeyringDir.")
 @storage_option
 def verify(
     invocation: Invocation,
     names: tuple[str, ...],
     is_all: bool,
     accept_unverified: bool,
-    private_keyring: str | None,
+    private_keyrings: tuple[str, ...],
     storage: str | None,
 ) -> ExitStatus | None:
     """Verify digest, signature and chain of elements or of whole sources.
@@ -88,7 +88,7 @@ def verify(
         RestoreService(
             invocation.configuration_for(storage),
             storage_directory=storage,
-            private_keyring=private_keyring,
+            private_keyring=private_keyrings,
             accept_unverified=accept_unverified,
             listen=listen,
         ) as service,
@@ -124,7 +124,7 @@ def cat(
     invocation: Invocation,
     element_id: ElementId,
     is_raw: bool,
-    private_keyring: str | None,
+    private_keyrings: tuple[str, ...],
     passphrase_file: str | None,
     storage: str | None,
 ) -> None:
@@ -133,12 +133,12 @@ def cat(
         raise ConfigError("the data of an element is no JSON document: leave --json out")
     configuration = invocation.configuration_for(storage)
     if not is_raw:
-        home = private_keyring or configuration.get("GeneralPrivateKeyringDir")
-        passphrase_file = passphrase_source(passphrase_file, home)
+        homes = private_keyrings or (configuration.get("GeneralPrivateKeyringDir"),)
+        passphrase_file = passphrase_source(passphrase_file, *homes)
     with RestoreService(
         configuration,
         storage_directory=storage,
-        private_keyring=private_keyring,
+        private_keyring=private_keyrings,
         passphrase_file=passphrase_file,
     ) as service:
         with writing_to_stdout():

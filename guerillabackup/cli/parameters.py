@@ -245,6 +245,18 @@ def private_keyring_option(text: str) -> Callable[[_F], _F]:
     return click.option("--private-keyring", metavar="DIR", type=DIRECTORY, help=text)
 
 
-decrypting_keyring_option = private_keyring_option(
+def private_keyrings_option(text: str) -> Callable[[_F], _F]:
+    """`--private-keyring DIR`, which may be given several times."""
+    return click.option(
+        "--private-keyring",
+        "private_keyrings",
+        metavar="DIR",
+        type=DIRECTORY,
+        multiple=True,
+        help=f"{text} Repeatable: all of them are used together.",
+    )
+
+
+decrypting_keyring_option = private_keyrings_option(
     "Keyring with the keys that decrypt, for GeneralPrivateKeyringDir."
 )

@@ -18,7 +18,7 @@ TERMINAL = "/dev/tty"
 MAX_TRIES = 3
 
 
-def passphrase_source(file: str | None, keyring: str | None) -> str | None:
+def passphrase_source(file: str | None, *keyrings: str | None) -> str | None:
     """The file to read the passphrase from: the one given, or what is typed where a secret key has one.
 
     What can be read only once, such as a pipe, is read now and kept. None where no key has a passphrase,
@@ -28,19 +28,21 @@ def passphrase_source(file: str | None, keyring: str | None) -> str | None:
     if file is not None:
         is_once = os.path.exists(file) and not os.path.isfile(file)
         return keep_in_memory(read_passphrase(file)) if is_once else file
-    if keyring is None or not has_protected_keys(keyring) or not is_somebody_there():
+    protected = [each for each in keyrings if each is not None and has_protected_keys(each)]
+    if not protected or not is_somebody_there():
         return None
+    where = " or ".join(protected)
     for tries in range(MAX_TRIES):
         if tries > 0:
             click.echo("the passphrase typed is wrong", err=True)
-        text = _ask(f"Passphrase of the secret key in {keyring}: ")
+        text = _ask(f"Passphrase of the secret key in {where}: ")
         if not text:
             return None
         path = keep_in_memory(text)
-        if _is_right(path, keyring):
+        if any(_is_right(path, keyring) for keyring in protected):
             return path
     raise KeyUnusableError(
-        f"the passphrase typed is wrong, {MAX_TRIES} times: no secret key in {keyring} has it; "
+        f"the passphrase typed is wrong, {MAX_TRIES} times: no secret key in {where} has it; "
         "is it the right keyring"
     )
 

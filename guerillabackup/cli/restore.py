@@ -119,7 +119,7 @@ def restore(
     element_id: ElementId | None,
     into_existing: bool,
     accept_unverified: bool,
-    private_keyring: str | None,
+    private_keyrings: tuple[str, ...],
     passphrase_file: str | None,
     storage: str | None,
 ) -> ExitStatus | None:
@@ -147,14 +147,14 @@ def restore(
             f"element {element_id} is one of source {element_id.source_url}, not of {source_url}"
         )
     configuration = invocation.configuration_for(storage)
-    home = private_keyring or configuration.get("GeneralPrivateKeyringDir")
-    passphrase_file = passphrase_source(passphrase_file, home)
+    homes = private_keyrings or (configuration.get("GeneralPrivateKeyringDir"),)
+    passphrase_file = passphrase_source(passphrase_file, *homes)
     with (
         invocation.progress() as listen,
         RestoreService(
             configuration,
             storage_directory=storage,
-            private_keyring=private_keyring,
+            private_keyring=private_keyrings,
             passphrase_file=passphrase_file,
             accept_unverified=accept_unverified,
             listen=listen,

@@ -141,15 +141,18 @@ class GpgDecryptionPipelineElement(TransformationPipelineElementInterface):
         home: str,
         passphrase_file: str | None = None,
         *,
+        keyrings: Sequence[str] = (),
         called: str | None = None,
         warn: Callable[[str], object] | None = None,
     ) -> None:
         """`home` holds the secret keys; the file's first line is the passphrase of those that have one.
 
+        `keyrings` are files with public keys beside the home's, of which the home has the secret ones.
         Messages name the home as it is `called`; `warn` is told of the key that decrypts, where it has ended.
         """
         self.home = home
         self.passphrase_file = passphrase_file
+        self.keyrings = tuple(keyrings)
         self._called = home if called is None else called
         self._warn = warn
 
@@ -158,6 +161,7 @@ class GpgDecryptionPipelineElement(TransformationPipelineElementInterface):
     ) -> OSProcess:
         argv = [GPG_PROGRAM, "--batch", "--lock-never", "--no-options", "--homedir", self.home]
         argv += ["--trust-model", "always", NO_LOOKUP, "--status-fd", "2"]
+        argv += [part for path in self.keyrings for part in ("--keyring", path)]
         if self.passphrase_file is not None:
             argv += ["--pinentry-mode", "loopback", "--passphrase-file", self.passphrase_file]
         argv.append("--decrypt")

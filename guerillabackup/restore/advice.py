@@ -10,7 +10,8 @@ NOT_ROOT = (
     "device files only as far as a user may; all is yours"
 )
 NAME_THE_KEYRING = (
-    "name the directory of the keyring that has the key with --private-keyring or in GeneralPrivateKeyringDir"
+    "name the directory of the keyring that has the key with --private-keyring, several times for several, "
+    "or in GeneralPrivateKeyringDir"
 )
 
 

@@ -1,9 +1,10 @@
-"""The private keyring of a restore: opened when it is needed, and what to say where it does not decrypt.
+"""The private keyrings of a restore: opened when they are needed, and what to say where none decrypts.
 
 Touches: os.
 """
 
 import os
+from collections.abc import Sequence
 
 from guerillabackup.errors import ConfigError, KeyUnusableError
 from guerillabackup.restore.advice import NAME_THE_KEYRING, advise_on_keys
@@ -11,15 +12,16 @@ from guerillabackup.signature_home import GpgHome, why_no_keyring, why_not_reada
 
 
 class PrivateKeyrings:
-    """The directory with the keys that decrypt, and the passphrase of those that have one.
+    """The directories with the keys that decrypt, and the passphrase of those that have one.
 
-    `ended_keys` are the remarks on keys that decrypted and have expired or were revoked, each once.
+    Several are used together, as if all keys were in one. `ended_keys` are the remarks on keys that decrypted
+    and have expired or were revoked, each once.
     """
 
-    def __init__(self, directory: str | None, passphrase_file: str | None) -> None:
-        self.directory = directory
+    def __init__(self, directories: Sequence[str], passphrase_file: str | None) -> None:
+        self.directories = tuple(directories)
         self.passphrase_file = passphrase_file
-        self._home: GpgHome | None = None
+        self._homes: list[GpgHome] = []
         self._ended_keys: dict[str, None] = {}
 
     @property
@@ -27,9 +29,15 @@ class PrivateKeyrings:
         return tuple(self._ended_keys)
 
     @property
-    def called(self) -> str | None:
-        """What messages call it."""
-        return self.directory
+    def called(self) -> str:
+        """What messages call them."""
+        return " or ".join(self.directories)
+
+    @property
+    def further_keyrings(self) -> list[str]:
+        """The files with the public keys of all but the first, once they are open."""
+        paths = [home.keyring_path for home in self._homes[1:]]
+        return [path for path in paths if os.path.exists(path)]
 
     def note_ended_key(self, text: str) -> None:
         """Keep a remark for `ended_keys`."""
@@ -37,37 +45,39 @@ class PrivateKeyrings:
 
     def open(self) -> str:
         """A gpg home with the keys that decrypt; raises KeyUnusableError where there are none."""
-        if self.directory is None:
+        if not self.directories:
             raise KeyUnusableError("it is encrypted, and no private keyring is known")
-        if (denied := why_not_readable(self.directory)) is not None:
-            raise KeyUnusableError(denied)
-        if not os.path.lexists(self.directory):
-            raise KeyUnusableError(
-                f"the private keyring {self.directory} is not there, and only the one with the key "
-                "that it was encrypted for can help, no new one"
-            )
-        if self._home is None:
+        if not self._homes:
+            for directory in self.directories:
+                _check_there(directory)
             try:
-                home = GpgHome(self.directory)
+                self._open_all()
             except ConfigError as error:
+                self.close()
                 raise KeyUnusableError(*error.problems) from error
-            self._home = home
-            own = os.path.join(home.path, os.path.basename(home.keyring_path))
-            os.symlink(home.keyring_path, own)
-            home.start_agent()
-        return self._home.path
+        return self._homes[0].path
 
     def close(self) -> None:
         """End what `open` started; called again it does nothing."""
-        if self._home is not None:
-            self._home.close()
+        while self._homes:
+            self._homes.pop().close()
 
     def advise(self) -> str:
         """What to do where none of the keys decrypts."""
-        if self._home is None or self.directory is None:
+        if not self._homes:
             return NAME_THE_KEYRING
-        total, protected = len(self._home.list_secret_keys()), len(self._home.list_protected_keys())
-        return advise_on_keys(self.directory, total, protected, self.passphrase_file)
+        total = sum(len(home.list_secret_keys()) for home in self._homes)
+        protected = sum(len(home.list_protected_keys()) for home in self._homes)
+        return advise_on_keys(self.called, total, protected, self.passphrase_file)
+
+    def _open_all(self) -> None:
+        for directory in self.directories:
+            self._homes.append(GpgHome(directory))
+        first, *others = self._homes
+        for other in others:
+            first.join(other)
+        os.symlink(first.keyring_path, os.path.join(first.path, os.path.basename(first.keyring_path)))
+        first.start_agent()
 
 
 def check_named(directory: str) -> None:
@@ -78,3 +88,13 @@ def check_named(directory: str) -> None:
         raise KeyUnusableError(f"the private keyring {directory} is not there, or is no directory")
     if (problem := why_no_keyring(directory)) is not None:
         raise KeyUnusableError(problem)
+
+
+def _check_there(directory: str) -> None:
+    if (denied := why_not_readable(directory)) is not None:
+        raise KeyUnusableError(denied)
+    if not os.path.lexists(directory):
+        raise KeyUnusableError(
+            f"the private keyring {directory} is not there, and only the one with the key that it was "
+            "encrypted for can help, no new one"
+        )

@@ -24,7 +24,7 @@ from guerillabackup.signature_home import why_not_readable
 
 def open_rules(
     keys_directory: str,
-    private_keyring: str | None,
+    private_keyrings: Sequence[str],
     trusted: Mapping[str, Sequence[str]] | None,
     *,
     is_required: bool | None,
@@ -40,13 +40,15 @@ def open_rules(
     # A keyring that this user may not enter is as if it were not there, like a configuration: the other one
     # may be enough. What is asked of that keyring itself says later that it cannot be read.
     has_own = os.path.isdir(keys_directory) and os.access(keys_directory, os.R_OK | os.X_OK)
-    if private_keyring is not None and (denied := why_not_readable(private_keyring)) is not None:
-        if not has_own:
+    readable: list[str] = []
+    for directory in private_keyrings:
+        if (denied := why_not_readable(directory)) is None:
+            readable.append(directory)
+        elif not has_own:
             raise KeyUnusableError(denied)
-        private_keyring = None
     own, private = (
-        [stack.enter_context(Keyring(directory))] if directory and os.path.isdir(directory) else []
-        for directory in (keys_directory if has_own else None, private_keyring)
+        [stack.enter_context(Keyring(directory)) for directory in directories if os.path.isdir(directory)]
+        for directories in ([keys_directory] if has_own else [], readable)
     )
     if is_required is None:
         is_required = signs_here or knows_signers([*own, *private])
@@ -55,7 +57,7 @@ def open_rules(
         trusted,
         is_required=is_required,
         accept_unverified=accept_unverified,
-        import_into=None if own else private_keyring,
+        import_into=None if own or not readable else readable[0],
     )
 
 

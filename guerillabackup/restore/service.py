@@ -76,9 +76,10 @@ class RestoreRequest:
 class RestoreService:
     """One storage, its keyrings, and what is done with its elements; a context manager.
 
-    `storage_directory` and `private_keyring` stand for what the configuration says; `passphrase_file` is for
-    private keys that have a passphrase. With `accept_unverified` an
-    element without a signature, or with one by a key that is unknown, expired or revoked, is only warned of.
+    `storage_directory` and `private_keyring`, one or several that are used together, stand for what the
+    configuration says; `passphrase_file` is for private keys that have a passphrase. With `accept_unverified`
+    an element without a signature, or with one by a key that is unknown, expired or revoked, is only warned
+    of.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class RestoreService:
         configuration: Configuration,
         *,
         storage_directory: str | None = None,
-        private_keyring: str | None = None,
+        private_keyring: str | Sequence[str] | None = None,
         passphrase_file: str | None = None,
         accept_unverified: bool = False,
         listen: EventListener = ignore_events,
@@ -100,21 +101,23 @@ class RestoreService:
         )
         self._configuration = configuration
         self._directory = os.path.abspath(storage_directory)
-        directory = private_keyring or configuration.get("GeneralPrivateKeyringDir")
-        if private_keyring is not None:
-            check_named(private_keyring)
+        named = [private_keyring] if isinstance(private_keyring, str) else list(private_keyring or ())
+        for directory in named:
+            check_named(directory)
+        configured: str | None = configuration.get("GeneralPrivateKeyringDir")
+        directories = named or ([] if configured is None else [configured])
         if passphrase_file is not None:
             read_passphrase(passphrase_file)
         self._listen = listen
         with contextlib.ExitStack() as stack:
-            self._keyrings = PrivateKeyrings(directory, passphrase_file)
+            self._keyrings = PrivateKeyrings(directories, passphrase_file)
             stack.callback(self._keyrings.close)
             self.storage = open_storage(storage_directory, ownership)
             stack.callback(self.storage.close)
             trusted = configuration.get("GeneralTrustedSigningKeys")
             self.rules = open_rules(
                 configuration.keys_directory,
-                directory,
+                directories,
                 trusted,
                 is_required=configuration.get("GeneralRequireSignatures"),
                 signs_here=bool(configuration.get("GeneralSigningKey") or trusted),
@@ -319,7 +322,11 @@ class RestoreService:
     def _make_decryption(self) -> GpgDecryptionPipelineElement:
         keyrings = self._keyrings
         return GpgDecryptionPipelineElement(
-            keyrings.open(), keyrings.passphrase_file, called=keyrings.called, warn=keyrings.note_ended_key
+            keyrings.open(),
+            keyrings.passphrase_file,
+            keyrings=keyrings.further_keyrings,
+            called=keyrings.called,
+            warn=keyrings.note_ended_key,
         )
 
 

@@ -1,4 +1,4 @@
-"""Elements for several keys, where the private keyring has just one of them, and that one has ended."""
+"""Elements for several keys, where a private keyring has just one of them, which may have ended too."""
 
 import json
 import re
@@ -86,3 +86,43 @@ def test_what_no_key_decrypts_names_the_element_and_the_keyring_as_it_was_named(
         assert status == 5
         assert errors.count(f"element {element}: no secret key in {second} decrypts this") == 1
         assert "guerillabackup-gpg-" not in errors
+
+
+def test_a_chain_for_two_keys_is_restored_with_both_keyrings(host, homes):
+    first, second = homes
+    source = host.source(recipient=(first, "one"))
+    source.back_up("full")
+    (source.tree / "etc" / "passwd").write_text("changed")
+    source.recipient = (first, "two")
+    last = source.back_up("inc").get_element_id()
+    target = ("restore", "/host/tree", "--to", host.path / "out")
+    status, _, errors = host(*target, "--private-keyring", first)
+    assert status == 5
+    assert f"element {last}: no secret key in {first} decrypts this" in errors
+    assert "--private-keyring, several times for several" in errors
+    both = ("--private-keyring", first, "--private-keyring", second)
+    assert host(*target, *both)[0] == 0
+    assert (host.path / "out" / "etc" / "passwd").read_text() == "changed"
+    for command in (
+        ("restore", "/host/tree", "--list"),
+        ("element", "cat", last),
+        ("element", "verify", "--all"),
+    ):
+        swapped = ("--private-keyring", second, "--private-keyring", first)
+        assert host(*command, *swapped)[0] == 0
+
+
+def test_the_same_key_in_two_keyrings_is_one_key(host, homes):
+    first, second = homes
+    gpg(first, "--import", data=gpg(second, "--export-secret-keys", "two"))
+    element = host.source(recipient=(first, "two")).back_up("full").get_element_id()
+    both = ("--private-keyring", first, "--private-keyring", second)
+    assert host("element", "cat", element, *both)[0] == 0
+
+
+def test_each_of_several_keyrings_has_to_be_there(host, homes):
+    first, _ = homes
+    element = host.source(recipient=(first, "one")).back_up("full").get_element_id()
+    away = ("--private-keyring", host.path / "away")
+    status, _, errors = host("element", "cat", element, "--private-keyring", first, *away)
+    assert (status, f"the private keyring {host.path / 'away'} is not there" in errors) == (5, True)
