@@ -16,7 +16,7 @@ from guerillabackup.cli.parameters import (
     FIRST_MOMENT,
     SOURCE_PATTERN,
     TIME,
-    private_keyring_option,
+    private_keyrings_option,
     storage_option,
 )
 from guerillabackup.cli.quick_output import QuickOutput
@@ -108,13 +108,13 @@ def list_elements(
 )
 @click.argument("patterns", metavar="[SOURCE|PATTERN]...", type=SOURCE_PATTERN, nargs=-1)
 @click.option("--members", "with_members", is_flag=True, help="The sources of lists of members too.")
-@private_keyring_option("A keyring with public signing keys too, for GeneralPrivateKeyringDir.")
+@private_keyrings_option("A keyring with public signing keys too, for GeneralPrivateKeyringDir.")
 @storage_option
 def latest(
     invocation: Invocation,
     patterns: tuple[str, ...],
     with_members: bool,
-    private_keyring: str | None,
+    private_keyrings: tuple[str, ...],
     storage: str | None,
 ) -> ExitStatus | None:
     """Show the newest element of each source, and how long ago it was made.
@@ -150,7 +150,7 @@ def latest(
 
     with (
         _open_catalogue(configuration, storage) as catalogue,
-        judging_signatures(configuration, storage, private_keyring, invocation.warn) as is_genuine,
+        judging_signatures(configuration, storage, private_keyrings, invocation.warn) as is_genuine,
     ):
         newest = _newest(catalogue, patterns, with_members, is_genuine, take, remembered.pass_on)
         _write(invocation, newest, record, lambda facts: _render(facts, now))

@@ -3,7 +3,7 @@
 It joins the listing with the restore service, which has the keyrings and is imported when they are needed.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def judging_signatures(
     configuration: Configuration,
     storage: str | None,
-    private_keyring: str | None,
+    private_keyrings: Sequence[str],
     warn: Callable[[str], None],
 ) -> Iterator[Callable[[ElementFacts], bool]]:
     """Says of an element whether its metadata is signed and in order; what hinders that is warned of once."""
@@ -35,7 +35,7 @@ def judging_signatures(
             try:
                 if not opened:
                     service = RestoreService(
-                        configuration, storage_directory=storage, private_keyring=private_keyring
+                        configuration, storage_directory=storage, private_keyring=private_keyrings
                     )
                     opened.append(stack.enter_context(service))
                 assert opened[0] is not None
