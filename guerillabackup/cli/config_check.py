@@ -31,6 +31,7 @@ from guerillabackup.generator.interface import SchedulableGeneratorUnitInterface
 from guerillabackup.generator.loader import list_units
 from guerillabackup.generator.storage_place import find_storage_problem
 from guerillabackup.original.loading import load_any_unit_class
+from guerillabackup.pipeline.gpg import GpgEncryptionPipelineElement
 from guerillabackup.signature import KeyPurpose, Keyring
 from guerillabackup.signature_trust import TRUST_KEY, distrust_text, signs_in_vain
 from guerillabackup.signature_values import KeyInfo, expiry_warning
@@ -80,6 +81,7 @@ def check_configuration(config_directory: str) -> CheckOutcome:
     outcome.warnings += transfer_warnings
     overlays = _check_units(configuration, outcome)
     outcome.warnings += _warn_of_test_mode((configuration, *overlays))
+    outcome.warnings += _warn_of_loose_names((configuration, *overlays))
     outcome.warnings += warn_of_places(configuration, overlays)
     for effective in (configuration, *overlays):
         outcome.problems += _missing_programs(effective)
@@ -187,6 +189,24 @@ def _warn_of_test_mode(everywhere: Iterable[Configuration]) -> list[str]:
     key = "GeneralDebugTestModeFlag"
     places = dict.fromkeys(each.origin(key) for each in everywhere if each.get(key))
     return [f"{place}: {key} is set: everything is run, nothing is stored" for place in places]
+
+
+def _warn_of_loose_names(everywhere: Iterable[Configuration]) -> list[str]:
+    """With arguments or a home of its own, gpg itself finds the key, by any part of a name."""
+    warnings: dict[str, None] = {}
+    key = "GeneralDefaultEncryptionElement"
+    for effective in everywhere:
+        element = effective.get(key)
+        if not isinstance(element, GpgEncryptionPipelineElement):
+            continue
+        own = element.replace_key([*element.keys, *find_encryption_keys(effective)])
+        for name in own.loose_names:
+            text = (
+                f"{key} has arguments or a home of its own, so gpg takes the first key whose user id has "
+                f"{name!r} anywhere in it: write the key's fingerprint in place of that"
+            )
+            warnings[f"{effective.origin(key)}: {text}"] = None
+    return list(warnings)
 
 
 def _missing_owners(configuration: Configuration) -> list[str]:

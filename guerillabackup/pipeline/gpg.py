@@ -39,6 +39,8 @@ _OUTPUT_FAILED = re.compile(
 )
 _INPUT_ENDED = "problem reading source"
 """Then the error that gpg names is whatever came last, such as of a file of its own that was not there."""
+_EXACT_NAME = re.compile(r"(0x)?([0-9A-F]{40}|[0-9A-F]{64})!?|=.+|<[^<>]+>", re.I)
+"""A fingerprint; the marks by which gpg takes a user id, or a mail address, for the whole of it."""
 _NO_PASSPHRASE = re.compile(r"No passphrase given|No pinentry|Inappropriate ioctl|can't get input")
 _BAD_PASSPHRASE_CODE = 11
 _ERROR_CODE_MASK = 0xFFFF
@@ -77,6 +79,13 @@ class GpgEncryptionPipelineElement(TransformationPipelineElementInterface):
     def uses_default_keyring(self) -> bool:
         """Whether neither arguments nor a home of its own say where its keys are."""
         return self.argv is None and self.home is None
+
+    @property
+    def loose_names(self) -> tuple[str, ...]:
+        """Names that gpg itself looks up, and takes any key for that has them anywhere in its user id."""
+        if self.uses_default_keyring:
+            return ()
+        return tuple(name for name in self.keys if not _EXACT_NAME.fullmatch(name))
 
     def get_arguments(self) -> tuple[str, ...]:
         """The whole argv, program and recipients too."""

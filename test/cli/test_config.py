@@ -321,3 +321,21 @@ def test_check_tells_when_what_this_host_signs_is_not_trusted_here(command, made
     assert "for source /host/tree: element verify and restore refuse" in outcome.err
     append(made, f"GeneralTrustedSigningKeys['/host/.*'] = ['{mine}']\n")
     assert "does not trust" not in command("config", "check", *options).err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_loose"),
+    [
+        ("'backup', home='/root/other'", True),
+        ("'backup', ['/usr/bin/gpg', '--encrypt']", True),
+        (f"['{'A' * 40}', '0x{'b' * 40}', '=backup', '<a@example.org>'], home='/root/other'", False),
+        ("'backup'", False),
+    ],
+)
+def test_check_warns_of_a_key_that_gpg_itself_looks_up_by_a_part_of_its_name(
+    command, made, arguments, is_loose
+):
+    element = f"guerillabackup.GpgEncryptionPipelineElement({arguments})"
+    append(made, f"GeneralDefaultEncryptionElement = {element}\n")
+    outcome = command("config", "check", "--config-dir", made)
+    assert ("'backup' anywhere in it: write the key's fingerprint" in outcome.err) is is_loose
