@@ -154,9 +154,7 @@ class UnitRunner:
         except BaseException as error:  # a unit's own code may raise anything, and the others go on
             self._let_through(error)
             log.debug("unit %s", self.unit.name, exc_info=True)
-            if not isinstance(error, GuerillaBackupError):
-                error = GuerillaBackupError(f"{describe_error(error)}{explain(error)}")
-            outcome = self._failed(error)
+            outcome = self._failed(_as_ours(error))
         finally:
             self._get_request = _when_due
             self._storage.current = self._keys = None
@@ -175,7 +173,7 @@ class UnitRunner:
                 instance.close()
             except BaseException as error:  # a unit's own code may raise anything
                 self._let_through(error)
-                log.warning("unit %s could not be closed", self.unit.name, exc_info=True)
+                self._warn("could not be closed", error)
 
     def _look(self, is_asked: bool, heeds_condition: bool) -> UnitOutcome:
         name = self.unit.name
@@ -198,7 +196,7 @@ class UnitRunner:
             seconds = _ask_time(instance)
         except BaseException as error:  # what it made is worth more than what it says of its time
             self._let_through(error)
-            log.warning("unit %s does not say when it is due next", name, exc_info=True)
+            self._warn("does not say when it is due next", error)
             seconds = 0.0
         states = self._describe_sources(instance)
         return UnitOutcome(name, sources, was_invoked=True, next_in=seconds, states=states)
@@ -210,7 +208,7 @@ class UnitRunner:
             return check_states(instance.describe_sources())
         except BaseException as error:  # what it made is worth more than what it says of it
             self._let_through(error)
-            log.warning("unit %s does not say how its sources are", self.unit.name, exc_info=True)
+            self._warn("does not say how its sources are", error)
             return None
 
     def _get_instance(self) -> SchedulableGeneratorUnitInterface:
@@ -262,6 +260,11 @@ class UnitRunner:
             log.info("unit %s is not run until its condition holds: %s", self.unit.name, obstacle)
         else:
             log.info("unit %s: its condition holds now", self.unit.name)
+
+    def _warn(self, what: str, error: BaseException) -> None:
+        """What its code raised, as one line; the way there is for who debugs."""
+        log.debug("unit %s", self.unit.name, exc_info=True)
+        log.warning("unit %s %s: %s", self.unit.name, what, bounded(_as_ours(error)))
 
     def _let_through(self, error: BaseException) -> None:
         if self._around.is_interrupted(error):
@@ -333,6 +336,12 @@ class UnitRunner:
             if self._keys is None:
                 self._keys = self._stack.enter_context(self._around.open_keys())
             return self._keys
+
+
+def _as_ours(error: BaseException) -> GuerillaBackupError:
+    if isinstance(error, GuerillaBackupError):
+        return error
+    return GuerillaBackupError(f"{describe_error(error)}{explain(error)}")
 
 
 def _when_due(url: SourceUrl) -> SourceRequest:

@@ -71,6 +71,7 @@ class World:
 
             def close(self):
                 world.notes.append("closed")
+                world.behaviour.get("close", lambda: None)()
 
         configuration = {"GeneralPersistencyBaseDir": "/state", **configuration}
         return UnitRunner(LoadedUnit("A", Unit, configuration), {}, self.surroundings(), predecessor)
@@ -238,6 +239,24 @@ def test_a_unit_read_anew_closes_what_it_was_before_it_is_made(world):
     third.close()
     third.close()
     assert world.notes.count("closed") == 2
+
+
+@pytest.mark.parametrize(
+    ("where", "said"), [("close", "could not be closed"), ("time", "does not say when it is due next")]
+)
+def test_what_a_unit_raises_beside_its_run_is_one_line_of_the_log(world, caplog, where, said):
+    def fail():
+        if where == "close" or "WHEN_DUE" in world.notes:
+            raise RuntimeError("broken\nin two")
+        return 0
+
+    world.behaviour[where] = fail
+    runner = world.runner()
+    look(runner)
+    runner.close()
+    (record,) = (each for each in caplog.records if each.levelname == "WARNING")
+    assert record.getMessage().startswith(f"unit A {said}: RuntimeError: broken")
+    assert record.exc_info is None
 
 
 def test_a_unit_that_could_not_be_loaded_fails_with_the_reason(world):
