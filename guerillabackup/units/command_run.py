@@ -1,12 +1,13 @@
-"""One run of a command whose output becomes an element, and what is told of how it went. Touches: time."""
+"""One run of a command whose output becomes an element, and what is told of how it went.
+
+It joins the command, the pipeline and the watch over both.
+"""
 
 import re
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from guerillabackup.errors import CancelledError, GuerillaBackupError, PipelineError
-from guerillabackup.pipeline.activity import find_session
 from guerillabackup.pipeline.counting import CountingPipelineElement
 from guerillabackup.pipeline.interface import (
     TransformationPipelineElementInterface,
@@ -18,11 +19,8 @@ from guerillabackup.pipeline.outcome import ProcessEnd, judge_end
 from guerillabackup.pipeline.run import ProgressListener, instantiate_pipeline, run_pipeline
 from guerillabackup.units.command_environment import CommandEnvironment, open_environment
 from guerillabackup.units.command_source import CommandSource, hide_secrets
+from guerillabackup.units.command_watch import CommandWatch
 from guerillabackup.units.making import StoredStream, counted, stored_stream
-
-LEFT_BEHIND_SECONDS = 10.0
-"""How long what a command leaves running may still hold its output: a filter may be at its last bytes."""
-MAX_NAMED = 3
 
 _ERROR = re.compile(r"\b(?:error|fatal|panic)\b", re.IGNORECASE)
 
@@ -54,7 +52,7 @@ def run_command(
         producer = make_command_element(source, source.command, environment, source.allowed_exit_statuses)
         elements = [producer, CountingPipelineElement(), *counted(downstream)]
         processes = instantiate_pipeline(elements, None, data_fd)
-        watch = _Watch(processes[0], source.time_limit, cancelled)
+        watch = CommandWatch(processes[0], source.time_limit, cancelled)
         try:
             run_pipeline(
                 processes, stall_timeout=stall_timeout, on_progress=on_progress, cancelled=watch.is_over
@@ -111,45 +109,6 @@ def telling_lines(lines: Sequence[str]) -> tuple[str, ...]:
     if not errors or errors[-1] in said[-SHOWN_LINES:]:
         return tuple(said)
     return (errors[-1], *said[-(SHOWN_LINES - 1) :])
-
-
-class _Watch:
-    """Looks now and then whether a run has to be ended, and remembers why."""
-
-    def __init__(
-        self,
-        producer: TransformationProcessInterface,
-        time_limit: float | None,
-        cancelled: Callable[[], bool],
-    ) -> None:
-        assert isinstance(producer, OSProcess)
-        self._producer = producer
-        self._time_limit = time_limit
-        self._cancelled = cancelled
-        self._started = time.monotonic()
-        self._ended: float | None = None
-        self.reason: str | None = None
-        """Why it was ended; None: somebody else wanted it."""
-
-    def is_over(self) -> bool:
-        now = time.monotonic()
-        if self._time_limit is not None and now - self._started > self._time_limit:
-            self.reason = f"{self._producer.name} had not ended after {self._time_limit:g} s, its TimeLimit"
-        if self._producer.exit_status is not None:
-            self._ended = now if self._ended is None else self._ended
-            if now - self._ended > LEFT_BEHIND_SECONDS:
-                self._look_for_left(self._producer.process_id)
-        return self.reason is not None or self._cancelled()
-
-    def _look_for_left(self, process_id: int | None) -> None:
-        """Whether the command's output is still held by what it started: nobody knows how that ends."""
-        left = [] if process_id is None else find_session(process_id)
-        if left:
-            named = ", ".join(f"{name} ({number})" for number, name in left[:MAX_NAMED])
-            self.reason = (
-                f"{self._producer.name} ended well, but what it left running holds its output: {named};"
-                " let it wait for what it starts"
-            )
 
 
 def _messages(process: TransformationProcessInterface) -> list[str]:

@@ -29,7 +29,7 @@ from guerillabackup.units.tar_clock import COARSE_TIMES, FINE_TIMES, ClockReadin
 from guerillabackup.units.tar_content import Place, find_emptied, find_empty, how_to_accept
 from guerillabackup.units.tar_links import check_links
 from guerillabackup.units.tar_memory import SourceMemory, advanced
-from guerillabackup.units.tar_messages import Unread, find_unread, split_sockets
+from guerillabackup.units.tar_messages import Unread, find_unread, shorten, split_sockets
 from guerillabackup.units.tar_place import has_coarse_times, look_at_places
 from guerillabackup.units.tar_run import Archive, FindDownstream, make_archive, surrounded
 from guerillabackup.units.tar_selection import digest_selection
@@ -239,4 +239,4 @@ class TarElementRun:
         """What tar said although it was content: files that changed or vanished; sockets are a remark."""
         sockets, complaints = split_sockets(archive.complaints)
         self.remarks = () if sockets is None else (sockets,)
-        self._report.warn_of_lines(self._source.source_url, complaints)
+        self._report.warn_of_lines(self._source.source_url, [*map(shorten, complaints)])

@@ -23,6 +23,7 @@ _RACES = re.compile(
 )
 _UNREAD = re.compile(rf"tar: ({_QUOTED}): (?:Warning: )?(?:Cannot [a-z]+: (.*)|Read error .*)")
 _VANISHED = re.compile(rf"tar: ({_QUOTED}): File removed before we read it")
+_TOO_LONG = re.compile(r'tar: "((?:\./)?(?:[^"\\/]|\\.){1,255})/.*: File name too long', re.DOTALL)
 _GONE = "No such file or directory"
 _SHORTENED = re.compile(r" \([0-9]+ bytes left out\) ")
 _ESCAPE = re.compile(rb'\\([0-7]{3}|[abfnrtv\\"])')
@@ -83,11 +84,20 @@ def summarize(messages: Sequence[str]) -> str:
     failures = [line for line in lines if not _RACES.fullmatch(line)]
     chosen = (failures or lines)[:MAX_SHOWN_LINES]
     more = len(lines) - len(chosen)
-    return "; ".join([*map(_shorten, chosen), *([f"and {more} more lines"] if more else [])])
+    shown = [shorten(line.removeprefix("tar: ")) for line in chosen]
+    return "; ".join([*shown, *([f"and {more} more lines"] if more else [])])
 
 
-def _shorten(line: str) -> str:
-    line = line.removeprefix("tar: ")
+def find_long_path(messages: Sequence[str]) -> str | None:
+    """The top directory, as an Exclude has it, of a path that is longer than the system takes."""
+    for line in messages:
+        if match := _TOO_LONG.fullmatch(line):
+            return _unquote(f'"{match[1]}"').decode("utf-8", "backslashreplace")
+    return None
+
+
+def shorten(line: str) -> str:
+    """A line with the middle of its name left out where that is long."""
     left_out = len(line) - MAX_SHOWN_CHARACTERS
     half = MAX_SHOWN_CHARACTERS // 2
     return line if left_out <= 0 else f"{line[:half]}…{line[-half:]}"

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import NamedTuple
 
 from guerillabackup.element import BackupType
-from guerillabackup.errors import GuerillaBackupError, PipelineError
+from guerillabackup.errors import CancelledError, GuerillaBackupError, PipelineError
 from guerillabackup.pipeline.connection import open_pipe
 from guerillabackup.pipeline.counting import CountingPipelineElement
 from guerillabackup.pipeline.interface import (
@@ -23,10 +23,12 @@ from guerillabackup.pipeline.run import (
     instantiate_pipeline,
     run_pipeline,
 )
+from guerillabackup.units.command_watch import CommandWatch
 from guerillabackup.units.making import StoredStream, counted, stored_stream
 from guerillabackup.units.tar_messages import (
     ERROR_STATUS,
     RACE_STATUS,
+    find_long_path,
     find_move,
     is_bad_index,
     only_races,
@@ -81,7 +83,15 @@ def make_archive(
         producer = OSProcessPipelineElement(override[0], override, _allowed_statuses(source))
         behind = [CountingPipelineElement(), *counted(find_downstream())]
         processes = instantiate_pipeline([producer, *behind], None, data_fd)
-        run_pipeline(processes, stall_timeout=stall_timeout, on_progress=on_progress, cancelled=cancelled)
+        watch = CommandWatch(processes[0], None, cancelled)
+        try:
+            run_pipeline(
+                processes, stall_timeout=stall_timeout, on_progress=on_progress, cancelled=watch.is_over
+            )
+        except CancelledError as error:
+            if watch.reason is None:
+                raise
+            raise PipelineError(watch.reason) from error
         if processes[1].get_counts().bytes_written == 0:
             raise PipelineError(f"{override[0]} ended well, but wrote nothing: that is no backup")
         return _describe(processes, None)
@@ -192,6 +202,8 @@ def _judge_tar(source: TarSource, backup_type: BackupType, process: Transformati
         if source.ignores_races or not only_races(status, messages)
         else ("; a snapshot made by PreBackupCommand avoids this, 'IgnoreBackupRaces': True accepts it")
     )
+    if (directory := find_long_path(messages)) is not None:
+        hint += f"; 'Exclude': [{directory!r}], or a directory below it, leaves out what has too long a path"
     raise PipelineError(f"{text}{hint}")
 
 

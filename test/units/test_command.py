@@ -17,7 +17,7 @@ from guerillabackup.events import ElementStored, PipelineProgress, SourceFailed
 from guerillabackup.generator.interface import SourceRequest
 from guerillabackup.generator.timing import ClockAnchor
 from guerillabackup.pipeline.compression import CompressionPipelineElement
-from guerillabackup.units import command_run
+from guerillabackup.units import command_watch
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ def test_a_flood_of_messages_neither_blocks_nor_grows(bench):
 
 
 def test_what_is_left_running_and_holds_the_output_fails_the_backup(bench, monkeypatch):
-    monkeypatch.setattr(command_run, "LEFT_BEHIND_SECONDS", 0.5)
+    monkeypatch.setattr(command_watch, "LEFT_BEHIND_SECONDS", 0.5)
     fails(bench, "cat one; sleep 1000 & echo $! > pid", "what it left running holds its output: sleep (")
     assert is_gone(int((bench.tree / "pid").read_text()))
 

@@ -23,6 +23,7 @@ from guerillabackup.restore.chain_check import Severity
 from guerillabackup.restore.elements import ElementOperations
 from guerillabackup.restore.verify import VerifyRules
 from guerillabackup.storage.memory import MemoryStorage
+from guerillabackup.units import command_watch
 
 MEMBERS = f"{URL}.members"
 
@@ -145,6 +146,39 @@ def test_a_socket_is_left_out_and_remarked_on(bench):
 def test_a_flood_of_messages_is_cut_short(bench):
     bench.run(FullOverrideCommand=["/bin/sh", "-c", "seq 300 >&2; echo dump"])
     assert 2 < len(warnings(bench)) < 30
+
+
+def make_long_path(top):
+    """A file whose path is longer than the system takes as a whole."""
+    descriptor = os.open(top, os.O_RDONLY)
+    for name in ["deep", *(25 * ["d" * 200])]:
+        os.mkdir(name, dir_fd=descriptor)
+        below = os.open(name, os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = below
+    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=descriptor))
+    os.close(descriptor)
+
+
+def test_what_has_too_long_a_path_is_told_shortly_with_the_exclude_that_leaves_it_out(bench):
+    touch(bench.tree / "file")
+    make_long_path(bench.tree)
+    error = str(bench.run().error)
+    assert error.endswith(
+        "; 'Exclude': ['./deep'], or a directory below it, leaves out what has too long a path"
+    )
+    outcome = bench.run(IgnoreBackupRaces=True)
+    assert outcome.element_id is not None or "'Exclude': ['./deep']" in str(outcome.error)
+    assert max(map(len, warnings(bench)), default=0) < 300
+    assert bench.run(Exclude=["./deep"]).error is None
+
+
+def test_warnings_of_long_names_are_shortened(bench):
+    line = 'tar: \\"./' + "x" * 4000 + '\\": file changed as we read it'
+    bench.run(FullOverrideCommand=["/bin/sh", "-c", f'echo "{line}" >&2; echo dump'])
+    (warning,) = warnings(bench)
+    assert len(warning) < 300
+    assert warning.endswith("file changed as we read it")
 
 
 def test_several_includes_and_excludes_are_kept_to(bench):
@@ -391,6 +425,18 @@ def test_a_full_override_alone_makes_no_incremental_backup_by_tar(bench):
     for _ in range(2):
         bench.run(FullOverrideCommand=["/bin/echo", "dump"])
     assert bench.types() == ["full", "full"]
+
+
+@pytest.mark.parametrize("is_full", [True, False], ids=["full", "inc"])
+def test_what_an_override_leaves_running_and_holds_the_output_fails_the_backup(bench, monkeypatch, is_full):
+    monkeypatch.setattr(command_watch, "LEFT_BEHIND_SECONDS", 0.5)
+    left = ["/bin/sh", "-c", "echo data; sleep 1000 & exit 0"]
+    echo = ["/bin/echo", "x"]
+    settings = {"FullOverrideCommand": left if is_full else echo, "IncOverrideCommand": left}
+    if not is_full:
+        assert bench.run(**settings).error is None
+    assert "what it left running holds its output: sleep (" in str(bench.run(**settings).error)
+    assert len(bench.chain()) == (0 if is_full else 1)
 
 
 @pytest.mark.parametrize("is_full", [True, False], ids=["full", "inc"])
