@@ -13,6 +13,8 @@ from guerillabackup.errors import MetainfoError
 
 MAX_DEPTH = 32
 """Levels of lists and objects within one value."""
+MAX_SHOWN = 24
+"""Characters of a binary value in a message."""
 
 
 def load_object(data: bytes) -> dict[str, Any]:
@@ -67,6 +69,12 @@ def decode_binary(key: str, value: object) -> bytes:
     if base64.b64encode(data).decode("ascii") != value:
         raise MetainfoError(f"metadata {key} is not base64 as it is written: bits left over at its end")
     return data
+
+
+def shorten_uuid(identity: bytes) -> str:
+    """The beginning of a binary value as metadata files have it, for a message."""
+    text = base64.b64encode(identity).decode("ascii")
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
 def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

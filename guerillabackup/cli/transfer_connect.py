@@ -20,11 +20,18 @@ from guerillabackup.events import EventListener, TransferEnded, TransferProgress
 
 if TYPE_CHECKING:
     from guerillabackup.observe.control_client import ServiceClient
+    from guerillabackup.transfer.broken_chains import BrokenChain
     from guerillabackup.transfer.interface import TransferCounters
 
-_TELLING_ENDS = ("guerillabackup.transfer.dial_connector", "guerillabackup.transfer.running")
+_TELLING_ENDS = (
+    "guerillabackup.transfer.broken_chains",
+    "guerillabackup.transfer.dial_connector",
+    "guerillabackup.transfer.running",
+)
 WAITING_SECONDS = 10.0
 """Until it is said which peer is waited for."""
+MAX_SHOWN = 20
+"""Broken chains of a peer that are shown to a reader."""
 UNNAMED = "dialled"
 """The name of a peer that is only on the command line."""
 ENDED = "the service ended before the connections did"
@@ -59,9 +66,9 @@ def connect(
     A peer that says nothing is given up after a minute where no service runs. For cron:
     `17 * * * * root /usr/bin/guerillabackup transfer connect --quiet` in a file of /etc/cron.d.
 
-    Ends with 0 when all went well, with 3 when a peer failed, elements were refused, or neither
-    side sends what the other takes, and with 1 when it
-    could not be begun. With --no-wait: with 0 when the service has taken note.
+    Ends with 0 when all went well, with 3 when a peer failed, elements were refused, neither side
+    sends what the other takes, or what came of PEER, now or before, lacks the element it follows, and with 1
+    when it could not be begun. With --no-wait: with 0 when the service has taken note.
     """
     if quiet and (invocation.as_json or not wait):
         raise click.UsageError("--quiet goes without --json and --no-wait")
@@ -209,8 +216,10 @@ def _show_progress(show: EventListener, name: str, moved: Mapping[str, Any]) -> 
 def _conclude(invocation: Invocation, ends: list[dict[str, Any]], quiet: bool) -> ExitStatus:
     from guerillabackup.transfer.running import MOVES_NOTHING
 
+    broken = _find_broken(invocation)
     for end in ends:
         end.pop("current", None)
+        end["broken_chains"] = [chain.describe() for chain in broken if chain.agent_id == end["peer"]]
     if invocation.as_json:
         invocation.write_record({"peers": ends})
     for end in ends:
@@ -222,10 +231,30 @@ def _conclude(invocation: Invocation, ends: list[dict[str, Any]], quiet: bool) -
             invocation.warn(f"peer {end['peer']}: {_describe(end)}")
         if end.get("moves_nothing"):
             invocation.warn(f"peer {end['peer']} {MOVES_NOTHING}")
+        ours = [chain for chain in broken if chain.agent_id == end["peer"]]
+        for chain in ours[:MAX_SHOWN]:
+            invocation.warn(f"peer {end['peer']}: {chain.message}")
+        if len(ours) > MAX_SHOWN:
+            invocation.warn(f"peer {end['peer']}: {len(ours) - MAX_SHOWN} more chains are broken")
     has_problem = any(
-        end["error"] is not None or end["elements_refused"] or end.get("moves_nothing") for end in ends
+        end["error"] is not None
+        or end["elements_refused"]
+        or end.get("moves_nothing")
+        or end["broken_chains"]
+        for end in ends
     )
     return ExitStatus.SOME_FAILED if has_problem else ExitStatus.OK
+
+
+def _find_broken(invocation: Invocation) -> "list[BrokenChain]":
+    """What lacks its predecessor here, whenever it came; nothing where that cannot be told."""
+    from guerillabackup.cli.transfer_survey import find_broken_chains
+
+    try:
+        return find_broken_chains(invocation.configuration())
+    except GuerillaBackupError as error:
+        invocation.warn(f"which chains are broken is not known: {error}")
+        return []
 
 
 def _describe(end: Mapping[str, Any]) -> str:

@@ -60,8 +60,9 @@ def status(invocation: Invocation) -> ExitStatus:
 
     Claimed is an element of which a peer says that it holds it, without having taken it from here: it stays
     until `transfer confirm`. Ends with 0, with 3 when a peer fails, is left out, or neither sends nor takes
-    anything, when something is claimed, kept as refused or was so by a peer's last connection, or the last
-    reload was refused, and with 1 when no service runs.
+    anything, when something is claimed, kept as refused or was so by a peer's last connection, when an
+    incremental came whose predecessor did not (until that or a new full of its source comes), what is in a
+    storage cannot be told, or the last reload was refused, and with 1 when no service runs.
     """
     from guerillabackup.transfer.control_messages import Request
 
@@ -79,6 +80,8 @@ def status(invocation: Invocation) -> ExitStatus:
         or answer["left_out"]
         or answer["claimed"]
         or answer["refused"]
+        or answer["broken_chains"]
+        or answer["queue"] is None
         or any(
             _is_failing(peer) or peer["refused_lately"] or peer["moves_nothing"] for peer in answer["peers"]
         )
@@ -256,8 +259,13 @@ def _survey(invocation: Invocation) -> dict[str, Any]:
         found = survey_storages(invocation.configuration())
     except GuerillaBackupError as error:
         invocation.warn(f"what waits to be sent is not known: {error}")
-        return {"queue": None, "claimed": [], "refused": []}
-    return {"queue": found.queue, "claimed": found.claimed, "refused": found.refused}
+        return {"queue": None, "claimed": [], "refused": [], "broken_chains": []}
+    return {
+        "queue": found.queue,
+        "claimed": found.claimed,
+        "refused": found.refused,
+        "broken_chains": found.broken_chains,
+    }
 
 
 def _is_failing(peer: Mapping[str, Any]) -> bool:
@@ -302,6 +310,10 @@ def _describe_status(answer: Mapping[str, Any], now: float) -> Iterable[str]:
         yield f"doubt: {doubt}"
     if len(doubts) > MAX_DOUBTS:
         yield f"{len(doubts) - MAX_DOUBTS} more doubts; --json has them"
+    for broken in answer["broken_chains"][:MAX_SHOWN]:
+        yield f"broken chain, of {broken['peer']} since {human_time(broken['since'])}: {broken['message']}"
+    if len(answer["broken_chains"]) > MAX_SHOWN:
+        yield f"{len(answer['broken_chains']) - MAX_SHOWN} more chains are broken; --json has them"
     for claimed in answer["claimed"][:MAX_SHOWN]:
         yield f"claimed, not proved: {claimed['element']} by {', '.join(sorted(claimed['claims']))}"
     if len(answer["claimed"]) > MAX_SHOWN:

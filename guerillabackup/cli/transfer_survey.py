@@ -4,9 +4,12 @@ import time
 from contextlib import closing
 
 from guerillabackup.config import Configuration
-from guerillabackup.errors import ConfigError
+from guerillabackup.errors import ConfigError, ElementNotFoundError, GuerillaBackupError
+from guerillabackup.storage.interface import StorageInterface
 from guerillabackup.storage.registry import open_storage
+from guerillabackup.transfer.broken_chains import BrokenChain, list_broken_chains
 from guerillabackup.transfer.evidence import list_evidence
+from guerillabackup.transfer.plan import ServicePlan
 from guerillabackup.transfer.queue_survey import Survey, survey_storage
 from guerillabackup.transfer.sender_selection import ElementSelector, SenderQuery
 from guerillabackup.transfer.sender_settings import SenderSettings
@@ -17,6 +20,7 @@ def survey_storages(configuration: Configuration) -> Survey:
     """What is in the storages, without a service; raises ConfigError and StorageError."""
     plan = plan_of(configuration)
     found = Survey(refused=list_evidence(plan.state_directory))
+    found.broken_chains.extend(_describe_broken(configuration, plan))
     for directory in plan.storages:
         senders = [peer for peer in plan.peers if peer.storage == directory and peer.sender.policy_class]
         selectors = []
@@ -33,3 +37,34 @@ def survey_storages(configuration: Configuration) -> Survey:
             with closing(open_storage(directory, state_directory=state)) as storage:
                 survey_storage(found, directory, storage, selectors)
     return found
+
+
+def find_broken_chains(configuration: Configuration) -> list[BrokenChain]:
+    """What lacks its predecessor here; not what was removed, where only an administrator does that."""
+    return _still_broken(configuration, plan_of(configuration))
+
+
+def _describe_broken(configuration: Configuration, plan: ServicePlan) -> list[dict[str, object]]:
+    return [{**each.describe(), "message": each.message} for each in _still_broken(configuration, plan)]
+
+
+def _still_broken(configuration: Configuration, plan: ServicePlan) -> list[BrokenChain]:
+    broken = list_broken_chains(plan.state_directory)
+    if not broken or any(peer.sender.policy_class is not None for peer in plan.peers):
+        return broken  # elements may have gone on to others
+    state = configuration["GeneralPersistencyBaseDir"]
+    here: set[BrokenChain] = set()
+    for directory in plan.storages:
+        with closing(open_storage(directory, state_directory=state)) as storage:
+            here.update(each for each in broken if _has(storage, each))
+    return [each for each in broken if each in here]
+
+
+def _has(storage: StorageInterface, broken: BrokenChain) -> bool:
+    try:
+        storage.get_backup_data_element(broken.element_id)
+    except ElementNotFoundError:
+        return False
+    except GuerillaBackupError:
+        pass  # it is there, and in whatever state
+    return True

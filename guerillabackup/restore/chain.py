@@ -11,9 +11,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from guerillabackup.element import ElementId
+from guerillabackup.element_json import shorten_uuid
 from guerillabackup.element_order import LastEnd, Reason, find_last
 from guerillabackup.errors import ElementNotFoundError, IntegrityError
-from guerillabackup.restore.chain_graph import ChainLink, Graph, name_ids, name_links, shorten_uuid
+from guerillabackup.restore.chain_graph import ChainLink, Graph, name_ids, name_links
 from guerillabackup.restore.time_text import describe_time
 
 IsGenuine = Callable[[ElementId], bool]

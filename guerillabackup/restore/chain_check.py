@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from guerillabackup.element import ElementId
-from guerillabackup.restore.chain_graph import ChainLink, Graph, name_links, shorten_uuid
+from guerillabackup.element_json import shorten_uuid
+from guerillabackup.restore.chain_graph import ChainLink, Graph, name_links
 
 
 class Severity(enum.Enum):

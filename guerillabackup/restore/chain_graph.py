@@ -3,7 +3,6 @@
 Everything here is linear in the number of elements and does not recurse: there may be a hundred thousand.
 """
 
-import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -13,9 +12,6 @@ from guerillabackup.errors import ElementNotFoundError
 
 MAX_NAMED = 4
 """How many elements a message names before it only counts the rest."""
-
-MAX_SHOWN = 24
-"""Characters of a binary value in a message."""
 
 Identity = tuple[BackupType, int, bytes | None, bytes | None, bytes | None]
 
@@ -123,12 +119,6 @@ class Graph:
 
 def identity_of(link: ChainLink) -> Identity:
     return (link.backup_type, link.timestamp, link.data_uuid, link.predecessor, link.checksum)
-
-
-def shorten_uuid(identity: bytes) -> str:
-    """The beginning of a binary value as metadata files have it."""
-    text = base64.b64encode(identity).decode("ascii")
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
 def name_links(links: Sequence[ChainLink]) -> str:

@@ -6,6 +6,7 @@ It joins the tally of a connection with what all connections share.
 import logging
 
 from guerillabackup.element import SourceUrl
+from guerillabackup.element_json import shorten_uuid
 from guerillabackup.errors import (
     ElementLockedError,
     ElementNotFoundError,
@@ -14,6 +15,8 @@ from guerillabackup.errors import (
 )
 from guerillabackup.events import ElementReceived, ElementRefused, SourceDoubt
 from guerillabackup.storage.interface import StorageBackupDataElementInterface
+from guerillabackup.transfer.broken_chains import BrokenChain
+from guerillabackup.transfer.broken_chains import log as chains_log
 from guerillabackup.transfer.checks import doubt_time
 from guerillabackup.transfer.interface import ElementOffer, TransferContext
 from guerillabackup.transfer.quarantine import Quarantine
@@ -52,6 +55,7 @@ class FetchNotes:
         shared.held.added(element_id, offer.metainfo)
         shared.origins.note(self._context.agent_id, key)
         shared.listen(ElementReceived(self._context.agent_id, element_id, taken.size, seconds))
+        shared.broken.received(offer.source_url, offer.metainfo)
         step = shared.chains.received(offer.source_url, offer.metainfo, was_held=was_held)
         if step.doubt is not None:
             self.doubt(offer.source_url, f"{element_id}: {step.doubt}")
@@ -103,9 +107,10 @@ class FetchNotes:
         if self.tally.has_room_for_line():
             self.say(logging.WARNING, f"refused {text}", REFUSED)
 
-    def doubt(self, source_url: SourceUrl, message: str) -> None:
+    def doubt(self, source_url: SourceUrl, message: str, to: logging.Logger = log) -> None:
         """Say what is odd about a source; it decides nothing."""
-        self.say(logging.WARNING, f"source {source_url}: {message}", "doubt")
+        text = f"{self._context.agent_id}: source {source_url}: {message}"
+        self._context.lines.say(to, logging.WARNING, text, "doubt")
         self._shared.listen(SourceDoubt(self._context.agent_id, source_url, message))
 
     def say(self, level: int, text: str, topic: str, *, loosely: bool = False) -> None:
@@ -134,7 +139,13 @@ class FetchNotes:
             doubt = "it begins a new chain, although elements of its source came before"
             self.doubt(source_url, f"{element_id}: {doubt}")
         tally.beginnings.clear()
-        for source_url, predecessor in tally.gaps:
+        self._tell_gaps()
+
+    def _tell_gaps(self) -> None:
+        """What still lacks its predecessor after the whole list; never raises."""
+        broken = []
+        for element_id, predecessor, is_worthless in self.tally.gaps:
+            source_url = element_id.source_url
             try:
                 if self._shared.chains.is_known(source_url, predecessor):
                     continue
@@ -143,5 +154,12 @@ class FetchNotes:
             except GuerillaBackupError as error:
                 self.say(logging.WARNING, f"source {source_url} cannot be listed: {error}", "unlisted")
                 continue
-            self.doubt(source_url, f"an element came whose predecessor {predecessor.hex()[:32]} did not")
-        tally.gaps.clear()
+            if is_worthless:
+                chain = BrokenChain(self._context.agent_id, element_id, predecessor, self._shared.now())
+                self.doubt(source_url, chain.message, chains_log)
+                broken.append(chain)
+            else:
+                text = f"{element_id} came, and the element it follows (DataUuid {shorten_uuid(predecessor)})"
+                self.doubt(source_url, f"{text} did not: it is whole, the history before it is not")
+        self.tally.gaps.clear()
+        self._shared.broken.add(broken)

@@ -16,6 +16,7 @@ class Survey:
     queue: list[dict[str, Any]] = field(default_factory=list)
     claimed: list[dict[str, Any]] = field(default_factory=list)
     refused: list[dict[str, Any]] = field(default_factory=list)
+    broken_chains: list[dict[str, Any]] = field(default_factory=list)
 
 
 def survey_storage(

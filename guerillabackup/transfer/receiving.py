@@ -11,6 +11,7 @@ from typing import Any
 from guerillabackup.events import Event, EventListener, SourceDoubt, ignore_events
 from guerillabackup.storage.interface import StorageInterface
 from guerillabackup.transfer.bandwidth import BandwidthLimit
+from guerillabackup.transfer.broken_chains import AGENTS_DIRECTORY, BrokenChains
 from guerillabackup.transfer.chain_memory import ChainMemory
 from guerillabackup.transfer.checks import NO_SIGNATURES, SignatureRules
 from guerillabackup.transfer.fetching import ElementFetcher
@@ -27,7 +28,6 @@ from guerillabackup.transfer.receiver_settings import DEFAULT_SETTINGS, Receiver
 from guerillabackup.transfer.refusals import Refusals
 from guerillabackup.transfer.storage_share import Receiving, StorageShares
 
-AGENTS_DIRECTORY = "agents"
 MAX_DOUBTS = 50
 """Doubts that the status tells, the latest ones."""
 
@@ -63,6 +63,7 @@ class ReceiverStoreDataTransferPolicy(ReceiverTransferPolicy):
         self._monotonic = monotonic
         chains = None if state_directory is None else os.path.join(state_directory, AGENTS_DIRECTORY, name)
         self._chains = ChainMemory(chains)
+        self._broken = BrokenChains(chains)
         self._lock = threading.Lock()  # guards all below
         self._storages: dict[int, tuple[StorageInterface, Receiving]] = {}
         self._refusals: dict[str, Refusals] = {}
@@ -131,6 +132,7 @@ class ReceiverStoreDataTransferPolicy(ReceiverTransferPolicy):
                     share.origins,
                     Refusals(self._monotonic),
                     self._chains,
+                    self._broken,
                     self.bandwidth,
                     self._listen,
                     share.room,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from guerillabackup.events import EventListener
 from guerillabackup.storage.interface import StorageInterface
 from guerillabackup.transfer.bandwidth import BandwidthLimit
+from guerillabackup.transfer.broken_chains import BrokenChains
 from guerillabackup.transfer.chain_memory import ChainMemory
 from guerillabackup.transfer.checks import SignatureRules
 from guerillabackup.transfer.claims import ClaimTable
@@ -69,6 +70,7 @@ class Receiving:
     origins: Origins
     refusals: Refusals
     chains: ChainMemory
+    broken: BrokenChains
     bandwidth: BandwidthLimit
     listen: EventListener
     room: GroupRoom

@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass, field
 
 from guerillabackup.element import BackupElementMetainfo, ElementId, SourceUrl
+from guerillabackup.transfer.broken_chains import breaks_chain
 from guerillabackup.transfer.chain_memory import ChainStep
 
 MAX_LOGGED = 50
@@ -28,8 +29,8 @@ class Tally:
     """Further refusals."""
     locked: set[bytes] = field(default_factory=set)
     """Keys of elements that are here and were locked each time."""
-    gaps: list[tuple[SourceUrl, bytes]] = field(default_factory=list)
-    """Sources, and predecessors that may be missing."""
+    gaps: list[tuple[ElementId, bytes, bool]] = field(default_factory=list)
+    """Elements, their predecessors, which may be missing, and whether they are worth nothing then."""
 
     beginnings: list[tuple[SourceUrl, ElementId, bytes]] = field(default_factory=list)
     """Elements, with their DataUuid, without a predecessor that came after others of their source."""
@@ -44,7 +45,7 @@ class Tally:
         if predecessor is not None and len(self.followed) < MAX_FOLLOWED:
             self.followed.add(predecessor)
         if step.lacks_predecessor and predecessor is not None and len(self.gaps) < MAX_GAPS:
-            self.gaps.append((source_url, predecessor))
+            self.gaps.append((element_id, predecessor, breaks_chain(source_url, metainfo)))
         if step.begins_anew and uuid is not None and len(self.beginnings) < MAX_GAPS:
             self.beginnings.append((source_url, element_id, uuid))
 

@@ -139,6 +139,28 @@ def test_a_peer_that_fails_ends_connect_and_status_with_3(make_host, short_direc
     assert (result.returncode, "failed " in result.stdout) == (3, True)
 
 
+def test_a_broken_chain_is_told_with_its_remedy_until_a_new_full_has_come(pair):
+    source, central = pair
+    source.store("/alpha/s", b"full")
+    assert central.run("transfer", "connect").returncode == 0
+    element = source.store("/alpha/s", b"inc", BackupType="inc", Predecessor=bytes(64))
+    for result in (central.run("transfer", "connect"), central.run("transfer", "connect", "--quiet")):
+        assert result.returncode == 3
+        (line,) = [line for line in result.stderr.splitlines() if "restored" in line]
+        assert (
+            f"{element} came, and the element it follows (DataUuid AAAAAAAAAAAAAAAAAAAAAAAA…) did not" in line
+        )
+        assert "guerillabackup generator run --once --full --source /alpha/s" in line
+    central.start()
+    result = central.run("transfer", "status")
+    assert (result.returncode, "broken chain, of alpha since" in result.stdout) == (3, True), result.stdout
+    assert central.status()["broken_chains"][0]["element"] == str(element)
+    source.store("/alpha/s", b"new", Timestamp=int(time.time()) + 5)
+    result = central.run("transfer", "connect")
+    assert (result.returncode, "restored" in result.stderr) == (0, False), result.stderr
+    assert central.run("transfer", "status").returncode == 0
+
+
 @pytest.mark.parametrize("is_running", [True, False])
 def test_a_peer_that_is_not_dialled_is_named(make_host, is_running):
     host = make_host("a", SENDS, peers(beta={"Stdio": True}, gamma={"Connect": "/gamma.socket"}))

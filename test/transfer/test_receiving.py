@@ -14,6 +14,7 @@ import pytest
 from memory_peer import OURS, TIME, MemoryPeer, chain, connect, offered, unusable
 
 from guerillabackup.element import BackupType, SourceUrl
+from guerillabackup.element_json import shorten_uuid
 from guerillabackup.errors import (
     ConnectionLostError,
     IntegrityError,
@@ -27,6 +28,7 @@ from guerillabackup.signature_values import SignatureResult, SignatureStatus
 from guerillabackup.storage.default_file import DefaultFileStorage
 from guerillabackup.storage.memory import MemoryStorage
 from guerillabackup.transfer import claims
+from guerillabackup.transfer.broken_chains import list_broken_chains
 from guerillabackup.transfer.checks import UNSIGNED, SignatureRules
 from guerillabackup.transfer.receive import BUFFER_SIZE
 from guerillabackup.transfer.receiver_settings import ReceiverSettings
@@ -723,9 +725,26 @@ def test_a_predecessor_that_never_came_is_reported_and_its_successor_stored(stor
     receiver.pull([first, last])
     assert last.acknowledged == 1
     (doubt,) = receiver.doubts()
-    assert "whose predecessor" in doubt
-    assert missing.metainfo.data_uuid.hex()[:32] in doubt
-    assert "whose predecessor" in receiver.policy.status()["doubts"][0]
+    assert f"the element it follows (DataUuid {shorten_uuid(missing.metainfo.data_uuid)}) did not" in doubt
+    assert "did not" in receiver.policy.status()["doubts"][0]
+
+
+@pytest.mark.parametrize("mended_by", ["the predecessor", "a full", "nothing"])
+def test_a_broken_chain_is_told_until_it_is_mended_also_after_a_restart(storage, make, tmp_path, mended_by):
+    first, missing = chain(2)
+    last = offered(b"last", time=TIME + 2, Predecessor=missing.metainfo.data_uuid, BackupType="inc")
+    receiver = make()
+    receiver.pull([first, last])
+    (broken,) = list_broken_chains(str(tmp_path / "state"))
+    assert str(broken.element_id) in broken.message
+    assert "generator run --once --full --source /host/log" in broken.message
+    receiver.policy.close()
+    later = {"the predecessor": missing, "a full": offered(b"full", time=TIME + 90)}
+    again = make()
+    again.pull([later[mended_by]] if mended_by in later else [offered(b"x", "/other/db")])
+    assert len(list_broken_chains(str(tmp_path / "state"))) == (mended_by == "nothing")
+    again.pull([last])
+    assert len(list_broken_chains(str(tmp_path / "state"))) == (mended_by == "nothing")
 
 
 def test_elements_out_of_order_are_no_gap(storage, receiver):
