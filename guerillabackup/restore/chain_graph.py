@@ -128,3 +128,24 @@ def name_links(links: Sequence[ChainLink]) -> str:
 def name_ids(ids: Sequence[ElementId]) -> str:
     text = ", ".join(str(element_id) for element_id in ids[:MAX_NAMED])
     return text if len(ids) <= MAX_NAMED else f"{text} and {len(ids) - MAX_NAMED} more"
+
+
+def find_depths(links: Iterable[ChainLink]) -> dict[ElementId, int]:
+    """How many of these elements each one comes after, by what it follows; who follows is always deeper.
+
+    Elements in a ring are where they are met.
+    """
+    links = list(links)
+    by_uuid = {link.data_uuid: link for link in links if link.data_uuid is not None}
+    depths: dict[bytes, int] = {}
+    found: dict[ElementId, int] = {}
+    for link in links:
+        way: dict[bytes, None] = {}
+        uuid = link.predecessor
+        while uuid is not None and uuid in by_uuid and uuid not in depths and uuid not in way:
+            way[uuid] = None
+            uuid = by_uuid[uuid].predecessor
+        for each in reversed(way):
+            depths[each] = depths.get(by_uuid[each].predecessor or b"", -1) + 1
+        found[link.element_id] = depths.get(link.predecessor or b"", -1) + 1
+    return found

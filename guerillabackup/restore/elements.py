@@ -22,7 +22,7 @@ from guerillabackup.errors import (
 from guerillabackup.events import EventListener
 from guerillabackup.restore.chain import find_dependents
 from guerillabackup.restore.chain_check import Severity, examine_chain, find_holes
-from guerillabackup.restore.chain_graph import ChainLink
+from guerillabackup.restore.chain_graph import ChainLink, find_depths
 from guerillabackup.restore.companions import find_lists, find_lonely_lists
 from guerillabackup.restore.describe import describe_what_can_be
 from guerillabackup.restore.renamed import doubt_name
@@ -226,15 +226,7 @@ class ElementOperations:
         for source_url in {element_id.source_url for element_id in chosen}:
             if not source_url.is_members:
                 dependents |= self._find_dependents(source_url, chosen)
-        ordered = sorted(
-            chosen.values(),
-            key=lambda each: (
-                each.get_source_url().is_members,
-                each.get_arrival_time(),
-                each.get_element_id(),
-            ),
-            reverse=True,
-        )
+        ordered = _from_last(chosen.values())
         return DeletionPlan(tuple(ordered), dependents, tuple(_doubt_names(ordered)))
 
     def _find_dependents(
@@ -338,6 +330,24 @@ class ElementOperations:
             yield Finding(subject, Severity.WARNING, LONELY_LIST)
         if not result.violations and not result.warnings and not is_lonely:
             yield Finding(subject, None, f"{result.size} bytes as they were signed")
+
+
+def _from_last(
+    elements: Iterable[StorageBackupDataElementInterface],
+) -> list[StorageBackupDataElementInterface]:
+    """Lists of members first, and then each before what it follows: arrival tells nothing in a copy."""
+    elements = list(elements)
+    links: list[ChainLink] = []
+    for element in elements:
+        with contextlib.suppress(MetainfoError):
+            links.append(make_link(element))
+    depths = find_depths(links)
+
+    def rank(element: StorageBackupDataElementInterface) -> tuple[bool, int, float, ElementId]:
+        element_id, arrival = element.get_element_id(), element.get_arrival_time()
+        return (element_id.source_url.is_members, depths.get(element_id, 0), arrival, element_id)
+
+    return sorted(elements, key=rank, reverse=True)
 
 
 def _doubt_names(elements: Iterable[StorageBackupDataElementInterface]) -> Iterator[str]:
