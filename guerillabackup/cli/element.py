@@ -164,6 +164,8 @@ def delete(
 ) -> None:
     """Delete elements of exactly these ids, and the lists of their members.
 
+    Of several, one that is gone already is only warned of: what was interrupted is typed again.
+
     Ends with 1 when the answer to its question is no, and nothing is deleted then.
     """
     with RestoreService(invocation.configuration_for(storage), storage_directory=storage) as service:

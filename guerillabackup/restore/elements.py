@@ -61,7 +61,7 @@ class DeletionPlan:
     """What would be deleted, in this order: a crash on the way leaves no incremental without its full.
 
     `dependents` are the elements that stay and could not be restored any more, by what they need; `warnings`
-    say of which elements the names are not what their metadata says.
+    say which elements are gone already, and of which the names are not what their metadata says.
     """
 
     elements: tuple[StorageBackupDataElementInterface, ...]
@@ -217,8 +217,20 @@ class ElementOperations:
                 yield Finding(str(source_url), severity, f"{last.describe_lost(source_url)}; {SETTLED}")
 
     def plan_deletion(self, names: Sequence[str]) -> DeletionPlan:
-        """What deleting these ids comes to, their members lists too; raises ElementNotFoundError."""
-        chosen = {element.get_element_id(): element for element in map(self.get, names)}
+        """What deleting these ids comes to, their members lists too; raises ElementNotFoundError for none.
+
+        What is gone already, as after a deletion that was killed, is a warning beside others that are here.
+        """
+        chosen: dict[ElementId, StorageBackupDataElementInterface] = {}
+        missing: list[ElementNotFoundError] = []
+        for name in names:
+            try:
+                element = self.get(name)
+                chosen[element.get_element_id()] = element
+            except ElementNotFoundError as error:
+                missing.append(error)
+        if missing and not chosen:
+            raise missing[0]
         for element in list(chosen.values()):
             for companion in find_lists(self._storage, element):
                 chosen[companion.get_element_id()] = companion
@@ -227,7 +239,7 @@ class ElementOperations:
             if not source_url.is_members:
                 dependents |= self._find_dependents(source_url, chosen)
         ordered = _from_last(chosen.values())
-        return DeletionPlan(tuple(ordered), dependents, tuple(_doubt_names(ordered)))
+        return DeletionPlan(tuple(ordered), dependents, (*map(str, missing), *_doubt_names(ordered)))
 
     def _find_dependents(
         self, source_url: SourceUrl, chosen: Collection[ElementId]

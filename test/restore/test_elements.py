@@ -229,6 +229,18 @@ def test_nothing_is_deleted_when_one_of_the_elements_is_locked(operations, make,
     assert list(storage.query_backup_data_elements()) == []
 
 
+def test_what_is_gone_already_keeps_nothing_else_from_being_deleted(operations, make, storage):
+    elements = make("/a/b", ("full", "inc"))
+    names = ids(elements)
+    elements[1].delete()
+    plan = operations.plan_deletion(names)
+    (warning,) = plan.warnings
+    assert names[1] in warning
+    assert [str(each) for each in operations.delete(plan)] == names[:1]
+    with pytest.raises(ElementNotFoundError):
+        operations.plan_deletion(names)
+
+
 def test_only_exact_ids_are_deleted(operations, make):
     make("/a/b")
     make("/a/b-full")

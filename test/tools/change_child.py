@@ -15,11 +15,11 @@ from guerillabackup.storage.default_file import DefaultFileStorage
 SOURCE = SourceUrl("/host/tree")
 
 
-def plan_deletion(storage):
-    """All that is there of the source, as a command line may name it."""
+def plan_deletion(storage, names=None):
+    """What a command line names: without any, all that is there of the source."""
     elements = ElementOperations(storage, VerifyRules(), ignore_events)
     found = storage.query_backup_data_elements(source_url=SOURCE)
-    return elements, elements.plan_deletion([str(element.get_element_id()) for element in found])
+    return elements, elements.plan_deletion(names or [str(each.get_element_id()) for each in found])
 
 
 def merge(base):
