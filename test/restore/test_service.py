@@ -452,7 +452,7 @@ def test_an_element_signed_by_a_key_that_may_not_prevents_the_restore(house, sig
     source.back_up("full")
     os.symlink(signing_home, house.path / "etc" / "keys")
     house.configure("GeneralTrustedSigningKeys = {'/host/.*': ['" + "A" * 40 + "']}\n")
-    with pytest.raises(IntegrityError, match="not trusted"):
+    with pytest.raises(IntegrityError, match="is not by a key that GeneralTrustedSigningKeys trusts"):
         house.restore(accept_unverified=True)
 
 
