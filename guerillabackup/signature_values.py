@@ -168,7 +168,12 @@ def expiry_warning(name: str, key: KeyInfo, purpose: KeyPurpose, now: float, whe
 
 
 def expiry_remedy(key: KeyInfo, purpose: KeyPurpose, where: str) -> str:
-    """What to do about a key that has expired or is about to."""
+    """What to do about a key that has expired or is about to, or was revoked, which is for good."""
+    if purpose is KeyPurpose.SIGN and key.is_revoked:
+        return (
+            "make another with guerillabackup key create NAME --purpose sign and name that one; what was "
+            "signed by this one: doc/Restore.txt"
+        )
     if purpose is KeyPurpose.SIGN:
         return f"prolong it with: gpg --homedir {shlex.quote(where)} --quick-set-expire {key.fingerprint} 2y"
     return (
@@ -196,7 +201,8 @@ def choose_key(
     usable = [key for key in found if key.unusable_reason(purpose, now) is None]
     if not usable:
         reason = found[0].unusable_reason(purpose, now)
-        remedy = f"; {expiry_remedy(found[0], purpose, where)}" if str(reason).startswith(_EXPIRED) else ""
+        is_over = found[0].is_revoked or str(reason).startswith(_EXPIRED)
+        remedy = f"; {expiry_remedy(found[0], purpose, where)}" if is_over else ""
         raise KeyUnusableError(f"key {call_key(name, found[0])} {reason}, in keyring {where}{remedy}")
     if len(usable) > 1:
         fingerprints = ", ".join(key.fingerprint for key in usable)
