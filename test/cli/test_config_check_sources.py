@@ -11,9 +11,9 @@ PLACES = ("GeneralPersistencyBaseDir", "GeneralRuntimeDataDir", "DefaultFileSyst
 
 @pytest.fixture
 def conf(tmp_path):
-    for name in ("units", "var"):
+    for name in ("units", *PLACES):
         (tmp_path / name).mkdir(mode=0o700)
-    (tmp_path / "config").write_text("".join(f"{key} = {str(tmp_path / 'var')!r}\n" for key in PLACES))
+    (tmp_path / "config").write_text("".join(f"{key} = {str(tmp_path / key)!r}\n" for key in PLACES))
     return tmp_path
 
 
