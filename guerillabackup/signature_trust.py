@@ -1,7 +1,7 @@
 """Which keys GeneralTrustedSigningKeys lets sign which source. No I/O."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from guerillabackup.element import MEMBERS_SUFFIX, SourceUrl
 from guerillabackup.signature_values import KeyInfo, KeyPurpose, call_key
@@ -9,6 +9,11 @@ from guerillabackup.signature_values import KeyInfo, KeyPurpose, call_key
 TRUST_KEY = "GeneralTrustedSigningKeys"
 MAX_SOURCES = 3
 """Sources that a message names."""
+
+_LIKE_SHELL = re.compile(r"(?<=[A-Za-z0-9_/-])(?<!\\[A-Za-z0-9_/-])\*")
+"""A star that repeats a single character, as nobody wants of a name."""
+_BEGINNINGS = "/.([\\^"
+"""With what an expression begins that can match a slash."""
 
 Trusted = Mapping[str, Sequence[str]]
 """From patterns of source URLs to fingerprints of primary or signing keys."""
@@ -25,6 +30,24 @@ def is_trusted(fingerprints: Collection[str | None], source_url: SourceUrl, trus
         if any(re.fullmatch(pattern, source) for source in sources)
         for fingerprint in allowed
     )
+
+
+def find_odd_patterns(patterns: Iterable[str]) -> Iterator[str]:
+    """What of the regular expressions can hardly be meant: they stand beside settings with shell patterns."""
+    for pattern in patterns:
+        if _LIKE_SHELL.search(pattern):
+            meant = _LIKE_SHELL.sub(".*", pattern)
+            yield (
+                f"{TRUST_KEY} has {pattern!r}, which looks like a shell pattern: here it is a regular "
+                f"expression, as {meant!r} is, which trusts for all that begins so"
+            )
+        elif pattern[:1] not in _BEGINNINGS or not pattern:
+            yield f"{TRUST_KEY} has {pattern!r}, which matches nothing: a source begins with a slash"
+        elif pattern.endswith("/"):
+            yield (
+                f"{TRUST_KEY} has {pattern!r}, which matches nothing: no source ends with a slash; "
+                f"{pattern + '.*'!r} trusts for all below it"
+            )
 
 
 def signs_in_vain(key: KeyInfo, source_url: SourceUrl, trusted: Trusted | None) -> bool:

@@ -292,7 +292,9 @@ def judge(status_lines: Iterable[str], keys: Sequence[KeyInfo]) -> SignatureResu
         missing = any(line[0] == "NO_PUBKEY" for line in words)
         key_id = outcome[1] if len(outcome) > 1 else "?"
         if missing:
-            return SignatureResult(SignatureStatus.UNKNOWN_KEY, f"made by the unknown key {key_id}")
+            return SignatureResult(
+                SignatureStatus.UNKNOWN_KEY, f"made by key {key_id}, which is not in the keyring"
+            )
         return SignatureResult(SignatureStatus.BAD, f"gpg cannot check the signature of key {key_id}")
     if outcome[0] == "BADSIG":
         return SignatureResult(SignatureStatus.BAD, "the signature is not one of this data")

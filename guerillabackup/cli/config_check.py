@@ -33,7 +33,7 @@ from guerillabackup.generator.storage_place import find_storage_problem
 from guerillabackup.original.loading import load_any_unit_class
 from guerillabackup.pipeline.gpg import GpgEncryptionPipelineElement
 from guerillabackup.signature import KeyPurpose, Keyring
-from guerillabackup.signature_trust import TRUST_KEY, distrust_text, signs_in_vain
+from guerillabackup.signature_trust import TRUST_KEY, distrust_text, find_odd_patterns, signs_in_vain
 from guerillabackup.signature_values import KeyInfo, expiry_warning
 from guerillabackup.storage.registry import make_ownership
 
@@ -254,6 +254,8 @@ def _check_keys(
             name = effective["GeneralSigningKey"]
             wanted.setdefault((name, KeyPurpose.SIGN), f"{effective.origin('GeneralSigningKey')}: ")
     trusted = configuration.get(TRUST_KEY) or {}
+    odd = find_odd_patterns(trusted)
+    outcome.warnings += [f"{configuration.origin(TRUST_KEY)}: {text}" for text in odd]
     fingerprints = {item.upper() for items in trusted.values() for item in items}
     if wanted or fingerprints:
         try:

@@ -5,7 +5,8 @@ Arguments, output and exit status. It joins the control socket and the storage t
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 RUNTIME = "GeneralRuntimeDataDir"
 MAX_SHOWN = 20
 """Claimed, or refused, elements that are shown to a reader."""
+MAX_ALIKE = 3
+"""Of those, which one peer has refused for one reason."""
 MAX_DOUBTS = 5
 
 
@@ -295,16 +298,12 @@ def _describe_status(answer: Mapping[str, Any], now: float) -> Iterable[str]:
         text = f"{queue['elements']} elements wait in {queue['storage']} to be sent"
         if queue["elements"]:
             text += f", {human_size(queue['bytes'])}, the first since {human_time(queue['oldest'])}"
+        if queue["offered_to_nobody"]:
+            text += f"; {queue['offered_to_nobody']} more are offered to no configured peer"
         yield text
     for peer in answer["peers"]:
         yield from _describe_peer(peer, now)
-    for each in answer["refused"][:MAX_SHOWN]:
-        yield (
-            f"refused of {each['peer']}, {each['count']} times, last at {human_time(each['last'])}: "
-            f"{each['source']}: {each['reason']}; evidence: {each['evidence']}"
-        )
-    if len(answer["refused"]) > MAX_SHOWN:
-        yield f"{len(answer['refused']) - MAX_SHOWN} more were refused; --json has them"
+    yield from _describe_refused(answer["refused"])
     doubts = [doubt for each in answer["receiving"] for doubt in each["doubts"]]
     for doubt in doubts[-MAX_DOUBTS:]:
         yield f"doubt: {doubt}"
@@ -318,6 +317,29 @@ def _describe_status(answer: Mapping[str, Any], now: float) -> Iterable[str]:
         yield f"claimed, not proved: {claimed['element']} by {', '.join(sorted(claimed['claims']))}"
     if len(answer["claimed"]) > MAX_SHOWN:
         yield f"{len(answer['claimed']) - MAX_SHOWN} more are claimed; --json has them"
+
+
+def _describe_refused(refused: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+    """A few of each peer and reason: one key that is missing refuses everything."""
+    from guerillabackup.cli.format import human_time
+
+    counts: Counter[tuple[str, str]] = Counter()
+    shown = 0
+    for each in refused:
+        counts[each["peer"], each["reason"]] += 1
+        if counts[each["peer"], each["reason"]] > MAX_ALIKE or shown == MAX_SHOWN:
+            continue
+        shown += 1
+        yield (
+            f"refused of {each['peer']}, {each['count']} times, last at {human_time(each['last'])}: "
+            f"{each['source']}: {each['reason']}; evidence: {each['evidence']}"
+        )
+    alike = {kind: count - MAX_ALIKE for kind, count in counts.items() if count > MAX_ALIKE}
+    for (peer, reason), count in list(alike.items())[:MAX_ALIKE]:
+        yield f"{count} more were refused of {peer}: {reason}; --json has them"
+    other = len(refused) - shown - sum(list(alike.values())[:MAX_ALIKE])
+    if other:
+        yield f"{other} more were refused; --json has them"
 
 
 def _describe_peer(peer: Mapping[str, Any], now: float) -> Iterable[str]:

@@ -9,7 +9,7 @@ from guerillabackup.storage.interface import StorageInterface
 from guerillabackup.storage.registry import open_storage
 from guerillabackup.transfer.broken_chains import BrokenChain, list_broken_chains
 from guerillabackup.transfer.evidence import list_evidence
-from guerillabackup.transfer.plan import ServicePlan
+from guerillabackup.transfer.plan import SOCKET_AGENT, ServicePlan
 from guerillabackup.transfer.queue_survey import Survey, survey_storage
 from guerillabackup.transfer.sender_selection import ElementSelector, SenderQuery
 from guerillabackup.transfer.sender_settings import SenderSettings
@@ -23,6 +23,8 @@ def survey_storages(configuration: Configuration) -> Survey:
     found.broken_chains.extend(_describe_broken(configuration, plan))
     for directory in plan.storages:
         senders = [peer for peer in plan.peers if peer.storage == directory and peer.sender.policy_class]
+        # What is nobody's own socket is there unasked: it counts where nobody else gets anything.
+        senders = [peer for peer in senders if peer.agent_id != SOCKET_AGENT] or senders
         selectors = []
         for peer in senders:
             try:

@@ -43,6 +43,9 @@ class Judgement:
 
 
 UNSIGNED = "it is not signed; GeneralRequireSignatures = False takes such elements"
+IMPORT_KEY = (
+    "once you know that it is the source's, import its public key with: guerillabackup key import FILE"
+)
 TAKEN = Judgement(Verdict.TAKE)
 
 
@@ -131,6 +134,11 @@ def judge_signature(result: SignatureResult, what: str, rules: SignatureRules) -
     """What the outcome of a verification means; `what` is whose signature it is."""
     if result.is_valid:
         return TAKEN
+    if result.status is SignatureStatus.UNKNOWN_KEY and rules.requires_signatures:
+        return Judgement(
+            Verdict.QUARANTINE,
+            f"the signature of its {what} cannot be checked: {result.text}; {IMPORT_KEY}",
+        )
     if result.status in _ALWAYS_REFUSED or rules.requires_signatures:
         return Judgement(Verdict.QUARANTINE, f"the signature of its {what} {result.refusal}")
     return TAKEN

@@ -22,7 +22,7 @@ from guerillabackup.transfer.interface import ElementOffer, TransferContext
 from guerillabackup.transfer.quarantine import Quarantine
 from guerillabackup.transfer.receive import Taken
 from guerillabackup.transfer.storage_share import Receiving
-from guerillabackup.transfer.tally import Tally
+from guerillabackup.transfer.tally import MAX_ALIKE, Tally
 
 REFUSED = "refused"
 """The topic of lines that tell of refused elements."""
@@ -99,12 +99,12 @@ class FetchNotes:
         """Say that an element is not taken, and why."""
         self._shared.listen(ElementRefused(self._context.agent_id, offer.source_url, reason, kept_in))
         where = f"; evidence: {kept_in}" if kept_in else ""
-        self.say_refused(f"an element of {offer.source_url}: {reason}{where}")
+        self.say_refused(f"an element of {offer.source_url}: {reason}{where}", reason)
 
-    def say_refused(self, text: str) -> None:
-        """Count a refusal, and log it while there is room."""
+    def say_refused(self, text: str, reason: str = "") -> None:
+        """Count a refusal, and log it while there is room, in general and for its reason."""
         self._context.counters.elements_refused += 1
-        if self.tally.has_room_for_line():
+        if self.tally.has_room_for_line(reason or text):
             self.say(logging.WARNING, f"refused {text}", REFUSED)
 
     def doubt(self, source_url: SourceUrl, message: str, to: logging.Logger = log) -> None:
@@ -126,6 +126,10 @@ class FetchNotes:
     def tell_at_end(self) -> None:
         """Report what only the whole list tells; never raises."""
         tally = self.tally
+        for reason, count in tally.alike.items():
+            if count > MAX_ALIKE:
+                text = f"refused {count - MAX_ALIKE} more elements: {reason}"
+                self.say(logging.WARNING, text, "refused more", loosely=True)
         if tally.unlogged:
             text = f"refused {tally.unlogged} more elements"
             self.say(logging.WARNING, text, "refused more", loosely=True)

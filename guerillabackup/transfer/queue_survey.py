@@ -22,18 +22,32 @@ class Survey:
 def survey_storage(
     survey: Survey, directory: str, storage: StorageInterface, selectors: Collection[ElementSelector]
 ) -> None:
-    """Add what is in a storage; waiting is what one of the selectors takes and nobody is known to have."""
+    """Add what is in a storage; waiting is what one of the selectors takes and nobody is known to have.
+
+    What is of a source that none of them takes is counted apart: nobody gets it, whenever that may be.
+    """
     marked = {element_id for element_id, _ in storage.list_attributes({TRANSFERRED})}
-    elements = size = 0
+    elements = size = unoffered = 0
     oldest: float | None = None
     for facts in storage.list_facts():
-        is_wanted = any(each.takes_source(facts.source_url) and each.takes(facts) for each in selectors)
-        if not is_wanted or facts.element_id in marked or facts.problem is not None:
+        if facts.element_id in marked or facts.problem is not None:
+            continue
+        takers = [each for each in selectors if each.takes_source(facts.source_url)]
+        if not any(each.takes(facts) for each in takers):
+            unoffered += not takers
             continue
         elements += 1
         size += facts.size or 0
         oldest = facts.arrival if oldest is None else min(oldest, facts.arrival)
-    survey.queue.append({"storage": directory, "elements": elements, "bytes": size, "oldest": oldest})
+    survey.queue.append(
+        {
+            "storage": directory,
+            "elements": elements,
+            "bytes": size,
+            "oldest": oldest,
+            "offered_to_nobody": unoffered,
+        }
+    )
     survey.claimed.extend(
         {"element": str(each.element_id), "storage": directory, "claims": each.claims}
         for each in list_claimed(storage)

@@ -1,6 +1,7 @@
 """What a receiving connection notes on its way, to be told at its end. Touches: random."""
 
 import random
+from collections import Counter
 from dataclasses import dataclass, field
 
 from guerillabackup.element import BackupElementMetainfo, ElementId, SourceUrl
@@ -9,7 +10,8 @@ from guerillabackup.transfer.chain_memory import ChainStep
 
 MAX_LOGGED = 50
 """Refusals of one connection that have a log line each."""
-
+MAX_ALIKE = 3
+"""Those of them for one reason, as a key that is missing."""
 
 MAX_GAPS = 1000
 """Oddities of chains that are looked into at the end of one connection."""
@@ -27,6 +29,8 @@ class Tally:
     """Refusals with a log line each."""
     unlogged: int = 0
     """Further refusals."""
+    alike: Counter[str] = field(default_factory=Counter)
+    """Refusals of each reason that has lines."""
     locked: set[bytes] = field(default_factory=set)
     """Keys of elements that are here and were locked each time."""
     gaps: list[tuple[ElementId, bytes, bool]] = field(default_factory=list)
@@ -61,9 +65,16 @@ class Tally:
         """
         return not self.locked or random.random() < 0.5
 
-    def has_room_for_line(self) -> bool:
+    def has_room_for_line(self, reason: str) -> bool:
         """Whether one more refusal gets its line; counts it."""
+        if self.logged >= MAX_LOGGED and reason not in self.alike:
+            self.unlogged += 1
+            return False
+        self.alike[reason] += 1
+        if self.alike[reason] > MAX_ALIKE:
+            return False
         if self.logged >= MAX_LOGGED:
+            self.alike[reason] -= 1
             self.unlogged += 1
             return False
         self.logged += 1

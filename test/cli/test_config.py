@@ -297,6 +297,8 @@ def test_check_tells_of_several_keys_that_may_sign_anything(command, made, tmp_p
     assert "foreign (" in errors
     append(made, "GeneralTrustedSigningKeys = {'/.*': [GeneralSigningKey]}\n")
     assert "is believed for every source" not in command("config", "check", *options).err
+    append(made, "GeneralTrustedSigningKeys = {'/alpha/*': [GeneralSigningKey]}\n")
+    assert "'/alpha/*', which looks like a shell pattern" in command("config", "check", *options).err
 
 
 @pytest.mark.parametrize("pattern", ["/host/tree", "/other/.*"])

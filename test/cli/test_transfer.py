@@ -161,6 +161,33 @@ def test_a_broken_chain_is_told_with_its_remedy_until_a_new_full_has_come(pair):
     assert central.run("transfer", "status").returncode == 0
 
 
+def test_status_tells_what_no_configured_peer_may_get_and_that_a_storage_cannot_be_read(make_host):
+    host = make_host("a", SENDS, peers(b={"Stdio": True, "OfferSources": ["/mine/*"]}))
+    for source in ("/mine/s", "/other/s", "/other/t"):
+        host.store(source, b"content")
+    host.start()
+    result = host.run("transfer", "status")
+    assert "1 elements wait in" in result.stdout
+    assert "; 2 more are offered to no configured peer" in result.stdout
+    assert result.returncode == 0
+    host.data.rename(host.data.with_name("gone"))
+    result = host.run("transfer", "status")
+    assert (result.returncode, "what waits to be sent is not known" in result.stderr) == (3, True)
+
+
+def test_what_is_refused_for_one_reason_is_told_in_a_few_lines(pair):
+    source, central = pair
+    wrong = {"StorageFileChecksumSha512": bytes(64)}
+    for number in range(9):
+        source.store(f"/alpha/s{number}", b"content", **wrong)
+    assert central.run("transfer", "connect").returncode == 3
+    central.start()
+    lines = central.run("transfer", "status").stdout.splitlines()
+    assert len([line for line in lines if line.startswith("refused of alpha, ")]) == 3
+    (line,) = [line for line in lines if "more were refused" in line]
+    assert line.startswith("6 more were refused of alpha: the 7 bytes that came do not have the checksum")
+
+
 @pytest.mark.parametrize("is_running", [True, False])
 def test_a_peer_that_is_not_dialled_is_named(make_host, is_running):
     host = make_host("a", SENDS, peers(beta={"Stdio": True}, gamma={"Connect": "/gamma.socket"}))

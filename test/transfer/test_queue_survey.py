@@ -30,6 +30,7 @@ def test_what_waits_is_what_somebody_would_be_offered_and_nobody_has():
     survey_storage(survey, "/data", storage, selectors)
     (queue,) = survey.queue
     assert (queue["storage"], queue["elements"], queue["bytes"]) == ("/data", 2, 8)
+    assert queue["offered_to_nobody"] == 1
     assert queue["oldest"] is not None
     (found,) = survey.claimed
     assert (found["element"], found["claims"]) == (str(claimed.get_element_id()), {"central": 5})
@@ -38,4 +39,6 @@ def test_what_waits_is_what_somebody_would_be_offered_and_nobody_has():
 def test_an_empty_storage_has_no_oldest_element():
     survey = Survey()
     survey_storage(survey, "/data", MemoryStorage(), [])
-    assert survey == Survey([{"storage": "/data", "elements": 0, "bytes": 0, "oldest": None}])
+    assert survey.queue == [
+        {"storage": "/data", "elements": 0, "bytes": 0, "oldest": None, "offered_to_nobody": 0}
+    ]

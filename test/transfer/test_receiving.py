@@ -388,6 +388,23 @@ def test_a_signature_decides_before_any_data_is_asked_for(
     assert evidence(tmp_path)[0] == ([] if is_taken else [".info", ".reason"])
 
 
+def test_a_key_that_is_missing_is_told_in_a_few_lines_with_what_to_do(storage, make, caplog):
+    _, signatures = rules(SignatureStatus.UNKNOWN_KEY, requires_signatures=True)
+    receiver = make(signatures=signatures)
+    elements = [offered(source=f"/host/{number}", MetaDataSignature=b"x") for number in range(20)]
+    with caplog.at_level(logging.INFO):
+        receiver.pull(elements)
+    reasons = set(receiver.refusals())
+    assert len(reasons) == 1
+    assert "cannot be checked: " in reasons.pop()
+    lines = [record.message for record in caplog.records]
+    assert len(lines) == 4
+    assert lines[3].startswith(
+        "peer: refused 17 more elements: the signature of its metadata cannot be checked"
+    )
+    assert lines[3].endswith("guerillabackup key import FILE")
+
+
 def test_an_unsigned_element_is_refused_where_signatures_are_required(storage, make):
     asked, signatures = rules(SignatureStatus.VALID, requires_signatures=True)
     receiver = make(signatures=signatures)
