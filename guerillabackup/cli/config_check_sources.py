@@ -3,6 +3,7 @@
 It joins the overlays and the units' own checks.
 """
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +38,25 @@ class SourceKind:
 
 
 def _tar_problems(source: tar_source.TarSource) -> Sequence[str]:
-    """What is not there or may not be read, where nothing makes it before the backup."""
+    """Programs that are not there; and what may not be read, where nothing makes it before the backup."""
+    return [*_missing_programs(source), *_place_problems(source)]
+
+
+def _missing_programs(source: tar_source.TarSource) -> Iterator[str]:
+    if source.full_override is None and shutil.which("tar") is None:
+        yield "the program tar is not there: install the package tar"
+    commands = {
+        "PreBackupCommand": source.pre_command,
+        "PostBackupCommand": source.post_command,
+        "FullOverrideCommand": source.full_override,
+        "IncOverrideCommand": source.inc_override,
+    }
+    for setting, argv in commands.items():
+        if argv is not None and shutil.which(argv[0]) is None:
+            yield f"{setting}: program {argv[0]} is not there"
+
+
+def _place_problems(source: tar_source.TarSource) -> Sequence[str]:
     if source.pre_command is not None or source.full_override is not None:
         return ()
     try:

@@ -225,7 +225,8 @@ def _restore(invocation: Invocation, service: RestoreService, request: RestoreRe
         members = "" if report.members is None else f"{count_of(report.members, 'member')} of "
         for text in report.remarks:
             invocation.say(text)
-        invocation.say(f"restored {members}{report.source_url} to {report.written_to}: {last}")
+        part = "in part " if report.problems else ""
+        invocation.say(f"restored {part}{members}{report.source_url} to {report.written_to}: {last}")
     else:
         invocation.say(f"{report.elements[-1]} is not an archive: its content is in {report.written_to}")
     return ExitStatus.ERROR if report.problems else None

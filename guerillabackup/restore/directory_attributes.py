@@ -13,6 +13,7 @@ from guerillabackup.osfile import DIRECTORY_FLAGS, storage_errors
 from guerillabackup.restore.below import last_step, open_parent, set_mode
 from guerillabackup.restore.directory_modes import DirectoryModes
 from guerillabackup.restore.directory_record import normal_name
+from guerillabackup.restore.member_patterns import show
 from guerillabackup.restore.tar_member import MemberType, TarMember
 
 _PREFIXES = (b"user.", b"trusted.", b"security.")
@@ -44,7 +45,7 @@ class DirectoryAttributes:
                     opened[name] = mode
                 mode = None
             with (
-                storage_errors(f"cannot set the attributes of directory {name!r}"),
+                storage_errors(f"cannot set the attributes of directory {show(name)}"),
                 suppress(FileNotFoundError, NotADirectoryError),
             ):
                 if not _is_as_told(root_fd, name, mode, xattrs):

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from guerillabackup.errors import IntegrityError
+from guerillabackup.restore.member_patterns import show
 
 TEMPORARY = b""
 """Stands for the temporary place in a rename; no path is empty."""
@@ -45,7 +46,7 @@ class DirectoryRecord:
             code, text = record[:1], record[1:]
             if code in _ENTRY_CODES:
                 if not text or b"/" in text or text in (b".", b".."):
-                    raise IntegrityError(f"directory record of an archive lists the name {text!r}")
+                    raise IntegrityError(f"directory record of an archive lists the name {show(text)}")
                 entries.append((code, text))
                 continue
             special = True
@@ -55,7 +56,7 @@ class DirectoryRecord:
                 renames.append(Rename(source, _rename_path(text)))
                 source = None
             elif code != b"X" or source is not None:
-                raise IntegrityError(f"directory record of an archive has {record[:80]!r} where it cannot be")
+                raise IntegrityError(f"directory record of an archive has {show(record)} where it cannot be")
         if source is not None:
             raise IntegrityError("directory record of an archive ends within a rename")
         return cls(tuple(entries), tuple(renames), special)
@@ -89,7 +90,7 @@ def normal_name(name: bytes) -> bytes:
     """
     parts = [part for part in name.split(b"/") if part not in (b"", b".")]
     if b".." in parts:
-        raise IntegrityError(f"an archive holds the name {name!r}, which leads out of it")
+        raise IntegrityError(f"an archive holds the name {show(name)}, which leads out of it")
     return b"/".join(parts) or b"."
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from guerillabackup.osfile import storage_errors
 from guerillabackup.restore.below import exists, is_directory, last_step, open_parent
 from guerillabackup.restore.directory_record import IN_ARCHIVE, normal_name
+from guerillabackup.restore.member_patterns import show
 from guerillabackup.restore.tar_member import TarMember
 
 
@@ -57,7 +58,7 @@ class LeftOut:
         """
         for name in sorted(self.names):
             with (
-                storage_errors(f"cannot remove what an older element had as {name!r}"),
+                storage_errors(f"cannot remove what an older element had as {show(name)}"),
                 contextlib.suppress(FileNotFoundError, NotADirectoryError),
                 open_parent(root_fd, name) as parent_fd,
             ):

@@ -11,6 +11,8 @@ from guerillabackup.errors import ConfigError
 from guerillabackup.restore.path_pattern import PathPattern
 
 MAX_PATTERN_LENGTH = 1 << 16
+MAX_SHOWN = 200
+"""Characters of a name that a message shows."""
 _SPECIAL = "*?[\\"
 
 
@@ -72,6 +74,14 @@ def quote(name: bytes) -> str:
     It prints on one line and harms no terminal: what does not print is there as bytes in octal digits.
     """
     return "".join(map(_quote_character, name.decode("utf-8", "surrogateescape")))
+
+
+def show(name: bytes) -> str:
+    """A name for a message: quoted, on one line, and without its middle where it is long."""
+    text = quote(name)
+    if len(text) > MAX_SHOWN:
+        text = f"{text[: MAX_SHOWN // 2]}…{text[-MAX_SHOWN // 2 :]}"
+    return f"'{text}'"
 
 
 def _quote_character(character: str) -> str:

@@ -4,6 +4,7 @@ import os
 import re
 
 from guerillabackup.osfile import storage_errors
+from guerillabackup.restore.member_patterns import show
 
 _MOUNTS = "/proc/self/mountinfo"
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
@@ -24,7 +25,7 @@ def mount_in_the_way(directory_fd: int, name: bytes) -> str | None:
 
     What is mounted over a file cannot be replaced; a file system mounted on a directory takes copies.
     """
-    with storage_errors(f"cannot look at {name!r}"):
+    with storage_errors(f"cannot look at {show(name)}"):
         descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory_fd)
         try:
             if _mount_of(descriptor) == _mount_of(directory_fd):

@@ -16,6 +16,7 @@ from guerillabackup.errors import IntegrityError, StorageError
 from guerillabackup.osfile import storage_errors
 from guerillabackup.restore.below import exists, is_directory, last_step, list_all, open_parent, remove
 from guerillabackup.restore.directory_record import TEMPORARY, Rename, group_renames
+from guerillabackup.restore.member_patterns import show
 
 _PASSING_PREFIX = b".guerillabackup-"
 MAX_COMPARED = 64
@@ -43,12 +44,12 @@ def apply_renames(
         if weight.misses_when_done > weight.misses_when_not:
             continue
         if weight.misses_when_done == weight.misses_when_not and weight.names > 0:
-            doubts.append(f"whether directory {group[0].source!r} was renamed cannot be told for sure")
+            doubts.append(f"whether directory {show(group[0].source)} was renamed cannot be told for sure")
         for rename in group:
             if not _rename(root_fd, rename.source or circle, rename.target or circle):
-                doubts.append(f"directory {rename.source!r} cannot be renamed to {rename.target!r}")
+                doubts.append(f"directory {show(rename.source)} cannot be renamed to {show(rename.target)}")
     doubts += [
-        f"directory {group[0].source!r} is not there to be renamed to {group[0].target!r}"
+        f"directory {show(group[0].source)} is not there to be renamed to {show(group[0].target)}"
         for group in pending
     ]
     return doubts
@@ -60,7 +61,7 @@ def make_way(root_fd: int, directories: Iterable[bytes]) -> None:
         if name == b".":
             continue
         with (
-            _in_target(f"unpack {name!r}"),
+            _in_target(f"unpack {show(name)}"),
             contextlib.suppress(FileNotFoundError),
             open_parent(root_fd, name) as parent_fd,
         ):
@@ -72,7 +73,7 @@ def check_plain(root_fd: int, directories: Iterable[bytes]) -> None:
     """Raises IntegrityError when one of these paths leads over anything but directories, as far as it is."""
     for name in sorted(directories):
         with (
-            _in_target(f"unpack into {name!r}"),
+            _in_target(f"unpack into {show(name)}"),
             contextlib.suppress(FileNotFoundError),
             open_parent(root_fd, name + b"/."),
         ):
@@ -83,7 +84,7 @@ def _rename(root_fd: int, source: bytes, target: bytes) -> bool:
     """Move one directory, by a place outside of both: one may be inside of the other."""
     if target.startswith(source + b"/"):
         return False
-    with _in_target(f"rename {source!r} to {target!r}"):
+    with _in_target(f"rename {show(source)} to {show(target)}"):
         with open_parent(root_fd, source) as source_fd:
             if not exists(source_fd, last_step(source)):
                 return False
@@ -165,7 +166,7 @@ def _destroys(group: Sequence[Rename], groups: Sequence[Sequence[Rename]]) -> bo
 
 def _is_there(root_fd: int, name: bytes) -> bool:
     """Whether a directory can be reached by this name without following a link."""
-    with _in_target(f"rename {name!r}"):
+    with _in_target(f"rename {show(name)}"):
         try:
             with open_parent(root_fd, name) as parent_fd:
                 return is_directory(parent_fd, last_step(name))

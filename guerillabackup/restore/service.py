@@ -40,7 +40,7 @@ from guerillabackup.restore.replay import ArchiveReplay
 from guerillabackup.restore.rules import open_rules
 from guerillabackup.restore.stream import VerifiedStream
 from guerillabackup.restore.target import RestoreTarget, check_free, check_outside
-from guerillabackup.restore.unpack import Unpacker, leaves_files_whole
+from guerillabackup.restore.unpack import Unpacker, check_programs, leaves_files_whole
 from guerillabackup.restore.verify import (
     Verification,
     summarize_warnings,
@@ -245,6 +245,7 @@ class RestoreService:
         contents: Sequence[Content],
         warnings: list[str],
     ) -> RestoreReport:
+        check_programs()
         unpacker = Unpacker(self.tools, self.decoder)
         replay = ArchiveReplay(self.decoder, unpacker, elements, contents, patterns)
         replay.survey()

@@ -17,7 +17,7 @@ from guerillabackup.restore.directory_record import (
     group_renames,
     normal_name,
 )
-from guerillabackup.restore.member_patterns import ListedNames, MemberPatterns, explain_unmatched
+from guerillabackup.restore.member_patterns import ListedNames, MemberPatterns, explain_unmatched, show
 from guerillabackup.restore.tar_member import MemberType, TarMember
 
 _MAY_LEAD_ELSEWHERE = (MemberType.SYMBOLIC_LINK, MemberType.HARD_LINK)
@@ -69,7 +69,7 @@ class ArchiveSurvey:
         for name in self.outside | self._directories:
             while name != b".":
                 if name in self._links:
-                    raise IntegrityError(f"an archive holds {name!r} as a link and as a directory")
+                    raise IntegrityError(f"an archive holds {show(name)} as a link and as a directory")
                 name = _parent(name)
         self._directories.clear()
         self._announced.clear()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from guerillabackup.errors import IntegrityError
 from guerillabackup.restore.access_lists import lists_by_number
 from guerillabackup.restore.directory_record import DirectoryRecord
+from guerillabackup.restore.member_patterns import show
 from guerillabackup.restore.tar_header import (
     BLOCK_SIZE,
     OCTAL,
@@ -180,7 +181,7 @@ class TarStream:
         if kind == _VOLUME_LABEL and size == 0:
             return [header]
         if kind not in _TYPES:
-            raise self._refusal(f"a member of type {kind!r}, which is not supported")
+            raise self._refusal(f"a member of type {show(kind)}, which is not supported")
         self._check_sizes(kind, size)
         if kind == b"S":
             if header[257:265] != _OLD_GNU_MAGIC or self._pax:
@@ -204,7 +205,7 @@ class TarStream:
         if kind == _GLOBAL:
             for key in self._parse_pax(content):
                 if key.startswith(_PAX_FORBIDDEN_GLOBALLY):
-                    raise self._refusal(f"a global header that sets {key!r}")
+                    raise self._refusal(f"a global header that sets {show(key)}")
             return [header, block]
         if any(other[156:157] == kind for other in self._prefix[::2]):
             raise self._refusal("a member with two extended headers of one kind")
@@ -329,7 +330,7 @@ class TarStream:
                 name = text_of(header[345:500]) + b"/" + name
         link = pax.get(b"linkpath") or self._long_link or text_of(header[157:257])
         if not name or b"\0" in name or b"\0" in link:
-            raise self._refusal(f"the member name {name[:80]!r}")
+            raise self._refusal(f"the member name {show(name)}")
         kind = _TYPES[header[156:157]]
         if kind is MemberType.FILE and name.endswith(b"/"):
             kind = MemberType.DIRECTORY
@@ -380,13 +381,13 @@ class TarStream:
     def _number(self, field: bytes, what: str) -> int:
         value = parse_number(field)
         if value is None or not 0 <= value <= MAX_MEMBER_SIZE:
-            raise self._refusal(f"the {what} {field!r}")
+            raise self._refusal(f"the {what} {show(field)}")
         return value
 
     def _decimal(self, key: bytes) -> int:
         value = self._pax[key]
         if not re.fullmatch(rb"[0-9]{1,19}", value) or int(value) > MAX_MEMBER_SIZE:
-            raise self._refusal(f"the {key.decode('ascii')} {value[:40]!r}")
+            raise self._refusal(f"the {key.decode('ascii')} {show(value)}")
         return int(value)
 
     def _parse_pax(self, content: bytes) -> dict[bytes, bytes]:

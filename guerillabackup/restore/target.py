@@ -19,6 +19,7 @@ from guerillabackup.restore.advice import count_of
 from guerillabackup.restore.below import Cursor, exists, is_directory, list_all, open_up, remove
 from guerillabackup.restore.directory_attributes import DirectoryAttributes
 from guerillabackup.restore.directory_modes import DirectoryModes, open_all, restore_modes
+from guerillabackup.restore.member_patterns import show
 from guerillabackup.restore.mounts import mount_in_the_way, mounts_below
 from guerillabackup.restore.staging import MAX_NAMED, STAGING_PREFIX, hold, tell_of_others
 
@@ -345,7 +346,7 @@ def _copy_file(source_fd: int, name: bytes, target_fd: int, copy: bytes) -> None
     result = subprocess.run(argv, pass_fds=(source_fd, target_fd), env=environment, capture_output=True)
     if result.returncode != 0:
         words = os.fsdecode(result.stderr).strip().splitlines()[-1:]
-        raise StorageError(f"cannot copy {name!r} to another file system: {' '.join(words)}")
+        raise StorageError(f"cannot copy {show(name)} to another file system: {' '.join(words)}")
     if stat.S_ISREG(os.stat(copy, dir_fd=target_fd, follow_symlinks=False).st_mode):
         descriptor = os.open(copy, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=target_fd)
         try:

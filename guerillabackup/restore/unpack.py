@@ -2,20 +2,22 @@
 
 Each passes through TarStream, which takes out the renames (target.py does those: tar follows links on the
 way), has access control lists go by numbers instead of names, and refuses what tar might read in another way.
-Touches: os.
+Touches: os, shutil.
 """
 
 import contextlib
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from guerillabackup.errors import IntegrityError, PipelineError, StorageFullError
+from guerillabackup.errors import IntegrityError, PipelineError, StorageError, StorageFullError
 from guerillabackup.osfile import storage_errors, write_all
 from guerillabackup.restore.advice import count_of
 from guerillabackup.restore.decode import READ_SIZE, ElementDecoder
+from guerillabackup.restore.directory_record import normal_name
 from guerillabackup.restore.interface import Content, PipelineTools
 from guerillabackup.restore.space import space_told
 from guerillabackup.restore.tar_member import TarMember
@@ -53,6 +55,14 @@ class UnpackOutcome:
 def leaves_files_whole(problem: str) -> bool:
     """Whether a problem is only that an ordinary user may not make a device or give a file away."""
     return _HARMLESS.search(problem) is not None
+
+
+def check_programs() -> None:
+    """Raise StorageError when archives cannot be unpacked here, before anything is done for it."""
+    missing = [program for program in ("tar", "sh") if shutil.which(program) is None]
+    if missing:
+        names = " and ".join(missing)
+        raise StorageError(f"archives are unpacked by {names}, which is not there: install the package tar")
 
 
 class Unpacker:
@@ -133,9 +143,14 @@ class Unpacker:
         """
         unpacked_by = None if os.geteuid() == 0 else (os.geteuid(), os.getegid())
 
+        def decide(member: TarMember) -> bool:
+            # tar would leave it out and go on; nobody but who wants to do harm makes such an archive.
+            normal_name(member.name)
+            return is_wanted is None or is_wanted(member)
+
         def run(input_fd: int, output_fd: int) -> None:
             stream = TarStream(
-                is_wanted or (lambda member: True),
+                decide,
                 strip_renames=True,
                 by_number=True,
                 unpacked_by=unpacked_by,

@@ -57,6 +57,14 @@ def test_what_a_command_makes_need_not_be_there_yet(conf, name):
     assert check(conf, Root="/no/such/root", **{name: ["/bin/true"]}).problems == []
 
 
+def test_programs_that_a_source_needs_have_to_be_there(conf, monkeypatch):
+    (problem,) = check(conf, PostBackupCommand=["/no/such/program"]).problems
+    assert problem == "source /host/a: PostBackupCommand: program /no/such/program is not there"
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert "source /host/a: the program tar is not there: install the package tar" in check(conf).problems
+    assert check(conf, FullOverrideCommand=["/bin/true"]).problems == []
+
+
 def test_that_nothing_is_encrypted_is_warned_of_in_one_line(conf):
     assert check(conf).warnings == [
         "elements of /host/a are not encrypted: GeneralDefaultEncryptionElement is not set"

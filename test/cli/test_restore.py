@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 
 import pytest
@@ -421,3 +422,37 @@ def test_an_interrupted_restore_ends_with_130_and_names_what_is_half_done(host, 
     assert child.returncode == 130, errors
     assert f"warning: what is in {target} is incomplete: remove it before you restore again" in errors
     assert "error: interrupted" in errors
+
+
+def test_a_restore_without_tar_is_refused_before_it_makes_anything(host, tmp_path, monkeypatch):
+    host.source().back_up("full")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("gpg", "zstd", "sh"):
+        (programs / name).symlink_to(shutil.which(name))
+    monkeypatch.setenv("PATH", str(programs))
+    status, _, errors = host("restore", "/host/tree", "--to", host.path / "out")
+    assert status == 1
+    assert "unpacked by tar, which is not there: install the package tar" in errors
+    assert not (host.path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["../victim/f", "a/../../victim/f"])
+def test_an_archive_that_leads_out_ends_with_4_however_it_is_read(host, name):
+    host.source().store(
+        "full", make_incremental({}, [("in", tarfile.REGTYPE, b"x"), (name, tarfile.REGTYPE, b"x")])
+    )
+    for way in (("--to", host.path / "out"), ("--list",)):
+        status, output, errors = host("restore", "/host/tree", *way)
+        assert status == 4
+        assert f"an archive holds the name '{name}', which leads out of it" in errors
+        assert "restored" not in output
+    assert not (host.path / "victim").exists()
+
+
+def test_what_is_restored_in_part_is_said_to_be(host):
+    members = [("f", tarfile.REGTYPE, b"x"), ("f/g", tarfile.REGTYPE, b"x")]
+    host.source().store("full", make_incremental({}, members))
+    status, output, _ = host("restore", "/host/tree", "--to", host.path / "out")
+    assert status == 1
+    assert output.startswith("restored in part /host/tree to ")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guerillabackup.errors import ConfigError
-from guerillabackup.restore.member_patterns import MemberPatterns, explain_unmatched, quote
+from guerillabackup.restore.member_patterns import MemberPatterns, explain_unmatched, quote, show
 
 
 @pytest.mark.parametrize(
@@ -145,3 +145,8 @@ def test_a_byte_that_no_name_has_is_refused(pattern):
 )
 def test_a_pattern_without_a_match_is_told_of_with_what_may_help(pattern, is_listed, text):
     assert explain_unmatched(MemberPatterns([pattern]), {0}, {0} if is_listed else set()).startswith(text)
+
+
+def test_a_name_in_a_message_is_quoted_printable_and_short():
+    assert show(b"../a b\n\xff") == "'../a b\\012\\377'"
+    assert show(b"x" * 5000) == f"'{'x' * 100}…{'x' * 100}'"
