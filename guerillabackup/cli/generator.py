@@ -75,7 +75,8 @@ def run(
     SIGTERM, with 0, and reads its configuration anew on SIGHUP. It says to systemd (Type=notify) that it is
     ready, how it is, and that it is alive (WatchdogSec). The commands `list`, `status`, `trigger` and
     `reload` ask it.
-    Only one runs for a state; --once is refused beside it.
+    Only one runs for a state; --once is refused beside it. With --json each line of its log is a JSON object
+    on standard output: time, level, message.
 
     A source with a directory that is empty, or no mount point any more, and was not so at its last backup,
     fails: is it mounted? Where that is so on purpose, --accept-empty has a full backup made of it, once.
@@ -172,6 +173,7 @@ def serve(invocation: Invocation, presets: Mapping[str, Any] | None = None) -> E
     """Run as a service; `presets` are values where the configuration sets none."""
     import logging
 
+    from guerillabackup.cli.json_log import log_as_json_lines
     from guerillabackup.cli.own_output import move_standard_error
     from guerillabackup.generator.service import run_service
 
@@ -179,7 +181,8 @@ def serve(invocation: Invocation, presets: Mapping[str, Any] | None = None) -> E
     if not invocation.debug:
         logger.setLevel(logging.INFO)
     move_standard_error()
-    run_service(invocation.config_directory, presets=presets)
+    with log_as_json_lines(invocation.as_json):
+        run_service(invocation.config_directory, presets=presets)
     return ExitStatus.OK
 
 

@@ -40,7 +40,8 @@ def serve(invocation: Invocation) -> ExitStatus:
     once on a second SIGTERM. SIGHUP has the configuration read anew, which ends no connection. It says to
     systemd (Type=notify) that it is ready, how it is, and that it is alive (WatchdogSec), and takes sockets
     that systemd listens at. The other commands ask it. Only one runs for a state directory; it ends with 1
-    where it cannot begin.
+    where it cannot begin. With --json each line of its log is a JSON object on standard output: time, level,
+    message.
     """
     from guerillabackup.transfer.service import Source
 
@@ -51,11 +52,13 @@ def run_as_service(invocation: Invocation, source: "Source") -> ExitStatus:
     """Run as a service of that configuration."""
     import logging
 
+    from guerillabackup.cli.json_log import log_as_json_lines
     from guerillabackup.transfer.service import run_service
 
     if not invocation.debug:
         logging.getLogger("guerillabackup").setLevel(logging.INFO)
-    run_service(source)
+    with log_as_json_lines(invocation.as_json):
+        run_service(source)
     return ExitStatus.OK
 
 

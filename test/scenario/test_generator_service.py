@@ -5,13 +5,15 @@ import os
 import signal
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from functools import partial
 from pathlib import Path
 
 import pytest
-from service_host import ServiceHost, read_switches
+from service_host import PATIENCE, TREE, ServiceHost, read_switches
 
 from guerillabackup.errors import StorageError
 from guerillabackup.generator.control_messages import GENERATOR, Request
@@ -42,6 +44,21 @@ def test_what_is_due_is_stored_and_the_service_says_that_it_is_ready_and_how_it_
     assert host.end() == 0
     assert "STOPPING=1" in host.drain()
     assert host.stored() == ["/host/a"]
+
+
+def test_with_json_each_line_of_the_log_is_an_object(host):
+    host.add_tar("Tar", ONE)
+    code = "from guerillabackup.cli.main import main; main()"
+    command = [sys.executable, "-c", code, "generator", "run", "--json", "--config-dir", str(host.conf)]
+    environment = {**os.environ, "PYTHONPATH": str(TREE)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if json.loads(line)["message"].startswith("unit Tar: stored "):
+                break
+        process.terminate()
+        rest = [json.loads(line)["level"] for line in process.stdout]
+        assert process.wait(PATIENCE) == 0
+    assert set(rest) <= {"info", "warning"}
 
 
 def test_sigterm_in_the_middle_of_a_backup_leaves_nothing_and_the_next_start_makes_it(host):
