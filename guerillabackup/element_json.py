@@ -26,7 +26,9 @@ def load_object(data: bytes) -> dict[str, Any]:
             parse_constant=_refuse_constant,
             parse_float=_finite_float,
         )
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise MetainfoError("metadata is nested too deeply") from error
+    except ValueError as error:
         raise MetainfoError(f"metadata is not ASCII JSON: {error}") from error
     if not isinstance(values, dict):
         raise MetainfoError(f"metadata is a JSON {type(values).__name__}, not an object")

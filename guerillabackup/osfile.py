@@ -22,6 +22,8 @@ DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | 
 READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 WRITE_CHUNK = 1 << 20
 SYNC_FILE_RANGE_WRITE = 2
+MAX_SHOWN = 400
+"""Characters of a path that an operator named, in a message."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _NOT_THERE = {errno.ENOENT, errno.ENAMETOOLONG}
@@ -71,7 +73,8 @@ def storage_errors(action: str) -> StorageErrors:
 
 def open_directory(path: str) -> int:
     """A descriptor of a directory that an operator named: links in its path are followed, its end too."""
-    with storage_errors(f"cannot open directory {path}"):
+    shown = path if len(path) <= MAX_SHOWN else f"{path[: MAX_SHOWN // 2]}…{path[-MAX_SHOWN // 2 :]}"
+    with storage_errors(f"cannot open directory {shown}"):
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 

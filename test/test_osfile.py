@@ -467,3 +467,9 @@ def test_whatever_holds_a_descriptor_forgets_it_before_it_is_closed():
     found = {str(path): closed_before_it_is_forgotten(path.read_text()) for path in package.rglob("*.py")}
     assert len(found) > 200
     assert {path: names for path, names in found.items() if names} == {}
+
+
+def test_a_path_that_is_much_too_long_is_told_shortened():
+    with pytest.raises(StorageError, match=f"^cannot open directory /{'a' * 199}…{'a' * 200}: ") as caught:
+        osfile.open_directory("/" + "a" * 5000)
+    assert len(str(caught.value)) < 500

@@ -52,7 +52,10 @@ def _parse(
         if match := _TIME.fullmatch(stripped):
             return moment(*match.groups())
     except (ValueError, OverflowError, OSError) as error:
-        raise ConfigError(f"time {text!r} does not exist: {error}") from error
+        raise ConfigError(
+            f"time {text!r} does not exist: expected a time of the calendar, of the years 1 to 9999, and of a"
+            " zone less than 24 hours from UTC"
+        ) from error
     raise ConfigError(f"time {text!r} is not understood: expected {expected}")
 
 

@@ -79,6 +79,14 @@ def test_what_is_no_time_is_refused(text):
         parse_time(text)
 
 
+@pytest.mark.parametrize("text", ["9999-12-31", "2026-01-01T00:00+99:99", "2026-13-01", "20261301000000"])
+def test_a_time_that_does_not_exist_is_told_in_plain_words(text):
+    with pytest.raises(ConfigError) as caught:
+        parse_time(text)
+    assert str(caught.value).startswith(f"time {text!r} does not exist: expected a time of the calendar")
+    assert "timedelta" not in str(caught.value)
+
+
 def test_a_moment_is_told_as_local_time_as_utc_and_as_a_number_that_is_understood(in_berlin):
     assert describe_time(1700003600.5) == "2023-11-15 00:13:20 +0100 (2023-11-14 23:13:20Z, @1700003600)"
     assert parse_time("@1700003600") == 1700003600

@@ -334,7 +334,7 @@ GOOD = METAINFO.serialize().decode("ascii")
         (["/a", "", None], "element of '/a': metadata is not ASCII JSON"),
         (["/a", "{}", None], "element of '/a': metadata has no BackupType"),
         (["/a", "ä", None], "element of '/a': "),
-        (["/a", "[" * 100_000, None], "element of '/a': metadata is not ASCII JSON"),
+        (["/a", "[" * 100_000, None], "element of '/a': metadata is nested too deeply"),
         (["/a", '{"BackupType": "full", "Timestamp": 1e400}', None], "element of '/a': metadata holds the n"),
         (
             ["/a", '{"BackupType": "full", "Timestamp": ' + "9" * 5000 + "}", None],
