@@ -94,6 +94,11 @@ class DialConnectorService(ConnectorService):
         with self._changed:
             return self._changed.wait_for(lambda: self._attempts >= number or self._is_ending, timeout)
 
+    def is_over(self, number: int) -> bool:
+        """Whether so many attempts are over; when it ends, those that were waited for may never be."""
+        with self._changed:
+            return self._attempts >= number
+
     @property
     def last_error(self) -> Exception | None:
         """What the last attempt ended by; None when both sides agreed to its end."""

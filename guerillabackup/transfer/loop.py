@@ -265,9 +265,12 @@ class TransferLoop:
                 message = {"progress": each.peer, **moved}
                 self._clients.tell(each.client, message, droppable=True)
                 continue
-            error = "it is dialled no more" if dial is None else "the service ends" if is_over else None
-            if error is None and dial is not None and dial.last_error is not None:
-                error = str(dial.last_error)
+            error: str | None = "it is dialled no more"
+            if dial is not None:
+                # Else what the last attempt came to would be told for one that never was.
+                was_made = dial.is_over(each.attempt)
+                last = dial.last_error
+                error = "the service ends" if not was_made else None if last is None else str(last)
             idle = error is None and each.peer in status and status[each.peer].moves_nothing
             ended = {"ended": each.peer, "error": error, "moves_nothing": idle, **moved}
             self._clients.tell(each.client, ended, droppable=False)
