@@ -113,7 +113,8 @@ class AdoptedSenderPolicy(interface.SenderTransferPolicy):
         element_id = str(element.get_element_id())
         try:
             if not is_evidence and outcome in (TransferOutcome.SUCCESSFUL, TransferOutcome.CLAIMED):
-                self._gate.note_claim(element, context.agent_id, self._now())
+                was_sent = outcome is TransferOutcome.SUCCESSFUL
+                self._gate.note_claim(element, context.agent_id, self._now(), was_sent=was_sent)
             if not isinstance(theirs, Element):
                 # One of its own, which knows nothing of our lock and may have to delete.
                 element.unlock()

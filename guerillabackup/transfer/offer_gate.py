@@ -16,13 +16,14 @@ from guerillabackup.log_limit import LogLimit
 from guerillabackup.storage.interface import ElementFacts, StorageBackupDataElementInterface, StorageInterface
 from guerillabackup.transfer.element_key import plain_key
 from guerillabackup.transfer.origins import Origins
-from guerillabackup.transfer.sender_marks import CLAIMED, add_mark
+from guerillabackup.transfer.sender_marks import CLAIMED, SENT, add_mark
 
 MAX_HELD = 256
 """Elements that are locked at a time, before those go whose deletion was put off: each is a descriptor."""
 MAX_REMEMBERED = 1 << 17
 """Elements that were left out and are remembered, so that each is told of once."""
 UNPROVED = "says that it holds it, without evidence: it stays until that is confirmed"
+UNCONFIRMED = "it stays until you confirm it (guerillabackup transfer confirm)"
 LOCKED = "it is locked"
 EMPTY = "it has 0 bytes, which would end a peer of the original"
 
@@ -105,11 +106,24 @@ class OfferGate:
             self._say(f"element {element_id} is not offered to {agent_id}: {reason}", agent_id)
             self._report(ElementNotOffered(agent_id, ElementId.parse(element_id), reason))
 
-    def note_claim(self, element: StorageBackupDataElementInterface, agent_id: str, now: float) -> None:
-        """Note durably, and say once, that an agent says it holds an element; raises StorageError."""
+    def note_claim(
+        self,
+        element: StorageBackupDataElementInterface,
+        agent_id: str,
+        now: float,
+        *,
+        was_sent: bool = False,
+    ) -> None:
+        """Note durably, and say once, that an agent says it holds an element; raises StorageError.
+
+        `was_sent`: it was sent all of it just before, and its word is not enough here all the same.
+        """
+        if was_sent:
+            add_mark(element, SENT, agent_id, now)
         if add_mark(element, CLAIMED, agent_id, now):
             element_id = element.get_element_id()
-            self._say(f"element {element_id}: {agent_id} {UNPROVED}", agent_id)
+            said = f"was sent to {agent_id} in full; {UNCONFIRMED}" if was_sent else f"{agent_id} {UNPROVED}"
+            self._say(f"element {element_id}: {said}", agent_id)
             self._report(ElementClaimed(agent_id, element_id))
 
     def tell(self, element_id: str, agent_id: str, problem: str) -> None:

@@ -49,6 +49,11 @@ def survey_storage(
         }
     )
     survey.claimed.extend(
-        {"element": str(each.element_id), "storage": directory, "claims": each.claims}
+        {
+            "element": str(each.element_id),
+            "storage": directory,
+            "claims": each.claims,
+            "sent_to": sorted(each.sent),
+        }
         for each in list_claimed(storage)
     )

@@ -1,7 +1,7 @@
 """What a sender notes about an element beside it: who has it, and who says so without evidence. No I/O.
 
-Each note is an attribute of the element: `transferred` and `claimed` hold a JSON object of agent id to UTC
-seconds. They are elements' own, so that they go with them, and other processes see them.
+Each note is an attribute of the element: `transferred`, `claimed` and `sent` hold a JSON object of agent id
+to UTC seconds. They are elements' own, so that they go with them, and other processes see them.
 """
 
 import json
@@ -15,6 +15,8 @@ from guerillabackup.storage.interface import StorageBackupDataElementInterface, 
 
 TRANSFERRED = "transferred"
 CLAIMED = "claimed"
+SENT = "sent"
+"""Who claims it was sent all of it before, and is not believed unasked."""
 PRIORITY = "priority"
 """A whole number of at most nine digits, set by who wants an element to go first."""
 
@@ -27,6 +29,8 @@ class ClaimedElement:
 
     element_id: ElementId
     claims: dict[str, float]
+    sent: frozenset[str] = frozenset()
+    """Those of them that it was sent to in full just before."""
 
 
 def read_marks(element: StorageBackupDataElementInterface, name: str) -> dict[str, float]:
@@ -68,11 +72,13 @@ def list_claimed(storage: StorageInterface) -> Iterator[ClaimedElement]:
     for text, _ in storage.list_attributes({CLAIMED}):
         element_id = ElementId.parse(text)
         try:
-            claims = read_marks(storage.get_backup_data_element(element_id), CLAIMED)
+            element = storage.get_backup_data_element(element_id)
+            claims = read_marks(element, CLAIMED)
+            sent = frozenset(claims) & set(read_marks(element, SENT))
         except ElementNotFoundError:
             continue
         if claims:
-            yield ClaimedElement(element_id, claims)
+            yield ClaimedElement(element_id, claims, sent)
 
 
 def confirm_element(
@@ -107,9 +113,15 @@ def note_transfer(element: StorageBackupDataElementInterface, agent_id: str, now
 
 def _drop_claim(element: StorageBackupDataElementInterface, agent_id: str) -> bool:
     """Whether there was one."""
-    claims = read_marks(element, CLAIMED)
-    if claims.pop(agent_id, None) is None:
+    is_dropped = _drop(element, CLAIMED, agent_id)
+    _drop(element, SENT, agent_id)
+    return is_dropped
+
+
+def _drop(element: StorageBackupDataElementInterface, name: str, agent_id: str) -> bool:
+    marks = read_marks(element, name)
+    if marks.pop(agent_id, None) is None:
         return False
-    left = json.dumps(claims, sort_keys=True).encode("ascii") if claims else None
-    element.set_extra_data(CLAIMED, left)
+    left = json.dumps(marks, sort_keys=True).encode("ascii") if marks else None
+    element.set_extra_data(name, left)
     return True

@@ -103,7 +103,8 @@ class SenderMoveDataTransferPolicy(SenderTransferPolicy):
             if is_evidence:
                 note_transfer(element, context.agent_id, self._now())
             elif outcome in (TransferOutcome.SUCCESSFUL, TransferOutcome.CLAIMED):
-                self._gate.note_claim(element, context.agent_id, self._now())
+                was_sent = outcome is TransferOutcome.SUCCESSFUL
+                self._gate.note_claim(element, context.agent_id, self._now(), was_sent=was_sent)
         except ElementNotFoundError:
             text = f"element {element_id} is gone before it could be settled"
             context.lines.say(log, logging.INFO, text, "gone")

@@ -18,7 +18,15 @@ from guerillabackup.events import ElementClaimed, ElementNotOffered
 from guerillabackup.storage.default_file import DefaultFileStorage
 from guerillabackup.storage.interface import StorageInterface
 from guerillabackup.storage.memory import MemoryStorage
-from guerillabackup.transfer.sender_marks import CLAIMED, PRIORITY, TRANSFERRED, read_marks
+from guerillabackup.transfer.sender_marks import (
+    CLAIMED,
+    PRIORITY,
+    SENT,
+    TRANSFERRED,
+    confirm_element,
+    list_claimed,
+    read_marks,
+)
 from guerillabackup.transfer.sender_policy import SenderMoveDataTransferPolicy as MovePolicy
 from guerillabackup.transfer.sender_settings import SenderOrder, SenderSettings
 
@@ -119,7 +127,7 @@ def test_a_claim_after_part_of_the_data_is_no_evidence(storage):
     assert len(ids(storage)) == 1
 
 
-def test_where_a_bare_true_is_not_accepted_nothing_goes_and_nothing_is_sent_again(storage):
+def test_where_a_bare_true_is_not_accepted_nothing_goes_and_nothing_is_sent_again(storage, caplog):
     put(storage)
     events = []
     policy = MovePolicy(report=events.append)
@@ -128,8 +136,23 @@ def test_where_a_bare_true_is_not_accepted_nothing_goes_and_nothing_is_sent_agai
             assert list(pull(adapter)) == sent
     assert len(ids(storage)) == 1
     assert [type(event) for event in events] == [ElementClaimed]
+    (line,) = [record.getMessage() for record in caplog.records if "in full" in record.getMessage()]
+    assert "was sent to peer in full; it stays until you confirm it" in line
+    (claimed,) = list_claimed(storage)
+    assert (list(claimed.claims), claimed.sent) == (["peer"], {"peer"})
     with connected(storage, policy, "other") as adapter:
         assert list(pull(adapter)) == ["/host/etc data"]
+
+
+def test_what_was_sent_in_full_and_is_confirmed_waits_no_more(storage):
+    put(storage)
+    with connected(storage, MovePolicy(), accepts_bare_acknowledgement=False) as adapter:
+        list(pull(adapter))
+    (claimed,) = list_claimed(storage)
+    confirm_element(storage, claimed.element_id, "peer", 7.0, mark_only=True)
+    assert list(list_claimed(storage)) == []
+    (element,) = storage.query_backup_data_elements()
+    assert element.get_extra_data(SENT) is None
 
 
 def test_an_element_is_offered_to_one_peer_at_a_time(storage):
