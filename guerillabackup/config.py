@@ -136,10 +136,10 @@ def load_configuration(
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise ConfigError(
-            f"{path}: is not there; make a configuration with: "
-            f"guerillabackup config init --config-dir {directory}"
-        ) from error
+        remedy = f"make a configuration with: guerillabackup config init --config-dir {directory}"
+        if main_file != MAIN_FILE or directory == "/":
+            remedy = "name the main file of a configuration"
+        raise ConfigError(f"{path}: is not there; {remedy}") from error
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be read: {error.strerror}; run it as the user whose configuration that is, or "

@@ -16,6 +16,7 @@ from typing import Any
 
 from guerillabackup.config_entry import EntryPath, find_entries, find_line
 from guerillabackup.errors import ConfigError, GuerillaBackupError
+from guerillabackup.osfile import name_user
 
 MAX_FILE_SIZE = 1 << 20
 """Bytes of a configuration or unit file."""
@@ -181,10 +182,11 @@ def _permission_problems(path: str, status: os.stat_result) -> list[str]:
     if os.path.islink(path) and stat.S_ISREG(status.st_mode):
         path = os.path.realpath(path)  # whose owner and mode it is
     if status.st_uid not in (0, os.geteuid()):
-        problems.append(
-            f"{path}: belongs to user {status.st_uid}, neither root nor you; take it over with: "
-            f"chown {os.geteuid()} {path}"
-        )
+        remedy = f"take it over with: chown {os.geteuid()} {path}"
+        if os.geteuid() == 0 and not stat.S_IMODE(status.st_mode) & 0o022:
+            # It would be taken from the service that runs as that user.
+            remedy = f"run the command as that user, with: sudo -u {name_user(status.st_uid)} …"
+        problems.append(f"{path}: belongs to user {status.st_uid}, neither root nor you; {remedy}")
     if stat.S_IMODE(status.st_mode) & 0o022:
         problems.append(
             f"{path}: others can write it (mode {stat.S_IMODE(status.st_mode):04o}); forbid that with: "

@@ -5,13 +5,14 @@ O_NOFOLLOW, and so cannot be led out of the directory it was given. What writes 
 order its docstring says; `storage_errors` turns OSError into StorageError with what and which. What holds a
 descriptor forgets it before it is closed: an interrupt may come right after that, and the number be another
 file's when it is closed again.
-Touches: os, ctypes.
+Touches: os, ctypes, pwd.
 """
 
 import contextlib
 import ctypes
 import errno
 import os
+import pwd
 import stat
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
@@ -321,3 +322,11 @@ def _check_name(name: str) -> None:
     """A single step only: no way up, no way round. A path here is a defect of the caller."""
     if name in ("", ".", "..") or "/" in name or "\0" in name:
         raise StorageError(f"{name!r} is not a single file name")
+
+
+def name_user(user_id: int) -> str:
+    """An account as sudo takes it: by its name, or # and its number."""
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:
+        return f"'#{user_id}'"

@@ -20,6 +20,7 @@ import tempfile
 import threading
 
 from guerillabackup.errors import ConfigError, KeyUnusableError
+from guerillabackup.osfile import name_user
 
 AGENT_TIMEOUT = 30.0
 """Seconds for an agent to start or to end."""
@@ -359,9 +360,12 @@ def _check_keyring_directory(path: str) -> None:
     if not stat.S_ISDIR(status.st_mode):
         raise KeyUnusableError(f"keyring {path}: is not a directory")
     if status.st_uid not in (0, os.geteuid()):
+        remedy = f"take it over with: chown -R {os.geteuid()} {path}"
+        if os.geteuid() == 0 and not stat.S_IMODE(status.st_mode) & 0o022:
+            # It would be taken from the service that runs as that user.
+            remedy = f"run the command as that user, with: sudo -u {name_user(status.st_uid)} …"
         raise KeyUnusableError(
-            f"keyring {path}: belongs to user {status.st_uid}, neither root nor you; take it over with: "
-            f"chown -R {os.geteuid()} {path}"
+            f"keyring {path}: belongs to user {status.st_uid}, neither root nor you; {remedy}"
         )
     mode = stat.S_IMODE(status.st_mode)
     if mode & 0o077:

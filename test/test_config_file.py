@@ -57,7 +57,7 @@ def test_a_file_of_another_user_is_refused_with_the_remedy(tmp_path):
         path = "/proc/1/comm"  # what a user finds that is root's is fine; there is no other way to have one
         assert find_write_permissions("/etc/passwd") == []
         return
-    with pytest.raises(ConfigError, match=f"belongs to user 12345.*chown {os.geteuid()} {path}"):
+    with pytest.raises(ConfigError, match=r"belongs to user 12345.*as that user, with: sudo -u '#12345'"):
         read_trusted_file(path)
 
 

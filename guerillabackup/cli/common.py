@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from guerillabackup.cli.paths import DIRECTORY
+from guerillabackup.cli.paths import DIRECTORY, FILE
 from guerillabackup.errors import ConfigError, GuerillaBackupError, IntegrityError, KeyUnusableError
 
 if TYPE_CHECKING:
@@ -61,16 +61,22 @@ class Invocation(NamedTuple):
     config_directory: str
     as_json: bool
     debug: bool
+    main_file: str | None = None
+    """Another main file than `config`, as `gb-transfer-service --Config` takes, with that one's defaults."""
 
     def configuration(self) -> "Configuration":
         """The main configuration; raises ConfigError with every problem."""
         from guerillabackup.config import load_configuration
 
-        return load_configuration(self.config_directory)
+        if self.main_file is None:
+            return load_configuration(self.config_directory)
+        from guerillabackup.original.functions import DEFAULTS
+
+        return load_configuration(self.config_directory, DEFAULTS, main_file=self.main_file)
 
     def configuration_for(self, storage: str | None) -> "Configuration":
         """The main configuration; only defaults where a storage is named and there is none we may read."""
-        if storage is None:
+        if storage is None or self.main_file is not None:
             return self.configuration()
         from guerillabackup.config import default_configuration, find_forbidden, load_configuration_if_any
 
@@ -171,22 +177,34 @@ class Invocation(NamedTuple):
         return show_progress(sys.stderr.isatty() and os.environ.get("TERM") != "dumb")
 
 
-def shared(*, example: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def shared(*, example: str, takes_file: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Gives a command `--config-dir`, `--json` and `--debug`, and its help the example.
 
-    `example` is one command line, or several lines. The function gets an Invocation first.
+    `example` is one command line, or several lines. The function gets an Invocation first. `takes_file`: it
+    has `--config` too, for services that were started with a main file of another name.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
-        def invoke(*positional: Any, config_dir: str, as_json: bool, debug: bool, **arguments: Any) -> Any:
-            return function(begin(config_dir, as_json, debug), *positional, **arguments)
+        def invoke(
+            *positional: Any,
+            config_dir: str,
+            as_json: bool,
+            debug: bool,
+            config_file: str | None = None,
+            **arguments: Any,
+        ) -> Any:
+            name = None
+            if config_file is not None:
+                config_dir, name = os.path.split(os.path.abspath(config_file))
+            invocation = begin(config_dir, as_json, debug)._replace(main_file=name)
+            return function(invocation, *positional, **arguments)
 
         lines = "".join(f"\n  {line}" for line in example.strip().splitlines())
         text = "\n".join(line.strip() for line in (function.__doc__ or "").strip().splitlines())
         invoke.__doc__ = f"{text}\n\n\b\nExample:{lines}\n"
         decorated: Callable[..., Any] = invoke
-        for option in reversed(_SHARED_OPTIONS):
+        for option in reversed((_CONFIG_FILE, *_SHARED_OPTIONS) if takes_file else _SHARED_OPTIONS):
             decorated = option(decorated)
         return decorated
 
@@ -203,6 +221,13 @@ def begin(config_directory: str, as_json: bool, debug: bool) -> Invocation:
     return Invocation(os.path.abspath(config_directory), as_json, debug)
 
 
+_CONFIG_FILE = click.option(
+    "--config",
+    "config_file",
+    metavar="FILE",
+    type=FILE,
+    help="The main file, in place of --config-dir: that of gb-transfer-service --Config FILE.",
+)
 _SHARED_OPTIONS = (
     click.option(
         "--config-dir",

@@ -47,7 +47,8 @@ ENDED = "the service ended before the connections did"
     example="""guerillabackup transfer connect
 guerillabackup transfer connect alpha --json
 guerillabackup transfer connect --quiet
-guerillabackup transfer connect --command 'ssh -T backup@alpha'"""
+guerillabackup transfer connect --command 'ssh -T backup@alpha'""",
+    takes_file=True,
 )
 def connect(
     invocation: Invocation,
@@ -133,6 +134,10 @@ def _dial(
     from guerillabackup.transfer.service import Source, dial_once
 
     source = Source(invocation.config_directory)
+    if invocation.main_file is not None:
+        from guerillabackup.original.functions import DEFAULTS
+
+        source = Source(invocation.config_directory, invocation.main_file, DEFAULTS)
     if not invocation.debug:
         # What became of each peer is told at the end.
         for name in _TELLING_ENDS:

@@ -44,7 +44,8 @@ def find_runtime_directory(invocation: Invocation) -> str:
         configuration = invocation.configuration()
         configuration.require(RUNTIME)
     except ConfigError as error:
-        directory = find_plain_text(os.path.join(invocation.config_directory, MAIN_FILE), RUNTIME)
+        name = invocation.main_file or MAIN_FILE
+        directory = find_plain_text(os.path.join(invocation.config_directory, name), RUNTIME)
         if directory is None:
             raise
         for problem in error.problems:
@@ -56,16 +57,19 @@ def find_runtime_directory(invocation: Invocation) -> str:
 @click.command()
 @shared(
     example="""guerillabackup transfer status
-guerillabackup transfer status --json"""
+guerillabackup transfer status --json""",
+    takes_file=True,
 )
 def status(invocation: Invocation) -> ExitStatus:
     """Show what the service does: its peers, rates, what waits to be sent, what was refused or only claimed.
 
-    Claimed is an element of which a peer says that it holds it, without having taken it from here: it stays
-    until `transfer confirm`. Ends with 0, with 3 when a peer fails, is left out, or neither sends nor takes
-    anything, when something is claimed, kept as refused or was so by a peer's last connection, when an
-    incremental came whose predecessor did not (until that or a new full of its source comes), what is in a
-    storage cannot be told, or the last reload was refused, and with 1 when no service runs.
+    Claimed is an element of which a peer says that it holds it, without having taken it from here just
+    before, or whose word is not enough (AcceptBareAcknowledgement): it stays until `transfer confirm`.
+
+    Ends with 0, with 3 when a peer fails, is left out, or neither sends nor takes anything, when something is
+    claimed, kept as refused or was so by a peer's last connection, when an incremental came whose predecessor
+    did not (until that or a new full of its source comes), what is in a storage cannot be told, or the last
+    reload was refused, and with 1 when no service runs.
     """
     from guerillabackup.transfer.control_messages import Request
 
@@ -95,7 +99,8 @@ def status(invocation: Invocation) -> ExitStatus:
 @click.command()
 @shared(
     example="""guerillabackup transfer peers
-guerillabackup transfer peers --json"""
+guerillabackup transfer peers --json""",
+    takes_file=True,
 )
 def peers(invocation: Invocation) -> ExitStatus:
     """List the peers of the configuration: how each is reached, and what it may do. Needs no service.
@@ -122,7 +127,8 @@ def peers(invocation: Invocation) -> ExitStatus:
 @shared(
     example="""guerillabackup transfer limit 1000000
 guerillabackup transfer limit none
-guerillabackup transfer limit"""
+guerillabackup transfer limit""",
+    takes_file=True,
 )
 def limit(invocation: Invocation, rate: str | None) -> ExitStatus:
     """Let all connections of the running service together receive, and send, so many bytes a second at most.
@@ -157,7 +163,8 @@ def limit(invocation: Invocation, rate: str | None) -> ExitStatus:
 )
 @shared(
     example="""# in ~/.ssh/authorized_keys of the user of the service, on one line:
-# restrict,command="guerillabackup transfer stdio --agent beta" ssh-ed25519 AAAA… beta"""
+# restrict,command="guerillabackup transfer stdio --agent beta" ssh-ed25519 AAAA… beta""",
+    takes_file=True,
 )
 def stdio(invocation: Invocation, agent_id: str) -> ExitStatus:
     """Let the running service talk to the peer at this command's standard input and output.
@@ -180,7 +187,10 @@ def stdio(invocation: Invocation, agent_id: str) -> ExitStatus:
 @click.option("--mark", is_flag=True, help="Keep it, marked as transferred, in place of deleting it.")
 @click.option("--withdraw", is_flag=True, help="It is not so: offer the element to that peer again.")
 @storage_option
-@shared(example="guerillabackup transfer confirm /alpha/system/20261120140000-root-full --agent central")
+@shared(
+    example="guerillabackup transfer confirm /alpha/system/20261120140000-root-full --agent central",
+    takes_file=True,
+)
 def confirm(
     invocation: Invocation,
     element_id: ElementId,
@@ -191,7 +201,8 @@ def confirm(
 ) -> ExitStatus:
     """Confirm what a peer claims: that it holds ELEMENT, which is deleted here, or marked; or deny it.
 
-    A peer that says so without having taken the element from here has proved nothing: look there first. What
+    A peer that says so without having taken the element from here has proved nothing: look there first. One
+    with AcceptBareAcknowledgement False has mostly been sent all of it, which `transfer status` tells. What
     is said of an element holds for its list of members (SOURCE.members) too, where that peer claims it. Ends
     with 0, and with 1 when there is no such element or nobody claims to hold it.
     """
@@ -314,7 +325,12 @@ def _describe_status(answer: Mapping[str, Any], now: float) -> Iterable[str]:
     if len(answer["broken_chains"]) > MAX_SHOWN:
         yield f"{len(answer['broken_chains']) - MAX_SHOWN} more chains are broken; --json has them"
     for claimed in answer["claimed"][:MAX_SHOWN]:
-        yield f"claimed, not proved: {claimed['element']} by {', '.join(sorted(claimed['claims']))}"
+        unproved = sorted(set(claimed["claims"]) - set(claimed["sent_to"]))
+        if claimed["sent_to"]:
+            agents = ", ".join(claimed["sent_to"])
+            yield f"sent to {agents} in full, waits for your confirm: {claimed['element']}"
+        if unproved:
+            yield f"claimed, not proved: {claimed['element']} by {', '.join(unproved)}"
     if len(answer["claimed"]) > MAX_SHOWN:
         yield f"{len(answer['claimed']) - MAX_SHOWN} more are claimed; --json has them"
 

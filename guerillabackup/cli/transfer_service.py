@@ -28,7 +28,7 @@ def transfer_service(config_file: str) -> ExitStatus:
     It is what gb-transfer-service of GuerillaBackup 0.5.0 was. A configuration that does not say where state
     and sockets are has them where they were with that. All else is as with `guerillabackup transfer serve`,
     but that the configuration may have any name; SIGHUP, which ended it, has that read anew. Wrong arguments
-    end with 1.
+    end with 1. What asks a service takes such a FILE too: guerillabackup transfer status --config FILE.
 
     \b
     Example:

@@ -188,6 +188,27 @@ def test_what_is_refused_for_one_reason_is_told_in_a_few_lines(pair):
     assert line.startswith("6 more were refused of alpha: the 7 bytes that came do not have the checksum")
 
 
+def test_a_service_that_ends_tells_no_failure_of_before_as_that_of_a_connection(make_host, short_directory):
+    path = short_directory / "peer"
+    host = make_host(
+        "b", RECEIVES, peers(alpha={"Connect": str(path), "Interval": 3600}), "TransferShutdownTime = 0"
+    )
+    host.start()
+    host.wait_for(lambda: host.peer("alpha")["last_error"])
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        command = [sys.executable, "-c", MAIN, "transfer", "connect", "--config-dir", str(host.conf)]
+        environment = {**os.environ, "PYTHONPATH": str(TREE)}
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as asking:
+            connection, _ = listener.accept()
+            host.send(signal.SIGTERM)
+            _, said = asking.communicate(timeout=PATIENCE)
+        connection.close()
+    assert asking.returncode == 3
+    assert "nobody listens" not in said
+
+
 @pytest.mark.parametrize("is_running", [True, False])
 def test_a_peer_that_is_not_dialled_is_named(make_host, is_running):
     host = make_host("a", SENDS, peers(beta={"Stdio": True}, gamma={"Connect": "/gamma.socket"}))
@@ -454,3 +475,6 @@ def test_the_program_of_the_original_s_name_has_help_and_names_a_missing_file(tm
     assert "--Config FILE" in run("--help").stdout
     result = run("--Config", str(tmp_path / "none"))
     assert (result.returncode, f"{tmp_path}/none: is not there" in result.stderr) == (1, True)
+    for path in ("/none-such", "/config"):
+        result = run("--Config", path)
+        assert f"{path}: is not there; name the main file of a configuration\n" in result.stderr

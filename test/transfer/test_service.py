@@ -432,6 +432,11 @@ def test_the_original_s_program_name_takes_its_argument_and_its_defaults(make_ho
     (source.conf / "config").rename(source.conf / "other.conf")
     source.start(code=ORIGINAL_NAME, arguments=("--Config", str(source.conf / "other.conf")))
     assert source.socket.stat().st_mode & 0o777 == 0o600
+    assert source.run("transfer", "status").returncode == 1
+    result = source.run("transfer", "status", "--config", str(source.conf / "other.conf"))
+    assert (result.returncode, "1 elements wait" in result.stdout) == (0, True), result.stderr
+    result = source.run("transfer", "limit", "5000", "--config", str(source.conf / "other.conf"))
+    assert (result.returncode, result.stdout) == (0, "at most 5000 bytes a second\n"), result.stderr
     central = make_host("b", RECEIVES)
     assert central.run("transfer", "connect", "--socket", str(source.socket)).returncode == 0
     assert central.content() == {"/host/s": b"content"}
