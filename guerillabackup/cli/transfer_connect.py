@@ -15,7 +15,7 @@ from guerillabackup.cli.common import ExitStatus, Invocation, shared
 from guerillabackup.cli.parameters import PEER
 from guerillabackup.cli.paths import FILE
 from guerillabackup.cli.transfer_control import connect_to_service
-from guerillabackup.errors import GuerillaBackupError
+from guerillabackup.errors import ConfigError, GuerillaBackupError
 from guerillabackup.events import EventListener, TransferEnded, TransferProgress
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ MAX_SHOWN = 20
 """Broken chains of a peer that are shown to a reader."""
 UNNAMED = "dialled"
 """The name of a peer that is only on the command line."""
+MAX_LEFT_ALONE = 5
+"""Elements left alone of one peer that are shown to a reader."""
 ENDED = "the service ended before the connections did"
 
 
@@ -67,9 +69,13 @@ def connect(
     A peer that says nothing is given up after a minute where no service runs. For cron:
     `17 * * * * root /usr/bin/guerillabackup transfer connect --quiet` in a file of /etc/cron.d.
 
-    Ends with 0 when all went well, with 3 when a peer failed, elements were refused, neither side
-    sends what the other takes, or what came of PEER, now or before, lacks the element it follows, and with 1
-    when it could not be begun. With --no-wait: with 0 when the service has taken note.
+    An element that was refused is left alone for a while, longer each time up to a day, which is told; with a
+    PEER and without --quiet all are tried. Without a service the peer is dialled again where one ended the
+    connection, so that those behind it come.
+
+    Ends with 0 when all went well, with 3 when a peer failed, elements were refused or left alone, neither
+    side sends what the other takes, or what came of PEER, now or before, lacks the element it follows, and
+    with 1 when it could not be begun. With --no-wait: with 0 when the service has taken note.
     """
     if quiet and (invocation.as_json or not wait):
         raise click.UsageError("--quiet goes without --json and --no-wait")
@@ -79,18 +85,19 @@ def connect(
         if len(peers) > 1 or not wait:
             raise click.UsageError("--command and --socket go with one PEER, and without --no-wait")
         target = _split(command or "") if path is None else _check_path(path)
-        return _dial(invocation, peers or (UNNAMED,), target, quiet)
+        return _dial(invocation, peers or (UNNAMED,), target, quiet, tries_all=not quiet)
     from guerillabackup.observe.control_socket import NoServiceError
     from guerillabackup.transfer.control_messages import Request
 
+    tries_all = bool(peers) and not quiet
     try:
         client = connect_to_service(invocation)
     except NoServiceError:
         if not wait:
             raise
-        return _dial(invocation, peers, None, quiet)
+        return _dial(invocation, peers, None, quiet, tries_all=tries_all)
     with client:
-        answer = client.ask(Request("connect", peers, wait).describe())
+        answer = client.ask(Request("connect", peers, wait, tries_all=tries_all).describe())
         if not wait:
             if invocation.as_json:
                 invocation.write_record({"peers": answer["peers"]})
@@ -125,7 +132,12 @@ def _split(command: str) -> tuple[str, ...]:
 
 
 def _dial(
-    invocation: Invocation, names: tuple[str, ...], target: str | tuple[str, ...] | None, quiet: bool
+    invocation: Invocation,
+    names: tuple[str, ...],
+    target: str | tuple[str, ...] | None,
+    quiet: bool,
+    *,
+    tries_all: bool,
 ) -> ExitStatus:
     import logging
 
@@ -150,7 +162,7 @@ def _dial(
             waiting.tick(name, moved)
             _show_progress(show, name, moved)
 
-        outcomes = dial_once(source, names, target, listen=show, tick=tick)
+        outcomes = dial_once(source, names, target, listen=show, tick=tick, tries_all=tries_all)
     ends = [
         {
             "peer": outcome.agent_id,
@@ -225,6 +237,7 @@ def _conclude(invocation: Invocation, ends: list[dict[str, Any]], quiet: bool) -
     for end in ends:
         end.pop("current", None)
         end["broken_chains"] = [chain.describe() for chain in broken if chain.agent_id == end["peer"]]
+    _add_left_alone(invocation, ends)
     if invocation.as_json:
         invocation.write_record({"peers": ends})
     for end in ends:
@@ -234,6 +247,8 @@ def _conclude(invocation: Invocation, ends: list[dict[str, Any]], quiet: bool) -
             invocation.warn(f"peer {end['peer']}: {end['error']}")
         elif quiet and end["elements_refused"]:
             invocation.warn(f"peer {end['peer']}: {_describe(end)}")
+        if end["elements_left_alone"]:
+            invocation.warn(f"peer {end['peer']}: {_describe_left_alone(end)}")
         if end.get("moves_nothing"):
             invocation.warn(f"peer {end['peer']} {MOVES_NOTHING}")
         ours = [chain for chain in broken if chain.agent_id == end["peer"]]
@@ -244,6 +259,7 @@ def _conclude(invocation: Invocation, ends: list[dict[str, Any]], quiet: bool) -
     has_problem = any(
         end["error"] is not None
         or end["elements_refused"]
+        or end["elements_left_alone"]
         or end.get("moves_nothing")
         or end["broken_chains"]
         for end in ends
@@ -260,6 +276,35 @@ def _find_broken(invocation: Invocation) -> "list[BrokenChain]":
     except GuerillaBackupError as error:
         invocation.warn(f"which chains are broken is not known: {error}")
         return []
+
+
+def _add_left_alone(invocation: Invocation, ends: list[dict[str, Any]]) -> None:
+    """Which elements were left alone, as far as this is known here."""
+    from guerillabackup.transfer.refused_file import list_refused
+
+    refused: list[dict[str, Any]] = []
+    if any(end["elements_left_alone"] for end in ends):
+        try:
+            refused = list_refused(str(invocation.configuration()["GeneralPersistencyBaseDir"]))
+        except (ConfigError, KeyError):
+            refused = []  # of a configuration that cannot be used just now there are the numbers
+    now = time.time()
+    for end in ends:
+        waiting = [each for each in refused if each["peer"] == end["peer"] and each["next_try"] > now]
+        waiting.sort(key=lambda each: float(each["next_try"]))
+        end["left_alone"] = waiting if end["elements_left_alone"] else []
+
+
+def _describe_left_alone(end: Mapping[str, Any]) -> str:
+    from guerillabackup.cli.format import human_time
+
+    count = end["elements_left_alone"]
+    text = f"left {count} {'element' if count == 1 else 'elements'} alone, refused before"
+    for each in end["left_alone"][:MAX_LEFT_ALONE]:
+        text += f"; until {human_time(each['next_try'])} {each['element']}: {each['reason']}"
+    if len(end["left_alone"]) > MAX_LEFT_ALONE:
+        text += "; and others"
+    return f"{text}; to try all now: guerillabackup transfer connect {end['peer']}"
 
 
 def _describe(end: Mapping[str, Any]) -> str:

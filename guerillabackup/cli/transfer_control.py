@@ -314,7 +314,7 @@ def _describe_status(answer: Mapping[str, Any], now: float) -> Iterable[str]:
         yield text
     for peer in answer["peers"]:
         yield from _describe_peer(peer, now)
-    yield from _describe_refused(answer["refused"])
+    yield from _describe_refused(answer["refused"], now)
     doubts = [doubt for each in answer["receiving"] for doubt in each["doubts"]]
     for doubt in doubts[-MAX_DOUBTS:]:
         yield f"doubt: {doubt}"
@@ -335,7 +335,7 @@ def _describe_status(answer: Mapping[str, Any], now: float) -> Iterable[str]:
         yield f"{len(answer['claimed']) - MAX_SHOWN} more are claimed; --json has them"
 
 
-def _describe_refused(refused: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+def _describe_refused(refused: Sequence[Mapping[str, Any]], now: float) -> Iterable[str]:
     """A few of each peer and reason: one key that is missing refuses everything."""
     from guerillabackup.cli.format import human_time
 
@@ -346,10 +346,13 @@ def _describe_refused(refused: Sequence[Mapping[str, Any]]) -> Iterable[str]:
         if counts[each["peer"], each["reason"]] > MAX_ALIKE or shown == MAX_SHOWN:
             continue
         shown += 1
-        yield (
+        text = (
             f"refused of {each['peer']}, {each['count']} times, last at {human_time(each['last'])}: "
-            f"{each['source']}: {each['reason']}; evidence: {each['evidence']}"
+            f"{each['element'] or each['source']}: {each['reason']}"
         )
+        if (next_try := each["next_try"]) is not None:
+            text += f"; tried {'when it is offered' if next_try <= now else f'after {human_time(next_try)}'}"
+        yield text + (f"; evidence: {each['evidence']}" if each["evidence"] else "")
     alike = {kind: count - MAX_ALIKE for kind, count in counts.items() if count > MAX_ALIKE}
     for (peer, reason), count in list(alike.items())[:MAX_ALIKE]:
         yield f"{count} more were refused of {peer}: {reason}; --json has them"

@@ -2,6 +2,7 @@
 
 import time
 from contextlib import closing
+from typing import Any
 
 from guerillabackup.config import Configuration
 from guerillabackup.errors import ConfigError, ElementNotFoundError, GuerillaBackupError
@@ -11,15 +12,40 @@ from guerillabackup.transfer.broken_chains import BrokenChain, list_broken_chain
 from guerillabackup.transfer.evidence import list_evidence
 from guerillabackup.transfer.plan import SOCKET_AGENT, ServicePlan
 from guerillabackup.transfer.queue_survey import Survey, survey_storage
+from guerillabackup.transfer.refused_file import list_refused
 from guerillabackup.transfer.sender_selection import ElementSelector, SenderQuery
 from guerillabackup.transfer.sender_settings import SenderSettings
 from guerillabackup.transfer.service import plan_of
 
 
+def _list_refused(plan: ServicePlan) -> list[dict[str, Any]]:
+    """What was refused and has not come since: what evidence there is of, and what is only remembered."""
+    remembered = {
+        (each["peer"], each["key"]): each
+        for each in list_refused(plan.state_directory)
+        if plan.find(each["peer"]) is not None
+    }
+    found = []
+    for each in list_evidence(plan.state_directory):
+        known = remembered.pop((each["peer"], each["key"]), None)
+        if each["settled"] is None:
+            found.append(
+                {
+                    **each,
+                    "element": None if known is None else known["element"],
+                    "next_try": None if known is None else known["next_try"],
+                }
+            )
+    for each in remembered.values():
+        lacking = {"first": None, "has_data": False, "settled": None, "evidence": None}
+        found.append({**lacking, **each})
+    return sorted(found, key=lambda each: float(each["last"]), reverse=True)
+
+
 def survey_storages(configuration: Configuration) -> Survey:
     """What is in the storages, without a service; raises ConfigError and StorageError."""
     plan = plan_of(configuration)
-    found = Survey(refused=list_evidence(plan.state_directory))
+    found = Survey(refused=_list_refused(plan))
     found.broken_chains.extend(_describe_broken(configuration, plan))
     for directory in plan.storages:
         senders = [peer for peer in plan.peers if peer.storage == directory and peer.sender.policy_class]

@@ -60,6 +60,8 @@ class SignatureRules:
     check_data: Callable[[int, bytes], SignatureResult] | None = None
     requires_signatures: bool = False
     """Whether an unsigned element, or one whose key is unknown or expired, is refused."""
+    facts: str = ""
+    """What they were made of: with others, what was refused may be taken."""
 
 
 NO_SIGNATURES = SignatureRules()

@@ -29,10 +29,18 @@ class Request:
     peers: tuple[str, ...] = ()
     wait: bool = False
     rate: int | None = None
+    tries_all: bool = False
+    """A connect's: whether also that is tried which was refused lately."""
 
     def describe(self) -> dict[str, Any]:
         """As a message."""
-        return {"command": self.command, "peers": list(self.peers), "wait": self.wait, "rate": self.rate}
+        return {
+            "command": self.command,
+            "peers": list(self.peers),
+            "wait": self.wait,
+            "rate": self.rate,
+            "tries_all": self.tries_all,
+        }
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> "Request":
@@ -48,4 +56,5 @@ class Request:
         is_rate = isinstance(rate, int) and not isinstance(rate, bool) and 1 <= rate <= MAX_RATE
         if rate is not None and not is_rate:
             raise RemoteProtocolError(f"rate {str(rate)[:40]} is no number of 1 to {MAX_RATE}, nor null")
-        return cls(command, tuple(dict.fromkeys(peers)), values.get("wait") is True, rate)
+        waits, tries_all = values.get("wait") is True, values.get("tries_all") is True
+        return cls(command, tuple(dict.fromkeys(peers)), waits, rate, tries_all)

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from guerillabackup import osfile
 from guerillabackup.errors import StorageError
-from guerillabackup.transfer.quarantine import MAX_REASON_SIZE, QUARANTINE_DIRECTORY, REASON
+from guerillabackup.transfer.quarantine import MAX_REASON_SIZE, QUARANTINE_DIRECTORY, REASON, SETTLED
 
 MAX_READ = 10_000
 """Refused elements that are read of one agent."""
@@ -23,7 +23,10 @@ def list_evidence(state_directory: str) -> list[dict[str, Any]]:
         for name in reasons[:MAX_READ]:
             told = _read(own, name)
             if told is not None:
-                found.append({"peer": unquote(agent), **told, "evidence": os.path.join(own, name)})
+                key = name.removesuffix(f".{REASON}")
+                found.append(
+                    {"peer": unquote(agent), "key": key, **told, "evidence": os.path.join(own, name)}
+                )
     return sorted(found, key=lambda each: float(each["last"]), reverse=True)
 
 
@@ -48,6 +51,7 @@ def _read(directory: str, name: str) -> dict[str, Any] | None:
             "last": float(values["Last"]),
             "count": int(values["Count"]),
             "has_data": bool(values["HasData"]),
+            "settled": None if values.get(SETTLED) is None else float(values[SETTLED]),
         }
     except (OSError, StorageError, ValueError, KeyError, TypeError, RecursionError):
         return None

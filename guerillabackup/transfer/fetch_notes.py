@@ -4,8 +4,9 @@ It joins the tally of a connection with what all connections share.
 """
 
 import logging
+from collections.abc import Callable
 
-from guerillabackup.element import SourceUrl
+from guerillabackup.element import ElementId, SourceUrl
 from guerillabackup.element_json import shorten_uuid
 from guerillabackup.errors import (
     ElementLockedError,
@@ -33,11 +34,18 @@ log = logging.getLogger(__name__)
 class FetchNotes:
     """The notes of one connection. Used by its thread."""
 
-    def __init__(self, context: TransferContext, shared: Receiving, quarantine: Quarantine | None) -> None:
+    def __init__(
+        self,
+        context: TransferContext,
+        shared: Receiving,
+        quarantine: Quarantine | None,
+        settle: Callable[[bytes], None],
+    ) -> None:
         self.tally = Tally()
         self._context = context
         self._shared = shared
         self._quarantine = quarantine
+        self._settle = settle
 
     def note_stored(
         self,
@@ -51,7 +59,7 @@ class FetchNotes:
         """An element is durable here; `was_held` when a copy of it was here before."""
         shared, element_id = self._shared, element.get_element_id()
         self._context.counters.note_received(shared.now())
-        shared.refusals.forget(key)
+        self.note_here(key)
         shared.held.added(element_id, offer.metainfo)
         shared.origins.note(self._context.agent_id, key)
         shared.listen(ElementReceived(self._context.agent_id, element_id, taken.size, seconds))
@@ -82,7 +90,7 @@ class FetchNotes:
     def keep_evidence(self, key: bytes, offer: ElementOffer, reason: str, data_fd: int | None) -> None:
         """Refuse an element that is not what it claims to be, and keep it."""
         kept_in = self._put_in_quarantine(key, offer, reason, data_fd)
-        self._shared.refusals.add(key, reason)
+        self._leave_alone(key, offer, reason)
         self.refuse(offer, reason, kept_in)
 
     def _put_in_quarantine(self, key: bytes, offer: ElementOffer, reason: str, data_fd: int | None) -> str:
@@ -92,8 +100,22 @@ class FetchNotes:
 
     def put_off(self, key: bytes, offer: ElementOffer, reason: str) -> None:
         """Leave an element alone for a while, for a reason that is this host's."""
-        self._shared.refusals.add(key, reason)
+        self._leave_alone(key, offer, reason)
         self.refuse(offer, reason, "")
+
+    def _leave_alone(self, key: bytes, offer: ElementOffer, reason: str) -> None:
+        self._shared.refusals.add(key, reason, *names_of(offer))
+        self._context.counters.refused_anew += 1
+
+    def refuse_unseen(self, key: bytes, offer: ElementOffer, reason: str) -> None:
+        """Refuse an element by what is said of it, each time it is offered."""
+        self._shared.refusals.note(key, reason, *names_of(offer))
+        self.refuse(offer, reason, "")
+
+    def note_here(self, key: bytes) -> None:
+        """The element is here, whole: what was refused of it before is over."""
+        self._shared.refusals.forget(key)
+        self._settle(key)
 
     def refuse(self, offer: ElementOffer, reason: str, kept_in: str) -> None:
         """Say that an element is not taken, and why."""
@@ -167,3 +189,9 @@ class FetchNotes:
                 self.doubt(source_url, f"{text} did not: it is whole, the history before it is not")
         self.tally.gaps.clear()
         self._shared.broken.add(broken)
+
+
+def names_of(offer: ElementOffer) -> tuple[str, str]:
+    """The id that an offered element would have here, were it alone in its second; and its source."""
+    element = ElementId.label(offer.source_url, offer.metainfo.timestamp, offer.metainfo.backup_type)
+    return str(element), str(offer.source_url)

@@ -7,7 +7,7 @@ client of a connection with a storage.
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from guerillabackup.errors import (
@@ -32,7 +32,7 @@ from guerillabackup.transfer.checks import (
 )
 from guerillabackup.transfer.claims import Claim
 from guerillabackup.transfer.element_key import element_key
-from guerillabackup.transfer.fetch_notes import FetchNotes
+from guerillabackup.transfer.fetch_notes import FetchNotes, names_of
 from guerillabackup.transfer.group_room import MAX_GROUP
 from guerillabackup.transfer.interface import (
     ClientProtocolInterface,
@@ -95,6 +95,7 @@ class ElementFetcher:
         shared: Receiving,
         quarantine: Quarantine | None,
         query_data: QueryData = None,
+        settle: Callable[[bytes], None] = lambda key: None,
     ) -> None:
         self._context = context
         self._client = client
@@ -103,7 +104,7 @@ class ElementFetcher:
         self._taker = StreamTaker(shared.bandwidth, self._count_bytes, lambda: context.is_forced)
         sizes = (shared.settings.max_element_size, context.rules.max_element_size)
         self._max_size = min((size for size in sizes if size is not None), default=None)
-        self._notes = FetchNotes(context, shared, quarantine)
+        self._notes = FetchNotes(context, shared, quarantine, settle)
         self._claim: Claim | None = None
         self._over: _RoundOver | None = None
         """Why nothing more is fetched, once what is durable by then is acknowledged."""
@@ -113,6 +114,7 @@ class ElementFetcher:
     def run(self) -> None:
         """Fetch what there is; raises what ends the connection."""
         wanted: set[bytes] | None = None
+        began = self._shared.refusals.now()
         try:
             for _ in range(MAX_ROUNDS):
                 elsewhere: set[bytes] = set()
@@ -120,6 +122,7 @@ class ElementFetcher:
                 if not self._shared.claims.any_is_free(elsewhere) or not self._notes.tally.goes_again():
                     break
                 wanted = elsewhere
+            self._shared.refusals.list_ended(began)
             self._notes.tell_what_is_over()
         except _RoundOver as error:
             self._notes.say(logging.ERROR, f"nothing more is fetched now: {error}", "no room")
@@ -127,6 +130,7 @@ class ElementFetcher:
             self._let_go()
             self._context.counters.current = ""
             self._notes.tell_at_end()
+            self._shared.refusals.save()
 
     def _run_round(self, wanted: set[bytes] | None, elsewhere: set[bytes]) -> None:
         """Once through the list, of all or of `wanted`; what others are fetching goes into `elsewhere`."""
@@ -195,7 +199,7 @@ class ElementFetcher:
         if judgement.verdict is Verdict.LEAVE:
             return None
         if judgement.verdict is Verdict.REFUSE:
-            self._notes.refuse(offer, judgement.reason, "")
+            self._notes.refuse_unseen(key, offer, judgement.reason)
             return None
         if self._shared.refusals.must_wait(key):
             self._context.counters.elements_left_alone += 1
@@ -288,7 +292,7 @@ class ElementFetcher:
             raise
         except RemoteProtocolError as error:
             # Perhaps the peer cannot send this one: the next connection must not end by it before all others.
-            self._shared.refusals.interrupted(key, str(error))
+            self._shared.refusals.interrupted(key, str(error), *names_of(offer))
             raise
 
     def _judge(self, fetch: _Fetch, taken: Taken) -> None:
@@ -309,7 +313,7 @@ class ElementFetcher:
             except StorageError as error:
                 self._notes.put_off(key, offer, str(error))
                 return
-            self._shared.refusals.forget(key)
+            self._notes.note_here(key)
             self._shared.chains.received(offer.source_url, offer.metainfo, was_held=True)
             self._notes.say(logging.INFO, f"{fetch.held.get_element_id()} is here already", "here")
             fetch.is_durable = True

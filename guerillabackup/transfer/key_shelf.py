@@ -3,9 +3,11 @@
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 from guerillabackup.signature import Keyring
-from guerillabackup.transfer.checks import SignatureRules
+from guerillabackup.signature_values import KeyInfo
+from guerillabackup.transfer.checks import NO_SIGNATURES, SignatureRules
 from guerillabackup.transfer.signature_rules import make_signature_rules
 
 
@@ -38,9 +40,16 @@ class KeyShelf:
             rules = make_signature_rules(
                 keyring, trusted, requires_signatures=requires_signatures, signs_here=signs_here
             )
-            self._read = (facts, rules)
+            told = ([_describe(key) for key in keys or ()], sorted((trusted or {}).items()), facts[2:])
+            self._read = (facts, rules if rules is NO_SIGNATURES else replace(rules, facts=repr(told)))
         return self._read[1]
 
     def close(self) -> None:
         """When nobody asks any more."""
         self._stack.close()
+
+
+def _describe(key: KeyInfo) -> tuple[object, ...]:
+    """The same in each process, where nothing has changed."""
+    parts = [(part.fingerprint, part.expires, part.is_revoked) for part in key.parts]
+    return (key.fingerprint, key.expires, key.is_revoked, key.is_disabled, parts)

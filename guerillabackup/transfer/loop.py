@@ -10,7 +10,7 @@ import select
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -59,6 +59,9 @@ class Operations(Protocol):
 
     def reload(self) -> None:
         """Read it anew; raises ConfigError for what cannot be used."""
+
+    def try_again(self, agent_ids: Collection[str]) -> None:
+        """Have also that tried which was refused lately of these peers."""
 
     def describe(self) -> dict[str, Any]:
         """What more there is to say of the service."""
@@ -234,6 +237,8 @@ class TransferLoop:
             raise GuerillaBackupError("the service is ending")
         status = self._works.status()
         names = request.peers or tuple(dialled)
+        if request.tries_all:
+            self._operations.try_again(names)
         for name in names:
             attempt = dialled[name].demand()
             if request.wait:

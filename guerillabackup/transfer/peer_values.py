@@ -28,6 +28,8 @@ class TransferCounters:
     """The element that moves just now, "" when none does."""
     elements_left_alone: int = 0
     """Those that were refused before, and not asked for again."""
+    refused_anew: int = 0
+    """Those of the refused that are left alone from now on."""
     last_received: float | None = None
     """When the last element was, in UTC seconds; in `last_sent` when the peer acknowledged one last."""
     last_sent: float | None = None

@@ -6,7 +6,7 @@ A reload makes a plan anew, and what is equal in both goes on as it is.
 import difflib
 import posixpath
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -151,6 +151,19 @@ def describe_reach(peer: PeerPlan) -> str:
         often = "" if peer.interval is None else f" every {peer.interval:g} s"
         ways.append(f"dials {target}{often}")
     return ", ".join([*ways, "takes transfer stdio"] if peer.stdio else ways)
+
+
+Choose = Callable[[Mapping[str, Any], ServicePlan], ServicePlan]
+"""Leaves in a plan what is wanted of it; raises ConfigError."""
+
+
+def choose_dials(names: Sequence[str], target: str | tuple[str, ...] | None) -> Choose:
+    """Leaves the named peers or, with a target, the one that is named, which is dialled there."""
+
+    def choose(values: Mapping[str, Any], plan: ServicePlan) -> ServicePlan:
+        return plan_dials(plan, names) if target is None else plan_single(values, plan, names[0], target)
+
+    return choose
 
 
 def plan_dials(plan: ServicePlan, names: Sequence[str]) -> ServicePlan:

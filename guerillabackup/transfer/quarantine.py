@@ -1,8 +1,8 @@
 """Where what a peer sent and could not be taken is kept as evidence: data, metadata and the reason.
 
 Each element has up to three files, named by its key, never by anything a peer says. What is full keeps no
-more data, only reasons, and at its limit of entries not even those: nothing is removed for something new.
-Touches: json, logging, os, threading, time.
+more data, only reasons, and at its limit of entries not even those: nothing is removed for something new, but
+what is settled, as its element has come since. Touches: json, logging, os, threading, time, urllib.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from guerillabackup import osfile
 from guerillabackup.element import BackupElementMetainfo, SourceUrl
@@ -23,6 +24,9 @@ from guerillabackup.osfile import PRIVATE
 
 QUARANTINE_DIRECTORY = "quarantine"
 REASON = "reason"
+PARTS = (REASON, "info", "data")
+"""The files of an entry; the first one makes it one."""
+SETTLED = "Settled"
 MAX_REASON_SIZE = 1 << 16
 MAX_TEXT = 2000
 """Characters of a reason."""
@@ -43,14 +47,29 @@ class QuarantineLimits:
     max_entries: int = 1000
 
 
-def agent_directory(state_directory: str, agent_id: str) -> str:
-    """The quarantine of one agent; its name is safe and its own whatever the agent is called."""
+def safe_name(agent_id: str) -> str:
+    """A file name that is the agent's own, whatever it is called."""
     name = re.sub(
         "[^A-Za-z0-9_-]", lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), agent_id
     )
     if not 0 < len(name) <= 200:
         name = f"%{hashlib.blake2b(agent_id.encode(), digest_size=16).hexdigest()}"
-    return os.path.join(state_directory, QUARANTINE_DIRECTORY, name)
+    return name
+
+
+def agent_directory(state_directory: str, agent_id: str) -> str:
+    """The quarantine of one agent."""
+    return os.path.join(state_directory, QUARANTINE_DIRECTORY, safe_name(agent_id))
+
+
+def list_agents(state_directory: str) -> list[str]:
+    """The agents of which something was kept, as far as their names can be told from those of directories."""
+    directory = os.path.join(state_directory, QUARANTINE_DIRECTORY)
+    try:
+        names = sorted(os.listdir(directory))
+    except OSError:
+        return []
+    return [agent for name in names if safe_name(agent := unquote(name)) == name]
 
 
 class Quarantine:
@@ -71,6 +90,8 @@ class Quarantine:
         self._changed: int | None = None
         """When the directory had changed last, after what is done here; None: there was none."""
         self._counted = 0.0
+        self._settled: dict[str, float] | None = None
+        """When each of the settled entries came to be that; None: not looked yet."""
         self._said: float | None = None
         self._unsaid = 0
         self.dropped = 0
@@ -97,6 +118,17 @@ class Quarantine:
             finally:
                 self._changed = self._find_changed()
 
+    def settle(self, key: bytes) -> None:
+        """Its element has come as it should be: what is kept of it is no finding any more."""
+        with self._lock:
+            try:
+                if key.hex() in self._load():
+                    self._settle(key.hex())
+            except (OSError, StorageError, ValueError, TypeError, RecursionError) as error:
+                log.warning("%s cannot be marked as settled in %s: %s", key.hex(), self.directory, error)
+            finally:
+                self._changed = self._find_changed()
+
     def usage(self) -> tuple[int, int]:
         """Entries and bytes that are kept."""
         with self._lock:
@@ -117,6 +149,8 @@ class Quarantine:
         sizes = self._load()
         if len(sizes) >= self._limits.max_entries and self._now() - self._counted >= RECOUNT_PAUSE:
             sizes = self._load(anew=True)
+        if name not in sizes and len(sizes) >= self._limits.max_entries:
+            self._drop_settled()
         if name not in sizes and len(sizes) >= self._limits.max_entries:
             what = f"{len(sizes)} elements are in {self.directory}, its limit"
             self._drop(
@@ -140,6 +174,8 @@ class Quarantine:
             described["HasData"] = osfile.stat_file(directory_fd, f"{name}.data") is not None
             text = json.dumps(described, sort_keys=True, indent=1).encode("ascii")
             osfile.replace_file(directory_fd, f"{name}.{REASON}", text)
+            if self._settled is not None:
+                self._settled.pop(name, None)
         finally:
             os.close(directory_fd)
         return os.path.join(self.directory, f"{name}.{REASON}")
@@ -158,6 +194,37 @@ class Quarantine:
         if data_fd is not None and 0 < os.fstat(data_fd).st_size <= left - size:
             size += _copy(data_fd, directory_fd, f"{name}.data")
         return size
+
+    def _settle(self, name: str) -> None:
+        directory_fd = osfile.open_directory(self.directory)
+        try:
+            values = json.loads(osfile.read_file(directory_fd, f"{name}.{REASON}", MAX_REASON_SIZE))
+            if SETTLED in values:
+                return
+            values[SETTLED] = int(self._now())
+            text = json.dumps(values, sort_keys=True, indent=1).encode("ascii")
+            osfile.replace_file(directory_fd, f"{name}.{REASON}", text)
+        finally:
+            os.close(directory_fd)
+        if self._settled is not None:
+            self._settled[name] = values[SETTLED]
+
+    def _drop_settled(self) -> None:
+        """Remove the entry that is settled longest, if there is one. Raises OSError."""
+        assert self._sizes is not None
+        directory_fd = osfile.open_directory(self.directory)
+        try:
+            if self._settled is None:
+                self._settled = {
+                    name: at for name in self._sizes if (at := _read_settled(directory_fd, name)) is not None
+                }
+            if self._settled:
+                name = min(self._settled, key=lambda each: (self._settled or {})[each])
+                discard_entry(directory_fd, name)
+                del self._settled[name]
+                self._sizes.pop(name, None)
+        finally:
+            os.close(directory_fd)
 
     def _drop(self, why: str, source_url: SourceUrl) -> None:
         """Nothing is kept of an element: said at once, then once a minute with a count, as peers go on."""
@@ -201,7 +268,7 @@ class Quarantine:
                         osfile.remove_file(directory_fd, name)
             finally:
                 os.close(directory_fd)
-        self._sizes, self._changed = sizes, self._find_changed()
+        self._sizes, self._changed, self._settled = sizes, self._find_changed(), None
         return sizes
 
     def _read_reason(self, directory_fd: int, name: str) -> dict[str, int]:
@@ -210,6 +277,23 @@ class Quarantine:
             return {key: int(value[key]) for key in ("First", "Count")}
         except (OSError, StorageError, ValueError, KeyError, TypeError, RecursionError):
             return {}
+
+
+def discard_entry(directory_fd: int, name: str) -> bool:
+    """Remove what is kept of one element; whether there was something. Raises OSError.
+
+    What a crash leaves of it is no entry any more, and removed by the next look.
+    """
+    removed = [osfile.remove_file(directory_fd, f"{name}.{part}") for part in PARTS]
+    return any(removed)
+
+
+def _read_settled(directory_fd: int, name: str) -> float | None:
+    try:
+        values = json.loads(osfile.read_file(directory_fd, f"{name}.{REASON}", MAX_REASON_SIZE))
+        return float(values[SETTLED])
+    except (OSError, StorageError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def _copy(data_fd: int, directory_fd: int, name: str) -> int:

@@ -1,5 +1,6 @@
 """The policy that stores every acceptable element a peer offers; it joins what its connections share."""
 
+import hashlib
 import os
 import threading
 import time
@@ -18,14 +19,21 @@ from guerillabackup.transfer.fetching import ElementFetcher
 from guerillabackup.transfer.held import HeldElements
 from guerillabackup.transfer.interface import (
     SENDER_MOVE_POLICY,
+    PeerRules,
     QueryData,
     ReceiverTransferPolicy,
     TransferContext,
 )
-from guerillabackup.transfer.quarantine import Quarantine, QuarantineLimits, agent_directory
+from guerillabackup.transfer.quarantine import (
+    Quarantine,
+    QuarantineLimits,
+    agent_directory,
+    list_agents,
+)
 from guerillabackup.transfer.query import make_source_query
 from guerillabackup.transfer.receiver_settings import DEFAULT_SETTINGS, ReceiverSettings
 from guerillabackup.transfer.refusals import Refusals
+from guerillabackup.transfer.refused_file import refused_directory
 from guerillabackup.transfer.storage_share import Receiving, StorageShares
 
 MAX_DOUBTS = 50
@@ -51,7 +59,6 @@ class ReceiverStoreDataTransferPolicy(ReceiverTransferPolicy):
         shares: StorageShares | None = None,
         listen: EventListener = ignore_events,
         now: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
         self.bandwidth = bandwidth or BandwidthLimit()
@@ -60,7 +67,6 @@ class ReceiverStoreDataTransferPolicy(ReceiverTransferPolicy):
         self._shares = shares or StorageShares()
         self._tell = listen
         self._now = now
-        self._monotonic = monotonic
         chains = None if state_directory is None else os.path.join(state_directory, AGENTS_DIRECTORY, name)
         self._chains = ChainMemory(chains)
         self._broken = BrokenChains(chains)
@@ -68,8 +74,12 @@ class ReceiverStoreDataTransferPolicy(ReceiverTransferPolicy):
         self._storages: dict[int, tuple[StorageInterface, Receiving]] = {}
         self._refusals: dict[str, Refusals] = {}
         """By agent: what one peer sends wrong another one may have right."""
+        self._refused_in = None if state_directory is None else refused_directory(state_directory, name)
         self._quarantines: dict[str, Quarantine] = {}
         self._doubts: deque[str] = deque(maxlen=MAX_DOUBTS)
+        for agent_id in [] if state_directory is None else list_agents(state_directory):
+            # Also of those who do not come any more: another one may bring what is kept of theirs.
+            self._quarantine(agent_id)
 
     def is_sender_policy_compatible(self, policy_info: str | None) -> bool:
         return policy_info == SENDER_MOVE_POLICY
@@ -78,8 +88,14 @@ class ReceiverStoreDataTransferPolicy(ReceiverTransferPolicy):
         assert context.client is not None
         shared = self._receiving(context.local_storage)
         shared = replace(shared, refusals=self._refusals_of(context.agent_id))
+        shared.refusals.judged_by(_describe_settings(self.settings, context.rules, self._signatures))
         fetcher = ElementFetcher(
-            context, context.client, shared, self._quarantine(context.agent_id), self._query_data(context)
+            context,
+            context.client,
+            shared,
+            self._quarantine(context.agent_id),
+            self._query_data(context),
+            self._settle,
         )
         fetcher.run()
 
@@ -130,7 +146,7 @@ class ReceiverStoreDataTransferPolicy(ReceiverTransferPolicy):
                     share.held,
                     share.claims,
                     share.origins,
-                    Refusals(self._monotonic),
+                    Refusals(self._now),
                     self._chains,
                     self._broken,
                     self.bandwidth,
@@ -144,7 +160,11 @@ class ReceiverStoreDataTransferPolicy(ReceiverTransferPolicy):
 
     def _refusals_of(self, agent_id: str) -> Refusals:
         with self._lock:
-            return self._refusals.setdefault(agent_id, Refusals(self._monotonic))
+            found = self._refusals.get(agent_id)
+            if found is None:
+                found = self._shares.refusals(self._refused_in, agent_id, self._now)
+                self._refusals[agent_id] = found
+            return found
 
     def _quarantine(self, agent_id: str) -> Quarantine | None:
         if self._state_directory is None:
@@ -160,8 +180,21 @@ class ReceiverStoreDataTransferPolicy(ReceiverTransferPolicy):
                 self._quarantines[agent_id] = quarantine
             return quarantine
 
+    def _settle(self, key: bytes) -> None:
+        """An element is here: what is kept of it, whoever it came from, is no finding any more."""
+        with self._lock:
+            quarantines = list(self._quarantines.values())
+        for quarantine in quarantines:
+            quarantine.settle(key)
+
     def _listen(self, event: Event) -> None:
         if isinstance(event, SourceDoubt):
             with self._lock:
                 self._doubts.append(f"{event.agent_id}: {event.source_url}: {event.message}")
         self._tell(event)
+
+
+def _describe_settings(settings: ReceiverSettings, rules: PeerRules, signatures: SignatureRules) -> str:
+    """A digest of what decides on elements: with another one, what was refused may be taken."""
+    facts = (settings, rules.accepted_sources, rules.max_element_size, signatures.facts)
+    return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()

@@ -104,6 +104,7 @@ def describe_counters(counters: TransferCounters) -> dict[str, Any]:
         "bytes_sent": counters.bytes_sent,
         "elements_refused": counters.elements_refused,
         "elements_claimed": counters.elements_claimed,
+        "elements_left_alone": counters.elements_left_alone,
         "current": counters.current or None,
     }
 
@@ -118,6 +119,7 @@ def subtract_counters(after: TransferCounters, before: TransferCounters) -> Tran
         after.elements_refused - before.elements_refused,
         after.elements_claimed - before.elements_claimed,
         after.current,
+        elements_left_alone=after.elements_left_alone - before.elements_left_alone,
     )
 
 

@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -50,14 +50,14 @@ from guerillabackup.transfer.plan import (
     RECEIVER,
     STDIO_SOCKET_NAME,
     AccessChoice,
+    Choose,
     PeerPlan,
     PolicyChoice,
     ServicePlan,
+    choose_dials,
     find_warnings,
     general_choice,
     make_plan,
-    plan_dials,
-    plan_single,
 )
 from guerillabackup.transfer.profile import PeerProfile
 from guerillabackup.transfer.receiver_settings import SETTINGS_KEY as RECEIVER_SETTINGS
@@ -121,7 +121,7 @@ class Stock:
         self._state_directory = state_directory
         self._storages = StorageShelf(self._open_storage)
         self.find_problem = self._storages.find_problem
-        self._shares = StorageShares()
+        self.shares = StorageShares()
         self._gates: dict[int, OfferGate] = {}
         self._senders: Kept[SenderTransferPolicy] = Kept()
         self._receivers: Kept[ReceiverTransferPolicy] = Kept()
@@ -193,7 +193,7 @@ class Stock:
             DefaultTransferAgentServerProtocolAdapter,
             self._limits,
             send_limit=self.send_limit,
-            instance=self._shares.instance,
+            instance=self.shares.instance,
         )
 
     def _open(self, configuration: Configuration, directory: str, moves_on: bool) -> StorageInterface:
@@ -218,7 +218,7 @@ class Stock:
     ) -> SenderTransferPolicy | None:
         if choice.policy_class is None:
             return None
-        gate = self._gates.setdefault(id(storage), OfferGate(self._listen, self._shares.of(storage).origins))
+        gate = self._gates.setdefault(id(storage), OfferGate(self._listen, self.shares.of(storage).origins))
         values = {**configuration, SENDER_SETTINGS: choice.settings}
         make = partial(make_sender_policy, choice.policy_class, values, choice.init_args, gate)
         return self._senders.get((choice, id(storage)), make)
@@ -241,7 +241,7 @@ class Stock:
                 name=name,
                 signatures=rules,
                 bandwidth=self.receive_limit,
-                shares=self._shares,
+                shares=self.shares,
                 listen=self._listen,
             )
             self._ours.append((name, ours))
@@ -250,10 +250,6 @@ class Stock:
         values = {**configuration, RECEIVER_SETTINGS: choice.settings}
         make = partial(make_receiver_policy, choice.policy_class, values, choice.init_args, make_ours)
         return self._receivers.get((choice, id(storage), rules), make)
-
-
-Choose = Callable[[Mapping[str, Any], ServicePlan], ServicePlan]
-"""Leaves in a plan what is wanted of it; raises ConfigError."""
 
 
 class TransferService:
@@ -324,6 +320,11 @@ class TransferService:
         self.plan = plan
         self.works.set_limits(AgentLimits.of(plan.max_connections))
         self.set_limit(plan.bandwidth_limit)
+        self._stock.shares.try_again()
+
+    def try_again(self, agent_ids: Collection[str]) -> None:
+        """Have also that tried which was refused lately of these peers."""
+        self._stock.shares.try_again(agent_ids)
 
     def describe(self) -> dict[str, Any]:
         """What receiving policies say, for the status."""
@@ -364,20 +365,20 @@ def dial_once(
     *,
     listen: EventListener = ignore_events,
     tick: Callable[[str, TransferCounters], None] = lambda name, counters: None,
+    tries_all: bool = False,
 ) -> list[DialOutcome]:
     """Dial the named peers, or all, once and at the same time, without a service; what came of each.
 
     With a `target` the one that is named, configured or not, is dialled there. `tick` hears how far each is.
+    `tries_all`: also what was refused lately is tried.
     Raises ConfigError, and TransferBusyError where a service runs.
     """
-
-    def choose(values: Mapping[str, Any], plan: ServicePlan) -> ServicePlan:
-        return plan_dials(plan, names) if target is None else plan_single(values, plan, names[0], target)
-
     limits = PaceLimits(first_seconds=FIRST_SECONDS)
-    service = TransferService(source, listen, choose=choose, limits=limits)
+    service = TransferService(source, listen, choose=choose_dials(names, target), limits=limits)
     with closing(service), TransferLock(service.plan.state_directory, is_service=False):
         service.start_dialling()
+        if tries_all:
+            service.try_again(tuple(service.works.dialled()))
         try:
             return follow_dials(service.works, tick)
         except BaseException:

@@ -8,7 +8,7 @@ Touches: secrets, threading, time.
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from guerillabackup.events import EventListener
@@ -44,6 +44,10 @@ class StorageShares:
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards the shares
         self._shares: dict[int, StorageShare] = {}
+        self._refusals: dict[tuple[str | None, str], Refusals] = {}
+        self._tries_all = False
+        self._anew: set[str] = set()
+        """Agents whose elements are tried all again once it is known which were refused."""
         self.instance = secrets.token_hex(16)
         """Names whose storages these are to peers, so that a connection to itself is noticed."""
 
@@ -56,6 +60,26 @@ class StorageShares:
                 share = StorageShare(storage, SharedSync(storage), HeldElements(storage), ClaimTable())
                 self._shares[id(storage)] = share
             return share
+
+    def refusals(self, directory: str | None, agent_id: str, now: Callable[[], float]) -> Refusals:
+        """What was refused of an agent, the same each time; kept in the directory, or not at all."""
+        with self._lock:
+            found = self._refusals.get((directory, agent_id))
+            if found is None:
+                found = Refusals(now, directory, agent_id)
+                if self._tries_all or agent_id in self._anew:
+                    found.retry()
+                self._refusals[directory, agent_id] = found
+            return found
+
+    def try_again(self, agent_ids: Collection[str] | None = None) -> None:
+        """Have all that was refused of these agents, or of all, tried again when it is offered."""
+        with self._lock:
+            self._tries_all |= agent_ids is None
+            self._anew.update(agent_ids or ())
+            for (_, agent_id), refusals in self._refusals.items():
+                if agent_ids is None or agent_id in agent_ids:
+                    refusals.retry()
 
 
 @dataclass(frozen=True, slots=True)

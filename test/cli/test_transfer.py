@@ -361,7 +361,8 @@ def test_what_was_refused_is_told_with_its_reason_and_evidence_also_by_another_s
     central.start()
     result = central.run("transfer", "status")
     assert result.returncode == 3
-    assert "/alpha/s: its metadata was made for source /beta/s; evidence: " in result.stdout
+    assert "-s-full: its metadata was made for source /beta/s; tried after " in result.stdout
+    assert "; evidence: " in result.stdout
     (refused,) = central.status()["refused"]
     assert (refused["peer"], refused["source"]) == ("alpha", "/alpha/s")
     assert os.path.exists(refused["evidence"])

@@ -153,3 +153,23 @@ def test_there_is_room_again_once_somebody_has_emptied_it(tmp_path, data_fd):
     assert quarantine.put(key(4), URL, INFO, "wrong", data_fd)
     assert [name for name in names(tmp_path) if name.endswith(".data")] == [f"{key(4).hex()}.data"]
     assert quarantine.usage()[0] == 1
+
+
+def test_what_is_settled_makes_room_first_and_is_a_finding_again_when_refused_again(tmp_path):
+    now = [1.0]
+    directory = tmp_path / "quarantine"
+    quarantine = Quarantine(str(directory), QuarantineLimits(max_entries=2), lambda: now[0])
+    source, metainfo = URL, INFO
+    keys = [bytes([number]) * 16 for number in range(4)]
+    for key in keys[:2]:
+        assert quarantine.put(key, source, metainfo, "bad")
+    assert quarantine.put(keys[2], source, metainfo, "bad") == ""
+    quarantine.settle(keys[3])
+    quarantine.settle(keys[1])
+    assert json.loads((directory / f"{keys[1].hex()}.reason").read_text())["Settled"] == 1
+    assert quarantine.put(keys[1], source, metainfo, "bad again")
+    assert "Settled" not in json.loads((directory / f"{keys[1].hex()}.reason").read_text())
+    assert quarantine.put(keys[2], source, metainfo, "bad") == ""
+    quarantine.settle(keys[0])
+    assert quarantine.put(keys[2], source, metainfo, "bad")
+    assert {path.name.partition(".")[0] for path in directory.iterdir()} == {keys[1].hex(), keys[2].hex()}

@@ -77,8 +77,7 @@ class Receiver:
             settings,
             state_directory=str(state),
             listen=self.events.append,
-            now=lambda: NOW,
-            monotonic=self.clock,
+            now=lambda: NOW + self.clock.now,
             **more,
         )
 
