@@ -188,6 +188,15 @@ def list_peer_names(context: click.Context, incomplete: str) -> list[str]:
     return sorted(load_configuration(_config_directory(context)).get("TransferPeers") or {})
 
 
+def list_refused_entries(context: click.Context, incomplete: str) -> list[str]:
+    """What is kept of refused elements, the latest first."""
+    from guerillabackup.config import load_configuration
+    from guerillabackup.transfer.evidence import list_evidence
+
+    state = load_configuration(_config_directory(context))["GeneralPersistencyBaseDir"]
+    return [each["key"] for each in list_evidence(state)]
+
+
 def list_stdio_peer_names(context: click.Context, incomplete: str) -> list[str]:
     """Those of the peers that may come by `transfer stdio`."""
     from guerillabackup.config import load_configuration
@@ -224,6 +233,7 @@ UNIT = NameType(list_unit_names)
 DEFINITION = NameType(list_definition_names)
 KEY = NameType(list_key_names)
 PEER = NameType(list_peer_names)
+REFUSED_ENTRY = NameType(list_refused_entries)
 STDIO_PEER = NameType(list_stdio_peer_names)
 CONFIGURATION_KEY = NameType(list_configuration_keys)
 TIME = TimeType()

@@ -10,6 +10,7 @@ import click
 from guerillabackup.cli.common import ExitStatus, Invocation, shared
 from guerillabackup.cli.transfer_connect import connect
 from guerillabackup.cli.transfer_control import confirm, limit, peers, status, stdio
+from guerillabackup.cli.transfer_quarantine import quarantine
 
 if TYPE_CHECKING:
     from guerillabackup.transfer.service import Source
@@ -62,5 +63,5 @@ def run_as_service(invocation: Invocation, source: "Source") -> ExitStatus:
     return ExitStatus.OK
 
 
-for command in (connect, stdio, status, peers, confirm, limit):
+for command in (connect, stdio, status, peers, confirm, limit, quarantine):
     transfer.add_command(command)

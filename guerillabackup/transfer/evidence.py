@@ -1,4 +1,6 @@
-"""Reads what is kept of elements that were refused; quarantine.py writes it. Touches: json, os, urllib."""
+"""Reads what is kept of elements that were refused, which quarantine.py writes, and discards it.
+
+Touches: json, os, urllib."""
 
 import json
 import os
@@ -7,7 +9,13 @@ from urllib.parse import unquote
 
 from guerillabackup import osfile
 from guerillabackup.errors import StorageError
-from guerillabackup.transfer.quarantine import MAX_REASON_SIZE, QUARANTINE_DIRECTORY, REASON, SETTLED
+from guerillabackup.transfer.quarantine import (
+    MAX_REASON_SIZE,
+    QUARANTINE_DIRECTORY,
+    REASON,
+    SETTLED,
+    discard_entry,
+)
 
 MAX_READ = 10_000
 """Refused elements that are read of one agent."""
@@ -55,3 +63,15 @@ def _read(directory: str, name: str) -> dict[str, Any] | None:
         }
     except (OSError, StorageError, ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def discard_evidence(path: str) -> None:
+    """Remove what is kept under a path that `list_evidence` tells; raises StorageError."""
+    directory, name = os.path.split(path)
+    with osfile.storage_errors(f"cannot discard {path}"):
+        descriptor = osfile.open_directory(directory)
+        try:
+            discard_entry(descriptor, name.removesuffix(f".{REASON}"))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
