@@ -153,7 +153,7 @@ class DialConnectorService(ConnectorService):
 
         try:
             text = f"peer {self._profile.agent_id}: connected by {self._dialler.describe()}"
-            self._profile.lines.say(log, logging.INFO, text, "connected", repeats=True)
+            self._profile.lines.say(log, logging.DEBUG, text, "connected", repeats=True)
             self._profile.agent.add_connection(self._profile.connect(dialled.channel), on_end)
             ended.wait()
         finally:

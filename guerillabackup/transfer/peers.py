@@ -86,6 +86,11 @@ class PeerBook:
         return self._peers.setdefault(agent_id, _Peer())
 
 
+def is_idle(counters: TransferCounters) -> bool:
+    """Whether nothing was moved, refused or claimed."""
+    return not any(getattr(counters, name) for name in _COUNTED)
+
+
 def describe_counters(counters: TransferCounters) -> str:
     """What was moved, in one line for people."""
     parts = [

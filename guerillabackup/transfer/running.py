@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from guerillabackup.errors import ConnectionLostError, GuerillaBackupError
 from guerillabackup.transfer.interface import TransferContext
-from guerillabackup.transfer.peers import PeerBook, PeerStatus, describe_counters
+from guerillabackup.transfer.peers import PeerBook, PeerStatus, describe_counters, is_idle
 from guerillabackup.transfer.session import client_of, end_session, run_session
 
 FORCE_THREAD = "transfer-force"
@@ -34,6 +34,8 @@ class RunningConnections:
         self._changed = threading.Condition(self.lock)
         self._book = PeerBook(clock)
         self._contexts: list[TransferContext] = []
+        self._idle: set[str] = set()
+        """Agents in whose last connection nothing was to be done."""
         self._is_stopping = False
         self._force_at: float | None = None
         self._forcer: threading.Thread | None = None
@@ -65,12 +67,25 @@ class RunningConnections:
         elif error is None:
             context.lines.over(f"peer {context.agent_id}: a connection went well again", FAILED)
             text = f"peer {context.agent_id}: ended as agreed: {moved}"
-            context.lines.say(log, logging.INFO, text, "agreed", repeats=True)
+            if self._is_idle_again(context):
+                log.debug("%s", text)
+            else:
+                context.lines.say(log, logging.INFO, text, "agreed", repeats=True)
         else:
             level = logging.INFO if was_forced else logging.WARNING
             text = f"peer {context.agent_id}: connection ended: {error}; {moved}"
             context.lines.say(log, level, text, FAILED, loosely=True)
         return error
+
+    def _is_idle_again(self, context: TransferContext) -> bool:
+        """Whether nothing was to be done, as in the connection of that peer before: polls say it once."""
+        with self.lock:
+            was_idle = context.agent_id in self._idle
+            if is_idle(context.counters):
+                self._idle.add(context.agent_id)
+                return was_idle
+            self._idle.discard(context.agent_id)
+            return False
 
     def forget(self, context: TransferContext, error: Exception | None = None) -> None:
         """A connection that had begun runs no more."""

@@ -65,5 +65,5 @@ class SocketConnectorService(ConnectorService):
             self._profile.lines.say(log, logging.ERROR, text, "unusable")
             return
         text = f"peer {agent_id}: connected at {path} by user {who.user_id}, process {who.process_id}"
-        self._profile.lines.say(log, logging.INFO, text, CONNECTED, repeats=True)
+        self._profile.lines.say(log, logging.DEBUG, text, CONNECTED, repeats=True)
         self._profile.agent.add_connection(self._profile.connect(channel))

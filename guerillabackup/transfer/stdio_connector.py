@@ -134,7 +134,7 @@ class StdioConnectorService(ConnectorService):
                 relay.shutdown(socket.SHUT_RD)
 
         text = f"peer {context.agent_id}: connected by transfer stdio"
-        profile.lines.say(log, logging.INFO, text, "connected", repeats=True)
+        profile.lines.say(log, logging.DEBUG, text, "connected", repeats=True)
         profile.agent.add_connection(context, on_end)
         relay.settimeout(None)
         with contextlib.suppress(OSError):

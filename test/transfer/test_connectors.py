@@ -99,7 +99,7 @@ def fetch(side, dialler, receiver, agent_id="peer"):
 
 
 def test_a_peer_is_dialled_at_its_socket(make_side, path, caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG)
     server, client = make_side(), make_side()
     server.start(SocketConnectorService(listen(path), server.profile("caller", {"a": b"1", "b": b"22"})))
     policy = TakingPolicy()
