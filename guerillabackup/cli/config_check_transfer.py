@@ -12,7 +12,7 @@ from guerillabackup.original.sending import make_sender_policy
 from guerillabackup.osfile_socket import find_listen_problem
 from guerillabackup.transfer.oddities import find_oddities
 from guerillabackup.transfer.offer_gate import OfferGate
-from guerillabackup.transfer.plan import PeerPlan, ServicePlan, find_warnings
+from guerillabackup.transfer.plan import PeerPlan, ServicePlan, find_warnings, name_problems
 from guerillabackup.transfer.receiver_settings import SETTINGS_KEY as RECEIVER_SETTINGS
 from guerillabackup.transfer.receiving import ReceiverStoreDataTransferPolicy
 from guerillabackup.transfer.sender_settings import SETTINGS_KEY as SENDER_SETTINGS
@@ -96,4 +96,4 @@ def _policy_problems(configuration: Configuration, peer: PeerPlan) -> Iterator[s
         try:
             make()
         except ConfigError as error:
-            yield from error.problems
+            yield from name_problems(error, configuration, peer)

@@ -90,6 +90,30 @@ class SourceOrElementType(NameType):
             self.fail(f"{error}: {SOURCE_FORM}, {ELEMENT_FORM}", param, ctx)
 
 
+class RateType(click.types.StringParamType):
+    """Bytes a second: a number, with k, M or G of so many times 1024; or `none`."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from guerillabackup.transfer.control_messages import MAX_RATE
+
+        text = str(value)
+        if text == "none":
+            return text
+        unit = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}.get(text[-1:].lower(), 0)
+        digits = text[:-1] if unit else text
+        number = (
+            int(digits) * (unit or 1) if digits.isascii() and digits.isdigit() and len(digits) < 20 else 0
+        )
+        if not 1 <= number <= MAX_RATE:
+            raise click.UsageError(
+                f"{text!r} is no number of 1 to {MAX_RATE} bytes a second (k, M and G after it are KiB, MiB "
+                "and GiB), nor none"
+            )
+        return number
+
+
 class TimeType(NameType):
     """A moment; the command gets UTC seconds. A day is meant to its end, or from its beginning."""
 
@@ -236,6 +260,7 @@ PEER = NameType(list_peer_names)
 REFUSED_ENTRY = NameType(list_refused_entries)
 STDIO_PEER = NameType(list_stdio_peer_names)
 CONFIGURATION_KEY = NameType(list_configuration_keys)
+RATE = RateType()
 TIME = TimeType()
 FIRST_MOMENT = TimeType(from_beginning=True)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from guerillabackup.cli.common import ExitStatus, Invocation, shared
-from guerillabackup.cli.parameters import ELEMENT, PEER, STDIO_PEER, storage_option
+from guerillabackup.cli.parameters import ELEMENT, PEER, RATE, STDIO_PEER, storage_option
 from guerillabackup.element import ElementId
 from guerillabackup.errors import ConfigError, GuerillaBackupError
 
@@ -123,25 +123,26 @@ def peers(invocation: Invocation) -> ExitStatus:
 
 
 @click.command()
-@click.argument("rate", metavar="[BYTES|none]", required=False)
+@click.argument("rate", metavar="[BYTES|none]", type=RATE, required=False)
 @shared(
-    example="""guerillabackup transfer limit 1000000
+    example="""guerillabackup transfer limit 2M
+guerillabackup transfer limit 500000
 guerillabackup transfer limit none
 guerillabackup transfer limit""",
     takes_file=True,
 )
-def limit(invocation: Invocation, rate: str | None) -> ExitStatus:
+def limit(invocation: Invocation, rate: int | str | None) -> ExitStatus:
     """Let all connections of the running service together receive, and send, so many bytes a second at most.
 
-    Without an argument the limit is shown. A new one holds until the service is restarted or its
-    configuration read anew, which sets TransferBandwidthLimit. Ends with 0, and with 1 when no service runs.
+    BYTES may end with k, M or G: KiB, MiB or GiB. Without an argument the limit is shown. A new one holds
+    until the service is restarted or its configuration read anew, which sets TransferBandwidthLimit. Ends
+    with 0, and with 1 when no service runs.
     """
-    from guerillabackup.transfer.control_messages import MAX_RATE, Request
+    from guerillabackup.transfer.control_messages import LOW_RATE, Request
 
-    is_number = rate is not None and rate.isascii() and rate.isdigit() and 1 <= int(rate) <= MAX_RATE
-    if rate not in (None, "none") and not is_number:
-        raise click.UsageError(f"{rate!r} is no number of 1 to {MAX_RATE} bytes a second, nor none")
-    number = int(rate) if rate is not None and is_number else None
+    number = rate if isinstance(rate, int) else None
+    if number is not None and number < LOW_RATE:
+        invocation.warn(f"{number} bytes a second are so few that peers give the connection up")
     request = Request("status") if rate is None else Request("limit", rate=number)
     with connect_to_service(invocation) as client:
         number = client.ask(request.describe())["bandwidth_limit"]

@@ -19,6 +19,8 @@ TRANSFER = ServiceKind(
 COMMANDS = ("connect", "limit", "status")
 MAX_PEERS = 1000
 MAX_RATE = 1 << 50
+LOW_RATE = 1000
+"""Bytes a second, below which a limit can hardly be meant: peers take this side for gone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from guerillabackup.element import ElementId
 from guerillabackup.errors import (
     ConnectionLostError,
     ElementLockedError,
@@ -248,7 +249,7 @@ class ElementFetcher:
         streams = iter(self._client.get_data_element_streams(numbers) if numbers else ())
         for fetch in fetches:
             self._claim = fetch.claim
-            self._context.counters.current = f"{fetch.offer.source_url} {fetch.offer.metainfo.timestamp}"
+            self._context.counters.current = _describe(fetch.offer)
             try:
                 self._judge(fetch, self._take(fetch, None if fetch in unasked else next(streams)))
             except RemoteProtocolError:
@@ -366,3 +367,10 @@ class ElementFetcher:
             # Else what else it sends would be drained, at its pace, with the claim held.
             self._client.force_shutdown()
             raise
+
+
+def _describe(offer: ElementOffer) -> str:
+    """The element by its id at its sender, all but the serial number, and how large it is."""
+    metainfo = offer.metainfo
+    element_id = ElementId.label(offer.source_url, metainfo.timestamp, metainfo.backup_type)
+    return str(element_id) + ("" if offer.size is None else f" ({offer.size} bytes)")

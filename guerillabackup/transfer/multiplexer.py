@@ -159,6 +159,7 @@ class StreamRequestResponseMultiplexer:
         self.serving = Serving.IDLE
         self._decoder = FrameDecoder(max_message)
         self._error: RemoteProtocolError | None = None
+        self._has_heard = False
         self._output = bytearray()
         self._held = bytearray()
         self._payload_owed = 0
@@ -187,6 +188,7 @@ class StreamRequestResponseMultiplexer:
     def feed(self, data: Bytes) -> list[Event]:
         """What the received bytes mean. Keeps no reference to `data`."""
         self._check()
+        self._has_heard = self._has_heard or len(data) > 0
         events: list[Event] = []
         try:
             for item in self._decoder.feed(data):
@@ -204,6 +206,8 @@ class StreamRequestResponseMultiplexer:
         if self.is_done and self.is_between_frames:
             return
         where = "" if self.is_between_frames else " within a frame"
+        if not self._has_heard:
+            where = " and had said nothing: does its end accept us? Its log may tell; that was"
         self._error = ConnectionLostError(
             f"the peer closed the connection{where} while {self.asking.value} and {self.serving.value}"
         )

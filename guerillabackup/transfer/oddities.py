@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from guerillabackup.transfer.control_messages import LOW_RATE
 from guerillabackup.transfer.plan import RECEIVER, SENDER, SOCKET_AGENT, PeerPlan, ServicePlan
 
 _ANY_SOURCE = ("/", "*", "?", "[")
@@ -18,6 +19,11 @@ def find_oddities(plan: ServicePlan, has_program: Callable[[str], bool]) -> list
         found += [f"peer {peer.agent_id}: {text}" for text in _of_peer(peer, has_program)]
     for peer in plan.peers:
         found += _of_choices(peer)
+    if plan.bandwidth_limit is not None and plan.bandwidth_limit < LOW_RATE:
+        found.append(
+            f"TransferBandwidthLimit is {plan.bandwidth_limit} bytes a second: so few that peers give the "
+            "connection up"
+        )
     return list(dict.fromkeys([*found, *_of_marks(plan)]))
 
 
@@ -30,6 +36,11 @@ def _of_peer(peer: PeerPlan, has_program: Callable[[str], bool]) -> Iterator[str
             yield f"Connect has {program!r} as the program: each word is an item of the list of its own"
         elif not has_program(program):
             yield f"Connect starts {program}, which is no program in PATH"
+    if not peer.rules.accepted_sources and peer.receiver.policy_class is not None:
+        yield (
+            "AcceptSources is empty: all it offers is refused; where nothing is to come from it, "
+            "'ReceiverPolicyClass': None asks for nothing"
+        )
     patterns = {"AcceptSources": peer.rules.accepted_sources, "OfferSources": peer.rules.offered_sources}
     for name, values in patterns.items():
         yield from _of_patterns(name, values)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, replace
 from typing import Any
 
-from guerillabackup.errors import ConfigError
+from guerillabackup.errors import ConfigError, GuerillaBackupError
 from guerillabackup.transfer.interface import PeerRules
 from guerillabackup.transfer.peer_settings import PEERS_KEY, UNSET, PeerSettings, parse_peers
 
@@ -205,6 +205,19 @@ def general_choice(values: Mapping[str, Any], direction: str) -> PolicyChoice:
         values.get(f"Transfer{direction}PolicyInitArgs"),
         values.get(f"Transfer{direction}Settings"),
     )
+
+
+def name_problems(error: GuerillaBackupError, values: Mapping[str, Any], peer: PeerPlan) -> list[str]:
+    """Why something for a peer cannot be made; mistakes in settings of its own by its name."""
+    if not isinstance(error, ConfigError):
+        return [f"peer {peer.agent_id}: {error}"]
+    named = list(error.problems)
+    for direction, choice in ((SENDER, peer.sender), (RECEIVER, peer.receiver)):
+        key = f"Transfer{direction}Settings"
+        if choice.settings is not values.get(key):
+            own = f"{PEERS_KEY} in {direction}Settings of {peer.agent_id!r}"
+            named = [problem.replace(key, own) for problem in named]
+    return named
 
 
 def find_warnings(plan: ServicePlan) -> list[str]:

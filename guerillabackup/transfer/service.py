@@ -58,6 +58,7 @@ from guerillabackup.transfer.plan import (
     find_warnings,
     general_choice,
     make_plan,
+    name_problems,
 )
 from guerillabackup.transfer.profile import PeerProfile
 from guerillabackup.transfer.receiver_settings import SETTINGS_KEY as RECEIVER_SETTINGS
@@ -150,10 +151,8 @@ class Stock:
             try:
                 profile = self._make_profile(configuration, peer, agent, rules, peer.storage in moving)
                 lines[peer.agent_id] = Line(peer, profile)
-            except ConfigError as error:
-                problems += error.problems
             except GuerillaBackupError as error:
-                problems.append(f"peer {peer.agent_id}: {error}")
+                problems += name_problems(error, configuration, peer)
         if problems:
             raise ConfigError(*dict.fromkeys(problems))
         return lines

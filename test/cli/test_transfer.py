@@ -288,6 +288,14 @@ def test_the_limit_changes_while_the_service_runs(pair):
     assert source.status()["bandwidth_limit"] is None
 
 
+def test_a_limit_may_have_a_unit_and_a_low_one_is_told(pair):
+    source, _ = pair
+    for text, rate in (("3k", 3072), ("2M", 2 << 20), ("1G", 1 << 30), ("999", 999)):
+        result = source.run("transfer", "limit", text, "--json")
+        assert json.loads(result.stdout) == {"bandwidth_limit": rate}
+        assert ("so few" in result.stderr) == (rate < 1000)
+
+
 def test_a_limit_holds_for_what_is_sent_and_is_lifted_for_what_moves_already(pair):
     source, central = pair
     source.run("transfer", "limit", "20000")

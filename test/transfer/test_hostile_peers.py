@@ -134,7 +134,7 @@ WRONG = {
     "a request after the offer": (s(b"") + s(OURS), "out of turn"),
     "three requests at once": (s(NEXT) * 3, "out of turn"),
     "a request behind the one for a stream": (s(START) + s(NEXT) + s(STREAM) + s(NEXT), "out of turn"),
-    "nothing": (b"", "the peer closed the connection while"),
+    "nothing": (b"", "the peer closed the connection and had said nothing: does its end accept us?"),
     "half a frame": (s(OURS)[:7], "the peer closed the connection within a frame"),
     "an announcement that is none": (s(b'["getPolicyInfo", {"versions": "all"}]'), "versions"),
 }

@@ -38,6 +38,8 @@ def found(**values):
         ({"TransferSenderSettings": {"Sources": ["alpha"]}}, "a source begins with a slash"),
         ({"TransferReceiverSettings": {"MinAge": 5, "MaxAge": 4}}, "MinAge 5 above MaxAge 4"),
         ({"TransferSenderPolicyClass": None, "TransferSenderSettings": {"MinAge": 5}}, "nothing uses it"),
+        ({"TransferBandwidthLimit": 999}, "999 bytes a second: so few"),
+        ({"TransferPeers": {"a": {"Stdio": True, "AcceptSources": []}}}, "AcceptSources is empty"),
         ({"TransferPeers": {"a": {"Listen": "/" + "a" * 107}}}, "more than 107 bytes"),
         (
             {

@@ -334,6 +334,16 @@ def test_the_limit_of_a_peer_holds_to_the_byte(storage, receiver, size):
     assert len(contents(storage)) == 1
 
 
+def test_what_moves_is_told_by_its_id_and_size(storage, receiver):
+    element = offered(bytes(3 * BUFFER_SIZE), source="/host/large")
+    moving = []
+    receiver.policy.bandwidth.portion = lambda wanted: moving.append(context.counters.current) or wanted
+    context = connect(storage, [element])
+    receiver.policy.apply_policy(context)
+    assert element.acknowledged == 1
+    assert {text.split(" ")[0] for text in moving} == {"/host/20231114221320-large-full"}
+
+
 def test_a_time_far_ahead_is_reported_and_stored(storage, receiver):
     element = offered(time=NOW + 10 * 86400)
     receiver.pull([element])

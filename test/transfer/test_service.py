@@ -161,6 +161,33 @@ def test_all_that_is_missing_or_wrong_is_said_at_once(tmp_path):
         assert part in text
 
 
+def test_a_mistake_in_a_peer_s_own_settings_is_told_with_its_name(make_host):
+    own = {"SenderSettings": {"Order": "random"}}
+    host = make_host("a", SENDS, peers(beta={"Stdio": True, **own}), "TransferSenderSettings = {'Order': 7}")
+    result = host.run("transfer", "serve")
+    assert result.returncode == 1
+    assert "TransferPeers in SenderSettings of 'beta' has Order 'random', not " in result.stderr
+    assert "TransferSenderSettings has Order 7, not " in result.stderr
+    checked = host.run("config", "check").stderr
+    assert "TransferPeers in SenderSettings of 'beta' has Order 'random', not " in checked
+
+
+def test_polls_in_which_nothing_is_to_be_done_are_logged_once(make_host):
+    source = make_host("a", SENDS)
+    source.start()
+    central = make_host("b", RECEIVES, peers(alpha={"Connect": str(source.socket), "Interval": 3600}))
+    central.start()
+    for _ in range(3):
+        assert central.run("transfer", "connect").returncode == 0
+    assert [host.log().count("ended as agreed") for host in (source, central)] == [1, 1]
+    source.store("/host/s", b"content")
+    for _ in range(2):
+        assert central.run("transfer", "connect").returncode == 0
+    assert central.log().count("ended as agreed: 1 elements received") == 1
+    assert central.log().count("ended as agreed: 0 elements received") == 2
+    assert "connected" not in central.log()
+
+
 def test_a_storage_that_is_not_there_and_a_wrong_policy_stop_it_before_it_listens(make_host):
     host = make_host("a", SENDS, "TransferSenderSettings = {'Order': 'x'}")
     host.data.rmdir()
