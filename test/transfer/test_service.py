@@ -537,3 +537,23 @@ def test_transfer_stdio_brings_a_peer_of_that_name(make_host):
     unknown = connect("gamma")
     assert (unknown.returncode, "no agent is named gamma here" in unknown.stderr) == (3, True)
     assert source.peer("beta")["elements_sent"] == 1
+
+
+def test_a_reload_has_what_was_refused_tried_again(make_host):
+    source = make_host("a", SENDS)
+    element_id = source.store("/alpha/s", b"content")
+    data = source.data / f"{str(element_id)[1:]}.data"
+    data.write_bytes(b"damaged")
+    source.start()
+    central = make_host("b", RECEIVES, peers(alpha={"Connect": str(source.socket), "Interval": 100_000}))
+    central.start()
+    central.wait_for(lambda: central.peer("alpha")["refused_lately"])
+    data.write_bytes(b"content")
+    result = central.run("transfer", "connect")
+    assert result.returncode == 3
+    assert "left 1 element alone, refused before; until " in result.stderr
+    central.send(signal.SIGHUP)
+    central.wait_for(lambda: "the configuration was read anew" in central.log())
+    assert central.run("transfer", "connect").returncode == 0
+    assert central.content() == {"/alpha/s": b"content"}
+    assert central.run("transfer", "status").returncode == 0
