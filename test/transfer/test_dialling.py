@@ -86,3 +86,22 @@ def test_what_was_refused_is_tried_again_by_other_settings(make_host):
     assert central.run("transfer", "connect").returncode == 0
     assert central.content() == {"/alpha/s": bytes(5000)}
     assert source.end() == 0
+
+
+def test_elements_beyond_the_limit_of_a_peer_that_tells_no_sizes_end_a_connection_each_and_no_run(make_host):
+    # As an original does, it moves elements one by one, and says of none how large it is.
+    old = "import guerillabackup.transfer.announcement as announcement", "announcement.GROUPS = 'none'"
+    source = make_host("a", SENDS, *old)
+    for number, name in enumerate(("a-large", "b-large")):
+        source.store(f"/alpha/{name}", bytes(LARGE), Timestamp=number + 1)
+    source.store("/alpha/small", b"small")
+    source.start()
+    settings = {"Connect": str(source.socket), "MaxElementSize": 1_000_000}
+    central = make_host("b", RECEIVES, peers(alpha=settings))
+    result = central.run("transfer", "connect", "--json")
+    assert result.returncode == 3
+    (peer,) = json.loads(result.stdout)["peers"]
+    assert (peer["elements_received"], peer["elements_refused"], peer["elements_left_alone"]) == (1, 2, 0)
+    assert peer["error"] is None
+    assert central.content() == {"/alpha/small": b"small"}
+    assert source.end() == 0
