@@ -24,7 +24,8 @@ from guerillabackup.cli.passphrase import passphrase_source
 from guerillabackup.element import ElementId
 from guerillabackup.errors import ConfigError
 from guerillabackup.restore.chain_check import Severity
-from guerillabackup.restore.elements import DeletionPlan, Finding, dependents_text
+from guerillabackup.restore.deletion import DeletionPlan, dependents_text
+from guerillabackup.restore.elements import Finding
 from guerillabackup.restore.service import RestoreService
 from guerillabackup.restore.time_text import describe_time
 

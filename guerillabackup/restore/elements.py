@@ -1,11 +1,10 @@
-"""What is asked of single elements of a storage: find, describe, verify, delete them.
+"""What is asked of single elements of a storage: find, describe and verify them.
 
 Joins the storage with chain.py, which decides, and verify.py, which reads.
 """
 
 import base64
-import contextlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -15,25 +14,22 @@ from guerillabackup.errors import (
     ElementIdError,
     ElementNotFoundError,
     GuerillaBackupError,
-    MetainfoError,
     SourceUrlError,
-    StorageError,
 )
 from guerillabackup.events import EventListener
-from guerillabackup.restore.chain import find_dependents
 from guerillabackup.restore.chain_check import Severity, examine_chain, find_holes
-from guerillabackup.restore.chain_graph import ChainLink, find_depths
+from guerillabackup.restore.chain_graph import ChainLink
 from guerillabackup.restore.companions import find_lists, find_lonely_lists
+from guerillabackup.restore.deletion import DeletionPlan, delete_planned, plan_deletion
 from guerillabackup.restore.describe import describe_what_can_be
-from guerillabackup.restore.renamed import doubt_name
-from guerillabackup.restore.verify import VerifyRules, digest_data, verify_element, verify_metadata
+from guerillabackup.restore.links import SourceLinks, make_link, read_links
+from guerillabackup.restore.verify import VerifyRules, verify_element, verify_metadata
 from guerillabackup.storage.interface import (
     ElementSelection,
     StorageBackupDataElementInterface,
     StorageInterface,
 )
 
-MAX_NAMED = 4
 MAY_BE_COMING = 3600.0
 """Seconds for which a file without its element may be one that is being stored."""
 LONELY_LIST = (
@@ -54,27 +50,6 @@ class Finding:
     severity: Severity | None
     text: str
     lacks_key: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class DeletionPlan:
-    """What would be deleted, in this order: a crash on the way leaves no incremental without its full.
-
-    `dependents` are the elements that stay and could not be restored any more, by what they need; `warnings`
-    say which elements are gone already, and of which the names are not what their metadata says.
-    """
-
-    elements: tuple[StorageBackupDataElementInterface, ...]
-    dependents: dict[ElementId, list[ElementId]]
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class SourceLinks:
-    """The elements of a source that can be read, as its chain sees them, and why the others cannot."""
-
-    links: tuple[ChainLink, ...]
-    unreadable: dict[ElementId, MetainfoError]
 
 
 class ElementOperations:
@@ -121,16 +96,7 @@ class ElementOperations:
 
     def links(self, source_url: SourceUrl) -> SourceLinks:
         """All elements of a source; what goes meanwhile is left out."""
-        links: list[ChainLink] = []
-        unreadable: dict[ElementId, MetainfoError] = {}
-        for element in self._storage.query_backup_data_elements(source_url=source_url):
-            try:
-                links.append(make_link(element))
-            except ElementNotFoundError:
-                continue
-            except MetainfoError as error:
-                unreadable[element.get_element_id()] = error
-        return SourceLinks(tuple(links), unreadable)
+        return read_links(self._storage, source_url)
 
     def is_genuine(self, element_id: ElementId) -> bool:
         """Whether its metadata, source and all, is signed by a key that is known here and in order."""
@@ -217,77 +183,12 @@ class ElementOperations:
                 yield Finding(str(source_url), severity, f"{last.describe_lost(source_url)}; {SETTLED}")
 
     def plan_deletion(self, names: Sequence[str]) -> DeletionPlan:
-        """What deleting these ids comes to, their members lists too; raises ElementNotFoundError for none.
-
-        What is gone already, as after a deletion that was killed, is a warning beside others that are here.
-        """
-        chosen: dict[ElementId, StorageBackupDataElementInterface] = {}
-        missing: list[ElementNotFoundError] = []
-        for name in names:
-            try:
-                element = self.get(name)
-                chosen[element.get_element_id()] = element
-            except ElementNotFoundError as error:
-                missing.append(error)
-        if missing and not chosen:
-            raise missing[0]
-        for element in list(chosen.values()):
-            for companion in find_lists(self._storage, element):
-                chosen[companion.get_element_id()] = companion
-        dependents: dict[ElementId, list[ElementId]] = {}
-        for source_url in {element_id.source_url for element_id in chosen}:
-            if not source_url.is_members:
-                dependents |= self._find_dependents(source_url, chosen)
-        ordered = _from_last(chosen.values())
-        return DeletionPlan(tuple(ordered), dependents, (*map(str, missing), *_doubt_names(ordered)))
-
-    def _find_dependents(
-        self, source_url: SourceUrl, chosen: Collection[ElementId]
-    ) -> dict[ElementId, list[ElementId]]:
-        """Who needs the chosen elements of a source; what cannot be read may need any of them.
-
-        A copy stands in for an element only when its data is what its checksum says.
-        """
-        found = self.links(source_url)
-        uuids = {link.data_uuid for link in found.links if link.element_id in chosen}
-        links = [
-            link
-            for link in found.links
-            if link.element_id in chosen or link.data_uuid not in uuids or self._has_right_data(link)
-        ]
-        dependents = find_dependents(links, chosen)
-        if unreadable := sorted(found.unreadable.keys() - set(chosen)):
-            for element_id in chosen:
-                if element_id.source_url == source_url and element_id not in found.unreadable:
-                    dependents.setdefault(element_id, []).extend(unreadable)
-        return dependents
-
-    def _has_right_data(self, link: ChainLink) -> bool:
-        try:
-            element = self._storage.get_backup_data_element(link.element_id)
-            with element.get_data_stream() as stream:
-                return digest_data(stream.fileno())[0] == link.checksum
-        except StorageError:
-            return False
+        """See deletion.plan_deletion."""
+        return plan_deletion(self._storage, names)
 
     def delete(self, plan: DeletionPlan, *, force: bool = False) -> Iterator[ElementId]:
-        """Delete what was planned, each id as it is gone; refuses what others need unless forced.
-
-        All are locked before the first goes: ElementLockedError when somebody holds one.
-        """
-        if plan.dependents and not force:
-            raise StorageError("; ".join(dependents_text(plan.dependents)))
-        locked: list[StorageBackupDataElementInterface] = []
-        try:
-            for element in plan.elements:
-                element.lock()
-                locked.append(element)
-            for element in plan.elements:
-                element.delete()
-                yield element.get_element_id()
-        finally:
-            for element in locked:
-                element.unlock()
+        """See deletion.delete_planned."""
+        return delete_planned(plan, force=force)
 
     def companion(self, element: StorageBackupDataElementInterface) -> ElementId | None:
         """The element that lists this one's members, if there is one."""
@@ -342,53 +243,6 @@ class ElementOperations:
             yield Finding(subject, Severity.WARNING, LONELY_LIST)
         if not result.violations and not result.warnings and not is_lonely:
             yield Finding(subject, None, f"{result.size} bytes as they were signed")
-
-
-def _from_last(
-    elements: Iterable[StorageBackupDataElementInterface],
-) -> list[StorageBackupDataElementInterface]:
-    """Lists of members first, and then each before what it follows: arrival tells nothing in a copy."""
-    elements = list(elements)
-    links: list[ChainLink] = []
-    for element in elements:
-        with contextlib.suppress(MetainfoError):
-            links.append(make_link(element))
-    depths = find_depths(links)
-
-    def rank(element: StorageBackupDataElementInterface) -> tuple[bool, int, float, ElementId]:
-        element_id, arrival = element.get_element_id(), element.get_arrival_time()
-        return (element_id.source_url.is_members, depths.get(element_id, 0), arrival, element_id)
-
-    return sorted(elements, key=rank, reverse=True)
-
-
-def _doubt_names(elements: Iterable[StorageBackupDataElementInterface]) -> Iterator[str]:
-    for element in elements:
-        with contextlib.suppress(MetainfoError):
-            for doubt in doubt_name(element.get_metadata(), element.get_element_id()):
-                yield f"element {element.get_element_id()}: {doubt.text}"
-
-
-def make_link(element: StorageBackupDataElementInterface) -> ChainLink:
-    """The element as its chain sees it."""
-    metainfo = element.get_metadata()
-    return ChainLink(
-        element.get_element_id(),
-        metainfo.backup_type,
-        metainfo.timestamp,
-        metainfo.data_uuid,
-        metainfo.predecessor,
-        metainfo.checksum,
-        element.get_arrival_time(),
-    )
-
-
-def dependents_text(dependents: dict[ElementId, list[ElementId]]) -> Iterable[str]:
-    """A sentence for each element that others need."""
-    for element_id, needing in dependents.items():
-        named = ", ".join(str(each) for each in needing[:MAX_NAMED])
-        more = f" and {len(needing) - MAX_NAMED} more" if len(needing) > MAX_NAMED else ""
-        yield f"element {element_id} is needed to restore {named}{more}"
 
 
 def _source_of(name: str, error: GuerillaBackupError) -> SourceUrl:
