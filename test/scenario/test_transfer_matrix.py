@@ -128,7 +128,8 @@ class Pair:
                 side.kill()
                 remove_halves(side.storage)
             elif side.is_running:
-                side.wait_for(lambda side=side: " ended" in side.log())
+                # Until then it keeps to itself what it was about to offer.
+                side.wait_for(side.is_at_rest)
 
     def finish(self) -> None:
         """Wait until both sides have agreed to the end."""

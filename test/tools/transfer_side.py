@@ -4,6 +4,7 @@ Touches: os, subprocess, time.
 """
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -117,6 +118,17 @@ class Side:
             assert time.monotonic() < deadline, self.log()
             time.sleep(0.02)
         return result
+
+    def is_at_rest(self) -> bool:
+        """Whether none of its connections is at work, nor settling what was sent; ours alone tells that."""
+        asked = subprocess.run(
+            [sys.executable, "-c", MAIN, "transfer", "status", "--json", "--config-dir", str(self.base)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": str(TREE)},
+        )
+        return not any(peer["connections"] for peer in json.loads(asked.stdout)["peers"])
 
     def files(self) -> dict[str, str]:
         """Every file below the storage by its path there, with a digest of its bytes."""
