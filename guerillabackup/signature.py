@@ -7,7 +7,7 @@ imported by this module only, when a keyring is opened. Touches: gnupg, os, time
 import io
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,7 +16,7 @@ from guerillabackup.errors import ConfigError, KeyUnusableError
 from guerillabackup.signature_home import GpgHome, read_passphrase
 from guerillabackup.signature_keys import check_new_key, generation_text, key_info
 from guerillabackup.signature_limit import limit_calls
-from guerillabackup.signature_revocation import find_revocations, weigh_revocations
+from guerillabackup.signature_revocation import find_fear, find_revocations, weigh_revocations
 from guerillabackup.signature_trust import TRUST_KEY, is_trusted
 from guerillabackup.signature_values import (
     MAX_SIGNATURE_SIZE,
@@ -158,6 +158,20 @@ class Keyring:
                 "signs where it was made: make one here with guerillabackup key create NAME --purpose sign"
             )
         return key
+
+    def why_invalid(self, signers: Collection[str]) -> str | None:
+        """Why what some of these signed is not valid any more, by a revocation; None also where none is here.
+
+        `signers` are fingerprints of primary keys and of their parts that may have signed.
+        """
+        for key in self.list_keys():
+            signing = {key.fingerprint, *(part.fingerprint for part in key.parts)}.intersection(signers)
+            if not signing or not (key.is_revoked or any(part.is_revoked for part in key.parts)):
+                continue
+            listing = self._gpg.list_keys(keys=key.fingerprint, sigs=True)
+            if (fear := find_fear(listing.data.decode("latin-1"), signing)) is not None:
+                return f"key {call_key(', '.join(key.names), key)}, by which it is signed, was {fear}"
+        return None
 
     def create_key(
         self,

@@ -4,10 +4,10 @@ A key that was merely given up still vouches for what it signed before, like one
 in wrong hands vouches for nothing: whoever has it writes any date into a signature.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from guerillabackup.signature_values import KeyInfo, SignatureResult, SignatureStatus, day
+from guerillabackup.signature_values import KeyInfo, KeyPurpose, SignatureResult, SignatureStatus, day
 
 _REASONS = {
     "00": "for no reason that was given",
@@ -50,6 +50,18 @@ def find_revocations(listing: str, signing: str) -> list[Revocation]:
             if kind[:2] == _OF_KEY or (kind[:2] == _OF_SUBKEY and part == signing):
                 found.append(Revocation(int(fields[5]) if fields[5].isdigit() else None, reason))
     return found
+
+
+def signers_of(key: KeyInfo) -> frozenset[str]:
+    """Fingerprints that a signature by a key can have: its own, and those of its parts that may sign now."""
+    parts = (part for part in key.parts if KeyPurpose.SIGN in part.capabilities and not part.is_revoked)
+    return frozenset((key.fingerprint, *(part.fingerprint for part in parts)))
+
+
+def find_fear(listing: str, parts: Collection[str]) -> Revocation | None:
+    """The revocation by which no signature of these parts of a key counts any more, in the same list."""
+    found = (each for part in sorted(parts) for each in find_revocations(listing, part))
+    return next((each for each in found if not each.is_given_up), None)
 
 
 def weigh_revocations(

@@ -2,7 +2,13 @@
 
 import pytest
 
-from guerillabackup.signature_revocation import Revocation, find_revocations, weigh_revocations
+from guerillabackup.signature_revocation import (
+    Revocation,
+    find_fear,
+    find_revocations,
+    signers_of,
+    weigh_revocations,
+)
 from guerillabackup.signature_values import KeyInfo, KeyPart, KeyPurpose, SignatureResult, SignatureStatus
 
 PRIMARY, SUBKEY, OTHER = "A" * 40, "B" * 40, "C" * 40
@@ -79,3 +85,25 @@ def test_the_worst_reason_is_told():
 def test_no_reason_that_gpg_tells_is_said_so():
     text = weigh_revocations(SIGNED, [Revocation(NOON + 1, "")], key()).text
     assert text.endswith("which was revoked on 2026-02-01 for a reason that gpg does not tell")
+
+
+@pytest.mark.parametrize(
+    ("rows", "parts", "reason"),
+    [
+        ({"of_key": [row("20x,02")]}, {PRIMARY}, "02"),
+        ({"of_key": [row("20x,01")], "of_subkey": [row("28x,00")]}, {PRIMARY, SUBKEY}, "00"),
+        ({"of_key": [row("20x,01")], "of_subkey": [row("28x,03")]}, {PRIMARY, SUBKEY}, None),
+        ({"of_other": [row("28x,02")]}, {PRIMARY, SUBKEY}, None),
+        ({"of_other": [row("28x,02")]}, {PRIMARY, OTHER}, "02"),
+    ],
+)
+def test_a_fear_is_about_the_key_or_a_part_that_may_have_signed(rows, parts, reason):
+    found = find_fear(listing(**rows), parts)
+    assert (found and found.reason) == reason
+
+
+def test_a_part_that_is_revoked_signs_nothing_more():
+    """So a chain that was begun after that is not taken for one that it signed."""
+    assert signers_of(key()) == {PRIMARY}
+    parts = (key().parts[0], key().parts[1]._replace(is_revoked=False))
+    assert signers_of(key()._replace(parts=parts)) == {PRIMARY, SUBKEY}

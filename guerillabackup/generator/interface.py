@@ -6,7 +6,7 @@ A unit makes the elements of one or more sources. Its definition file in `units/
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -44,6 +44,8 @@ class UnitContext:
     made by the generator; `clock` gives UTC seconds; `sign` is None when nothing is signed; `data_signature`
     makes a detached signature over a stored file's data, None when it is not wanted. `read_anchor` says how
     the clock stands to the start of the machine, so that a unit notices when it was set back; None: unknown.
+    `find_signers` hands back the fingerprints that signatures made now can have, none when none is made, and
+    `why_invalid` why signatures with some of such fingerprints are not valid any more, None when they are.
     `find_encryption_key` hands back the fingerprint of the usable key that a name means, or raises
     KeyUnusableError; None: names are left to gpg. `prepare_signing` has what signs made ready, and raises
     KeyUnusableError when nothing could be signed. `get_request` says what was asked for a source;
@@ -65,6 +67,8 @@ class UnitContext:
     read_anchor: Callable[[], ClockAnchor | None] = field(default=lambda: None)
     find_encryption_key: Callable[[str], str] | None = None
     prepare_signing: Callable[[], None] = field(default=lambda: None)
+    find_signers: Callable[[], Collection[str]] = field(default=frozenset)
+    why_invalid: Callable[[Collection[str]], str | None] = field(default=lambda signers: None)
     get_request: Callable[[SourceUrl], SourceRequest] = field(default=lambda url: SourceRequest.WHEN_DUE)
     foreign_sources: Mapping[SourceUrl, str] = field(default_factory=dict)
     cancelled: Callable[[], bool] = field(default=lambda: False)

@@ -5,13 +5,14 @@ It joins the keyring, and what units are given of it.
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from guerillabackup.element import BackupElementMetainfo, SourceUrl
 from guerillabackup.generator.interface import STANDING, MetainfoSigner
+from guerillabackup.signature_revocation import signers_of
 from guerillabackup.signature_trust import Trusted, distrust_text, signs_in_vain
 from guerillabackup.signature_values import KeyInfo, KeyPurpose, expiry_warning
 
@@ -49,6 +50,14 @@ class KeyringAhead:
         if name not in self._encryption_keys:
             self._encryption_keys[name] = self._check_usable(name, KeyPurpose.ENCRYPT, now).fingerprint
         return self._encryption_keys[name]
+
+    def find_signers(self, name: str, now: float) -> frozenset[str]:
+        """The fingerprints that a signature by this key can have; raises KeyUnusableError."""
+        return signers_of(self._check_usable(name, KeyPurpose.SIGN, now))
+
+    def why_invalid(self, signers: Collection[str]) -> str | None:
+        """Why what some of these signed is not valid any more, by a revocation."""
+        return self.get().why_invalid(signers)
 
     def make_signer(self, name: str) -> MetainfoSigner:
         """What signs metadata with a key."""

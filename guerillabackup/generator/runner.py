@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -307,6 +307,8 @@ class UnitRunner:
             read_anchor=around.read_anchor,
             find_encryption_key=lambda key: self._get_keys().find_encryption_key(key, around.clock()),
             prepare_signing=self._prepare_signing,
+            find_signers=self._find_signers,
+            why_invalid=self._why_invalid,
             get_request=lambda url: self._get_request(url),
             foreign_sources=self._foreign,
             cancelled=around.cancelled,
@@ -330,6 +332,15 @@ class UnitRunner:
         if key is not None:
             self._get_keys().check_signing_key(key, self._around.clock())
             self._get_keys().prepare_signing()
+
+    def _find_signers(self) -> Collection[str]:
+        key = self.unit.configuration.get("GeneralSigningKey")
+        return () if key is None else self._get_keys().find_signers(key, self._around.clock())
+
+    def _why_invalid(self, signers: Collection[str]) -> str | None:
+        # Where nothing is signed any more nobody asks for signatures, and there need be no keyring.
+        is_idle = not signers or self.unit.configuration.get("GeneralSigningKey") is None
+        return None if is_idle else self._get_keys().why_invalid(signers)
 
     def _get_keys(self) -> KeyringAhead:
         with self._keys_lock:

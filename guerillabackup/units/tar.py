@@ -138,10 +138,9 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
             return backup_type
         url, context = source.source_url, self._context
         memory = self._book.get(url)
-        reason = why_selection_differs(
-            memory.selection, source, recipients_of(downstream_of(context, source.encryption_key))
-        )
+        reason = why_selection_differs(memory.selection, source, recipients_of(self._find_downstream(source)))
         reason = reason or self._why_other_index(source, memory)
+        reason = reason or _why_not_signed(context, memory)
         reason = reason or why_not_to_go_on(url, memory, context.storage, context.configuration)
         if reason is None:
             return backup_type
@@ -178,6 +177,12 @@ class TarBackupUnit(SchedulableGeneratorUnitInterface):
     def _find_downstream(self, source: TarSource) -> list[TransformationPipelineElementInterface]:
         self._context.prepare_signing()
         return downstream_of(self._context, source.encryption_key)
+
+
+def _why_not_signed(context: UnitContext, memory: SourceMemory) -> str | None:
+    """Why a restore refuses what an incremental backup would build on, whoever signs that one."""
+    reason = context.why_invalid(memory.signers)
+    return None if reason is None else f"a restore refuses the chain that it would go on: {reason}"
 
 
 def _list_placed(context: UnitContext) -> SourceList[TarSource]:

@@ -92,6 +92,7 @@ class TarElementRun:
                     digest_selection(source, recipients_of(self._find_downstream())),
                     mark,
                     self._places,
+                    self._context.find_signers(),
                 )
                 details = make_details(source, new_memory)
                 element = store_together(self._state, parts, details)[0]

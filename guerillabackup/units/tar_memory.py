@@ -5,7 +5,7 @@ has no place for is in `extras.current`.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -36,6 +36,7 @@ class SourceMemory:
     `data_sizes`: bytes of data of the elements from the last full on, by `size_key`, as far as known.
     `index`: what `tar_index.mark_of` says of the index of the last element, None where it is not known.
     `places`: how each directory to be included was at the last backup, by its path, as far as known.
+    `signers`: fingerprints that signatures of the elements from the last full on can have, as far as known.
     """
 
     last_full: int | None = None
@@ -53,6 +54,7 @@ class SourceMemory:
     data_sizes: Mapping[str, int] = field(default_factory=dict)
     index: str | None = None
     places: Mapping[str, Place] = field(default_factory=dict)
+    signers: frozenset[str] = frozenset()
 
     def expected_size(self, backup_type: BackupType) -> int | None:
         """Bytes tar wrote the last time for a backup of this type."""
@@ -75,14 +77,17 @@ def advanced(
     selection: Mapping[str, str],
     index: str | None,
     places: Mapping[str, Place],
+    signers: Collection[str],
 ) -> SourceMemory:
     """What is remembered after an element, and its list of members if it has one.
 
-    `content_size` is what tar wrote, `data_size` what is stored of it, `index` the mark of its index.
+    `content_size` is what tar wrote, `data_size` what is stored of it, `index` the mark of its index,
+    `signers` are the fingerprints that its signature can have.
     """
     timestamp = metainfo.timestamp
     size = content_size if content_size > 0 else None
     chained = {} if backup_type is BackupType.FULL else memory.data_sizes
+    before = frozenset() if backup_type is BackupType.FULL else memory.signers
     memory = replace(
         memory,
         last_any=timestamp,
@@ -95,6 +100,7 @@ def advanced(
         selection=selection,
         index=index,
         places=places,
+        signers=before.union(signers),
         data_sizes={**chained, size_key(metainfo.data_uuid): data_size},
     )
     if members is not None:
@@ -142,6 +148,7 @@ def dump_extras(memory: SourceMemory) -> dict[str, Any]:
         "DataSizes": dict(memory.data_sizes),
         "Index": memory.index,
         "Places": dump_places(memory.places),
+        "Signers": sorted(memory.signers),
     }
 
 
@@ -167,6 +174,7 @@ def parse_memory(state: Any, extras: Any) -> SourceMemory:
         _optional_sizes(extras.get("DataSizes")),
         _optional_text(extras.get("Index")),
         parse_places(extras.get("Places")),
+        _optional_texts(extras.get("Signers")),
     )
 
 
@@ -196,6 +204,13 @@ def _optional_sizes(value: Any) -> dict[str, int]:
     if not all(isinstance(size, int) and not isinstance(size, bool) for size in sizes.values()):
         raise TypeError(f"{str(value)[:40]!r} is not an object of sizes")
     return dict(sizes)
+
+
+def _optional_texts(value: Any) -> frozenset[str]:
+    texts = [] if value is None else value
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"{str(value)[:40]!r} is not a list of texts")
+    return frozenset(texts)
 
 
 def _optional_text(value: object) -> str | None:

@@ -6,8 +6,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 import pytest
+from sample_source import gpg_home
 from tar_bench import ALWAYS, follow_chain, members, read_elements
 
 from guerillabackup.config import load_configuration
@@ -596,3 +598,42 @@ def test_two_generators_at_once_make_one_chain(host):
     storage = DefaultFileStorage(str(host.spool))
     assert len(follow_chain(read_elements(storage, "/host/a"))) >= 2
     storage.close()
+
+
+def revoke(home, name, reason):
+    """As somebody does by hand who answers gpg's questions."""
+    command = ["gpg", "--homedir", home, "--no-tty", "--command-fd", "0", "--gen-revoke", name]
+    answers = f"y\n{reason}\nnobody minds\n\ny\n".encode()
+    certificate = subprocess.run(command, input=answers, check=True, capture_output=True).stdout
+    subprocess.run(
+        ["gpg", "--homedir", home, "--batch", "--import"], input=certificate, check=True, capture_output=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        (None, ["full", "inc", "inc", "inc"]),
+        (0, ["full", "inc", "full", "inc"]),
+        (1, ["full", "inc", "full", "inc"]),
+        (2, ["full", "inc", "inc", "inc"]),
+    ],
+    ids=["only another key", "no reason", "compromised", "superseded"],
+)
+def test_a_chain_by_a_key_that_may_be_in_wrong_hands_is_not_gone_on_with(host, caplog, reason, expected):
+    host.add_unit("Tar", {"/host/tree": host.source(FullBackupTiming=SELDOM, IncBackupTiming=ALWAYS)})
+    now = time.time()
+    with gpg_home(("old", "sign"), ("new", "sign")) as home:
+        (host.conf / "keys").symlink_to(home)
+        for step, key in enumerate(("old", "old", "new", "new")):
+            if step == 2 and reason is not None:
+                revoke(home, "old", reason)
+            host.write_config(f"GeneralSigningKey = {key!r}")
+            assert host.run(clock=lambda step=step: now + 10 * step).errors == ()
+    storage = DefaultFileStorage(str(host.spool))
+    for url in ("/host/tree", "/host/tree.members"):
+        assert [element["BackupType"] for element in follow_chain(read_elements(storage, url))] == expected
+    storage.close()
+    warnings = [text for text in caplog.messages if "in place of an incremental one" in text]
+    assert len(warnings) == expected.count("full") - 1
+    assert all("a restore refuses the chain" in text and "by which it is signed" in text for text in warnings)
