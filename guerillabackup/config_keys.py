@@ -207,6 +207,17 @@ def gaps_are_meant(values: Mapping[str, Any], directory: str) -> bool:
     return any(_moves_on(values, peer, directory) or _selects(values, peer, directory) for peer in peers)
 
 
+def elements_leave(values: Mapping[str, Any], directory: str) -> bool:
+    """Whether elements are moved on from the storage in a directory, which is one of this host's."""
+    said = values.get("GeneralElementsMoveOn")
+    peers = ({}, *(values.get("TransferPeers") or {}).values())
+    if said is None:
+        return any(_moves_on(values, peer, directory) for peer in peers)
+    own = str(values.get("DefaultFileSystemSinkBaseDir")).rstrip("/")
+    is_ours = own == directory.rstrip("/") or any(_is_its_storage(values, peer, directory) for peer in peers)
+    return bool(said) and is_ours
+
+
 _LEAVES_OUT = (
     "BackupType",
     "MaxAge",

@@ -75,7 +75,8 @@ def verify(
 
     Of sources also that the last element which this host's generator has stored is still there, unless
     elements move on from here. A full that follows an element which is not there is a violation where older
-    ones are, as a hole in the history; it is a warning where none are, or elements move on.
+    ones are, as a hole in the history; it is a warning where none are, or elements move on. So is an
+    incremental there that waits here alone, and where all have moved on that is in order.
 
     A line for each finding; ends with 4 when there was a violation, with 5 when there was none, but keys to
     check signatures with are not known here.

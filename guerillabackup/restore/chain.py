@@ -52,7 +52,8 @@ def find_chain(
         target = graph.find(element_id)
     else:
         target, warnings = _choose_target(graph, at, is_genuine)
-    needed = _walk_to_full(graph, target, is_genuine)
+    limit = at if element_id is None else target.timestamp
+    needed = _walk_to_full(graph, target, limit, is_genuine)
     warnings += _judge_needed(graph, needed, named=element_id is not None)
     return RestoreChain(tuple(needed), tuple(warnings))
 
@@ -177,8 +178,13 @@ def _nearest_before(graph: Graph, full: ChainLink, whole: Collection[ChainLink])
     return next(iter(_last_ones(graph, starts, lambda link: link is not full and link in whole)), None)
 
 
-def _walk_to_full(graph: Graph, target: ChainLink, is_genuine: IsGenuine) -> list[ChainLink]:
-    """The full before (or at) the target, and everything between, first to last."""
+def _walk_to_full(
+    graph: Graph, target: ChainLink, limit: float | None, is_genuine: IsGenuine
+) -> list[ChainLink]:
+    """The full before (or at) the target, and everything between, first to last.
+
+    What the error names where there is a gap is no newer than `limit`, if there is any like that.
+    """
     needed = [target]
     seen = {target}
     while not needed[-1].is_full:
@@ -188,7 +194,7 @@ def _walk_to_full(graph: Graph, target: ChainLink, is_genuine: IsGenuine) -> lis
             claimed = f"follows a DataUuid that several elements claim: {name_links(before)}"
             raise IntegrityError(f"element {link.element_id} {claimed}")
         if not before:
-            raise IntegrityError(_gap_text(graph, target, link, is_genuine))
+            raise IntegrityError(_gap_text(graph, target, link, limit, is_genuine))
         if before[0] in seen:
             raise IntegrityError(f"the elements before {target.element_id} follow one another in a ring")
         seen.add(before[0])
@@ -220,7 +226,9 @@ def _judge_needed(graph: Graph, needed: Sequence[ChainLink], named: bool) -> lis
     return warnings
 
 
-def _gap_text(graph: Graph, target: ChainLink, link: ChainLink, is_genuine: IsGenuine) -> str:
+def _gap_text(
+    graph: Graph, target: ChainLink, link: ChainLink, limit: float | None, is_genuine: IsGenuine
+) -> str:
     lacking = "names no predecessor" if link.predecessor is None else "follows an element that is not here"
     text = f"element {target.element_id} cannot be restored: incremental {link.element_id} {lacking}"
     if link.predecessor is not None:
@@ -228,7 +236,18 @@ def _gap_text(graph: Graph, target: ChainLink, link: ChainLink, is_genuine: IsGe
     restorable = graph.restorable()
     if not restorable:
         return text
-    last = _find_last([head for head in graph.heads() if head in restorable] or list(restorable), is_genuine)
+    ends = _last_ones(
+        graph,
+        graph.heads(),
+        lambda each: each in restorable and (limit is None or each.timestamp <= limit),
+    )
+    if not ends:
+        after = min(restorable, key=lambda each: (each.timestamp, each.arrival, each.element_id))
+        return (
+            f"{text}; nothing before it can be restored either: the first one whose chain is complete is "
+            f"{after.element_id}, which is later than what was asked for and was not verified yet"
+        )
+    last = _find_last(ends, is_genuine)
     if last.reason is not Reason.DOUBT:
         named = f"the last one whose chain is complete is {last.best.element_id}, which was"
     else:

@@ -25,9 +25,13 @@ class ChainFinding:
     text: str
 
 
-def examine_chain(links: Iterable[ChainLink]) -> Iterator[ChainFinding]:
-    """What is wrong with the chain of one source, element by element, in the order given."""
+def examine_chain(links: Iterable[ChainLink], *, elements_leave: bool = False) -> Iterator[ChainFinding]:
+    """What is wrong with the chain of one source, element by element, in the order given.
+
+    Where elements leave the storage, oldest first, it is no violation that the others wait behind a gap.
+    """
     graph = Graph(links)
+    left_behind = _left_behind(graph) if elements_leave else set()
     restorable = graph.restorable()
     without_ring = graph.without_ring()
     for link in graph.links:
@@ -45,6 +49,11 @@ def examine_chain(links: Iterable[ChainLink]) -> Iterator[ChainFinding]:
             if len(followers) > 1:
                 text = f"{len(followers)} elements follow it: {name_links(followers)}"
                 yield ChainFinding(link.element_id, Severity.WARNING, text)
+        elif link in left_behind:
+            text = (
+                f"{_why_not_restorable(graph, link)}; elements move on from here: restore it where they are"
+            )
+            yield ChainFinding(link.element_id, Severity.WARNING, text)
         else:
             yield ChainFinding(link.element_id, Severity.VIOLATION, _why_not_restorable(graph, link))
 
@@ -81,6 +90,15 @@ def find_holes(links: Iterable[ChainLink], *, gaps_are_meant: bool = False) -> I
 
 def _age(link: ChainLink) -> tuple[int, float]:
     return link.timestamp, link.arrival
+
+
+def _left_behind(graph: Graph) -> set[ChainLink]:
+    """What follows an element that is not here, and all after that."""
+    return graph.reach(
+        link
+        for link in graph.representatives
+        if link.predecessor is not None and not graph.predecessors(link)
+    )
 
 
 def _why_not_restorable(graph: Graph, link: ChainLink) -> str:

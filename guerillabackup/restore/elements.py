@@ -56,7 +56,9 @@ class ElementOperations:
     """Works on the elements of one storage.
 
     `read_last` hands out what must be the last element of each source, as is remembered outside of the
-    storage. With `gaps_are_meant` a hole in a source's history is no violation.
+    storage. With `gaps_are_meant` a hole in a source's history is no violation; with `elements_leave` they
+    are moved on from the storage: what waits here may lack what it follows, and it may be empty, but for what
+    `find_foreign` finds that no storage has.
     """
 
     def __init__(
@@ -67,12 +69,16 @@ class ElementOperations:
         read_last: Callable[[], LastElements] = LastElements,
         *,
         gaps_are_meant: bool = False,
+        elements_leave: bool = False,
+        find_foreign: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._storage = storage
         self._rules = rules
         self._listen = listen
         self.read_last = read_last
         self.gaps_are_meant = gaps_are_meant
+        self._elements_leave = elements_leave
+        self._find_foreign = find_foreign
 
     def get(self, text: str) -> StorageBackupDataElementInterface:
         """The element of exactly this id; raises ElementIdError, ElementNotFoundError."""
@@ -153,6 +159,9 @@ class ElementOperations:
             last = replace(last, uuids=asked)
         else:
             sources, single = self.sources(), []
+            if not sources and self._elements_leave and self._find_foreign() is None:
+                text = "no element is here: elements move on from this storage, as the configuration says"
+                return chain([Finding("storage", None, text)], self.find_leftovers())
             if not sources:
                 raise ElementNotFoundError(
                     "the storage has no elements at all: is it mounted, and is it the right directory"
@@ -227,7 +236,7 @@ class ElementOperations:
                 yield Finding(str(element_id), Severity.VIOLATION, str(error))
         # What cannot be read may be what a hole lacks.
         holes = find_holes(links, gaps_are_meant=self.gaps_are_meant) if is_complete else ()
-        for found in chain(examine_chain(links), holes):
+        for found in chain(examine_chain(links, elements_leave=self._elements_leave), holes):
             if wanted is None or found.element_id in wanted:
                 yield Finding(str(found.element_id), found.severity, found.text)
 

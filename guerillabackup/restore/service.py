@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from guerillabackup.config import Configuration
-from guerillabackup.config_keys import elements_move_on, gaps_are_meant
+from guerillabackup.config_keys import elements_leave, elements_move_on, gaps_are_meant
 from guerillabackup.element import ElementId, SourceUrl
 from guerillabackup.element_memory import LastElements
 from guerillabackup.errors import ConfigError, GuerillaBackupError
@@ -49,7 +49,7 @@ from guerillabackup.restore.verify import (
 )
 from guerillabackup.signature import read_passphrase
 from guerillabackup.storage.interface import StorageBackupDataElementInterface
-from guerillabackup.storage.place import describe_missing
+from guerillabackup.storage.place import describe_missing, find_foreign_file
 from guerillabackup.storage.registry import make_ownership, open_storage
 
 MAX_HELD = 256
@@ -133,6 +133,8 @@ class RestoreService:
                 listen,
                 read_last,
                 gaps_are_meant=gaps_are_meant(configuration, self._directory),
+                elements_leave=elements_leave(configuration, self._directory),
+                find_foreign=partial(find_foreign_file, self._directory),
             )
             self._stack = stack.pop_all()
 

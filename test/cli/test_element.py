@@ -216,6 +216,27 @@ def test_where_elements_move_on_and_in_other_storages_none_is_missed(host, sourc
     assert host("element", "verify", "--all")[0] == 0
 
 
+def test_where_elements_move_on_the_next_incremental_and_an_empty_storage_are_no_violation(host, source):
+    later = source.back_up("inc")
+    for element in source.elements[:2]:
+        element.delete()
+    config = host.path / "etc" / "config"
+    text = config.read_text()
+    assert host("element", "verify", "--all")[0] == 4
+    config.write_text(text + "GeneralElementsMoveOn = True\n")
+    status, output, _ = host("element", "verify", "--all")
+    assert (status, "elements move on from here" in output) == (0, True)
+    shutil.copytree(host.path / "data", host.path / "copy")
+    assert host("element", "verify", "--all", "--storage", host.path / "copy")[0] == 4
+    later.delete()
+    status, output, _ = host("element", "verify", "--all")
+    assert (status, "elements move on from this storage" in output) == (0, True)
+    (host.path / "data" / "passwd").write_text("")
+    assert host("element", "verify", "--all")[0] == 1
+    shutil.rmtree(host.path / "data")
+    assert host("element", "verify", "--all")[0] == 1
+
+
 def test_a_hole_in_the_history_ends_verify_with_4_and_with_0_where_elements_move_on(host, source):
     hole = source.back_up("inc")
     source.back_up("full")

@@ -86,6 +86,16 @@ def test_a_gap_between_target_and_full_is_an_integrity_error_that_names_what_can
     assert str(regular[3].element_id) in str(caught.value)
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_behind_a_gap_the_last_one_before_what_was_asked_for_is_named_and_none_that_is_later(named):
+    links = [link(1, FULL, None), link(2, INC, 1), link(4, INC, 3), link(5, FULL, 4), link(6, INC, 5)]
+    asked = {"element_id": links[2].element_id} if named else {"at": links[2].timestamp}
+    with pytest.raises(IntegrityError, match=f"complete is {links[1].element_id}"):
+        find_chain(links, **asked)
+    with pytest.raises(IntegrityError, match=f"nothing before.* is {links[3].element_id}, which is later"):
+        find_chain(links[2:], **asked)
+
+
 def test_a_gap_before_the_full_does_not_matter_and_is_not_mentioned(regular):
     del regular[2]
     chain = find_chain(regular)
@@ -228,6 +238,17 @@ def test_every_incremental_behind_a_gap_is_a_violation(regular):
     assert [(each.element_id, each.severity) for each in findings] == [
         (regular[4].element_id, Severity.VIOLATION)
     ]
+
+
+def test_where_elements_leave_what_waits_behind_a_gap_is_warned_of():
+    links = [link(3, INC, 2), link(4, INC, 3), link(5, FULL, 4)]
+    found = list(examine_chain(links, elements_leave=True))
+    assert [(each.element_id, each.severity) for each in found] == [
+        (each.element_id, Severity.WARNING) for each in links[:2]
+    ]
+    assert "elements move on from here" in found[0].text
+    nameless = [link(3, INC, None)]
+    assert [each.severity for each in examine_chain(nameless, elements_leave=True)] == [Severity.VIOLATION]
 
 
 def test_a_fork_is_a_warning_and_a_copy_too(regular):
