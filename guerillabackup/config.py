@@ -73,10 +73,12 @@ class Configuration(Mapping[str, Any]):
         return os.path.join(self._directory, UNITS_DIRECTORY)
 
     @property
-    def own_directories(self) -> tuple[str, ...]:
-        """Directories of the configuration and of what runs, which no storage may overlap."""
-        runtime = self.get("GeneralRuntimeDataDir")
-        return (self.keys_directory, self.units_directory, *([runtime] if isinstance(runtime, str) else []))
+    def own_directories(self) -> Mapping[str, str]:
+        """By what they are: directories of the configuration and of what runs; no storage may overlap them."""
+        own = {"the keyring": self.keys_directory, "the units": self.units_directory}
+        key = "GeneralRuntimeDataDir"
+        runtime = self.get(key)
+        return own | ({key: runtime} if isinstance(runtime, str) else {})
 
     @property
     def known_keys(self) -> Mapping[str, Key]:

@@ -31,7 +31,7 @@ from guerillabackup.generator.selection import (
     find_foreign_sources,
     make_request,
 )
-from guerillabackup.generator.storage_place import find_storage_problem, remember_storage
+from guerillabackup.generator.storage_place import find_overlap, find_storage_problem, remember_storage
 from guerillabackup.original.elements import adapt_elements
 from guerillabackup.original.loading import load_any_unit_class
 from guerillabackup.original.storage import DefaultFileSystemSink
@@ -80,6 +80,7 @@ def run_once(
             *listing.warnings,
             *listing.unused_overlays,
         )
+    _forbid_overlap(configuration)
     be_a_batch_job()
     with ExitStack() as stack:
         stack.enter_context(GeneratorLock(configuration["GeneralPersistencyBaseDir"], is_service=False))
@@ -187,6 +188,7 @@ def load_plant(
 
     configuration = load_configuration(config_directory, presets)
     configuration.require(*SERVICE_REQUIRED)
+    _forbid_overlap(configuration)
     listing = list_units(configuration.units_directory)
     for warning in (*listing.warnings, *listing.unused_overlays):
         log.warning("%s", warning)
@@ -306,6 +308,13 @@ def _open_storage(configuration: Configuration) -> Iterator[DefaultFileStorage]:
     with open_storage(place[0], ownership, state_directory=place[1]) as storage:
         yield storage
     remember_storage(*place)
+
+
+def _forbid_overlap(configuration: Configuration) -> None:
+    """Before the lock is taken: where the state is in the storage, that would already be written there."""
+    places = configuration["DefaultFileSystemSinkBaseDir"], configuration["GeneralPersistencyBaseDir"]
+    if (overlap := find_overlap(*places, configuration.own_directories)) is not None:
+        raise ConfigError(overlap)
 
 
 def _find_storage_problem(configuration: Configuration) -> str | None:

@@ -9,7 +9,8 @@ import json
 import logging
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from guerillabackup import osfile
 from guerillabackup.errors import StorageError
@@ -18,21 +19,21 @@ FILLED = "storage.filled"
 """Name of the state file: a JSON list of the storages that were seen with elements in them."""
 _MAX_STORAGES = 50
 _MAX_SIZE = 1 << 16
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 _NOT_ELEMENTS = (".partial", "lost+found")
 
 log = logging.getLogger(__name__)
 
 
 def find_storage_problem(
-    directory: str, state_directory: str, *, elements_move_on: bool, apart: Sequence[str] = ()
+    directory: str, state_directory: str, *, elements_move_on: bool, apart: Mapping[str, str] = _NOTHING
 ) -> str | None:
     """Why nothing must be stored there, with what to do; None when all is well. Changes nothing.
 
-    `apart` are directories beside that of the state that must not overlap the storage.
+    `apart` are directories beside that of the state that must not overlap the storage, by what they are.
     """
-    for other in (state_directory, *apart):
-        if (overlap := _describe_overlap(directory, other)) is not None:
-            return overlap
+    if (overlap := find_overlap(directory, state_directory, apart)) is not None:
+        return overlap
     try:
         is_filled = _is_filled(directory)
     except (FileNotFoundError, NotADirectoryError):
@@ -50,6 +51,16 @@ def find_storage_problem(
     )
 
 
+def find_overlap(directory: str, state_directory: str, apart: Mapping[str, str] = _NOTHING) -> str | None:
+    """What to say where a storage is in one of the others, or one of them in it: elements live there alone.
+
+    No mount changes it, so it is asked before anything is written to the state.
+    """
+    others = {"GeneralPersistencyBaseDir": state_directory, **apart}
+    found = (_describe_overlap(directory, other, what) for what, other in others.items())
+    return next((overlap for overlap in found if overlap is not None), None)
+
+
 def remember_storage(directory: str, state_directory: str) -> None:
     """Note that there is something in the storage, if there is. Never raises: no backup needs it."""
     try:
@@ -65,16 +76,15 @@ def remember_storage(directory: str, state_directory: str) -> None:
         log.warning("cannot write %s: %s", _path(state_directory), error)
 
 
-def _describe_overlap(directory: str, other: str) -> str | None:
-    """What to say where one is in the other: nothing else but elements lives in a storage."""
+def _describe_overlap(directory: str, other: str, what: str) -> str | None:
     inner, outer = os.path.realpath(directory), os.path.realpath(other)
     common = os.path.commonpath((inner, outer))
     if common not in (inner, outer):
         return None
     relation = "is" if inner == outer else "lies in" if common == outer else "has in it"
     return (
-        f"the storage {directory} {relation} {other}, which is for something else: give each a directory of"
-        " its own, such as data and state side by side"
+        f"the storage {directory} {relation} {other}, which is {what}: give each a directory of its own,"
+        " such as data and state side by side"
     )
 
 

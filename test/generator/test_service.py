@@ -17,7 +17,7 @@ from guerillabackup.element import SourceUrl
 from guerillabackup.errors import ConfigError, KeyUnusableError, StateError
 from guerillabackup.events import UnitFailed, UnitSkipped
 from guerillabackup.generator.selection import NothingToRunError
-from guerillabackup.generator.service import run_once
+from guerillabackup.generator.service import run_once, run_service
 from guerillabackup.generator.state import StateBusyError, StateDirectory
 from guerillabackup.signature import KeyPurpose, Keyring
 from guerillabackup.storage.default_file import DefaultFileStorage
@@ -637,3 +637,15 @@ def test_a_chain_by_a_key_that_may_be_in_wrong_hands_is_not_gone_on_with(host, c
     warnings = [text for text in caplog.messages if "in place of an incremental one" in text]
     assert len(warnings) == expected.count("full") - 1
     assert all("a restore refuses the chain" in text and "by which it is signed" in text for text in warnings)
+
+
+@pytest.mark.parametrize("place", ["", "state"])
+def test_a_state_in_the_storage_is_refused_before_anything_is_written_there(host, place):
+    state = host.spool / place
+    state.mkdir(exist_ok=True)
+    host.write_config(f"GeneralPersistencyBaseDir = {str(state)!r}")
+    host.add_unit("Tar", {"/host/tree": host.source()})
+    for start in (host.run, lambda: run_service(str(host.conf))):
+        with pytest.raises(ConfigError, match="which is GeneralPersistencyBaseDir"):
+            start()
+    assert list(state.iterdir()) == []

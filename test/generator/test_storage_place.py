@@ -94,16 +94,19 @@ def test_a_storage_overlaps_nothing_else(tmp_path, storage, other, relation):
     for path in (storage, other, "elsewhere"):
         (tmp_path / path).mkdir(parents=True, exist_ok=True)
     storage, other, elsewhere = (str(tmp_path / path) for path in (storage, other, "elsewhere"))
-    for state, apart in ((other, ()), (elsewhere, (other,))):
+    for state, apart, what in (
+        (other, {}, "GeneralPersistencyBaseDir"),
+        (elsewhere, {"the keyring": other}, "the keyring"),
+    ):
         problem = find_storage_problem(storage, state, elements_move_on=False, apart=apart)
-        assert problem.startswith(f"the storage {storage} {relation} {other}, which is for something else")
+        assert problem.startswith(f"the storage {storage} {relation} {other}, which is {what}: ")
     assert find_storage_problem(storage, elsewhere, elements_move_on=False) is None
 
 
 def test_a_link_to_the_state_is_no_other_directory(place):
     place[0].rmdir()
     place[0].symlink_to(place[1])
-    assert "is for something else" in find(place)
+    assert "which is GeneralPersistencyBaseDir" in find(place)
 
 
 def test_names_that_begin_alike_are_side_by_side(place):
