@@ -44,6 +44,10 @@ class StorageFullError(StorageError, TemporaryError):
     """No space, no inodes or no quota left: the same run succeeds once there is."""
 
 
+class StorageReadOnlyError(StorageError):
+    """The file system takes nothing just now, whatever it is: it was mounted so, or met an error."""
+
+
 class StorageReplacedError(StorageError):
     """The storage's directory is not at its place any more: what goes into it, nobody would find there."""
 

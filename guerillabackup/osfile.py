@@ -17,7 +17,7 @@ import stat
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
-from guerillabackup.errors import StorageError, StorageFullError
+from guerillabackup.errors import StorageError, StorageFullError, StorageReadOnlyError
 
 DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
 READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
@@ -46,8 +46,10 @@ PRIVATE = Ownership()
 
 
 def raise_storage_error(error: OSError, action: str) -> NoReturn:
-    """The StorageError for a failed system call; StorageFullError when space or quota is what lacks."""
-    kind = StorageFullError if error.errno in _FULL else StorageError
+    """The StorageError for a failed system call; of a kind of its own where the file system takes nothing."""
+    kind: type[StorageError] = StorageFullError if error.errno in _FULL else StorageError
+    if error.errno == errno.EROFS:
+        kind = StorageReadOnlyError
     raise kind(f"{action}: {error.strerror or error}") from error
 
 

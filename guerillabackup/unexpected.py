@@ -20,6 +20,21 @@ def explain(error: BaseException) -> str:
     return ""
 
 
+def forget_frames(error: BaseException | None) -> None:
+    """Let go of all that the frames of an error and of those behind it hold; what they say stays.
+
+    What keeps an error keeps these frames, often itself among them: memory that only a full collection gives
+    back, and that whoever sent what was wrong chose the size of.
+    """
+    todo, seen = [error], set()
+    while todo:
+        one = todo.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            one.__traceback__ = None
+            todo += [one.__cause__, one.__context__]
+
+
 def explain_no_thread() -> str:
     """Which limits keep a process from another thread, to follow the text that says it has none."""
     limit = resource.getrlimit(resource.RLIMIT_NPROC)[0]

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guerillabackup import osfile
-from guerillabackup.errors import StorageError, StorageFullError
+from guerillabackup.errors import StorageError, StorageFullError, StorageReadOnlyError
 from guerillabackup.osfile import PRIVATE, Ownership
 
 
@@ -393,6 +393,7 @@ def test_other_errors_of_the_system_are_storage_errors_that_say_what_was_done(nu
     ):
         raise OSError(number, os.strerror(number))
     assert not isinstance(caught.value, StorageFullError)
+    assert isinstance(caught.value, StorageReadOnlyError) == (number == errno.EROFS)
     assert isinstance(caught.value.__cause__, OSError)
 
 

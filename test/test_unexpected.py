@@ -5,11 +5,12 @@ import os
 import resource
 import subprocess
 import sys
+import weakref
 
 import pytest
 
 from guerillabackup import osfile
-from guerillabackup.unexpected import explain
+from guerillabackup.unexpected import explain, forget_frames
 
 
 def test_of_an_error_of_the_system_the_place_is_told():
@@ -43,3 +44,27 @@ def test_a_command_that_gets_no_thread_says_which_limit(tmp_path):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 1
     assert "can't start new thread; this user has" in done.stderr
+
+
+def test_what_the_frames_of_an_error_and_of_its_causes_hold_is_let_go():
+    class Content:
+        pass
+
+    def fail(content: Content) -> None:
+        try:
+            raise ValueError("inner")
+        except ValueError as error:
+            raise RuntimeError("outer") from error
+
+    content = Content()
+    reference = weakref.ref(content)
+    try:
+        fail(content)
+    except RuntimeError as error:
+        kept = error
+    del content
+    assert reference() is not None
+    forget_frames(kept)
+    assert reference() is None
+    assert (str(kept), str(kept.__cause__)) == ("outer", "inner")
+    forget_frames(None)

@@ -24,6 +24,7 @@ from guerillabackup.transfer.multiplexer import (
 )
 from guerillabackup.transfer.outgoing import OutgoingStream
 from guerillabackup.transfer.pace import Awaited, PaceLimits, PaceWatch
+from guerillabackup.unexpected import forget_frames
 
 RECEIVE_SIZE = 1 << 16
 """Bytes received at once while no part of a stream is due."""
@@ -154,6 +155,7 @@ class PeerConnection:
         """End it; may be called twice."""
         self._drop_stream()
         self._channel.close()
+        forget_frames(self._error)
 
     @property
     def _has_output(self) -> bool:

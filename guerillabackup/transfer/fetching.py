@@ -19,6 +19,7 @@ from guerillabackup.errors import (
     RemoteProtocolError,
     StorageError,
     StorageFullError,
+    StorageReadOnlyError,
     StorageReplacedError,
 )
 from guerillabackup.storage.interface import SinkHandleInterface, StorageBackupDataElementInterface
@@ -48,6 +49,10 @@ from guerillabackup.transfer.storage_share import Receiving
 
 MAX_ROUNDS = 3
 """Times a connection goes through a peer's list: again for what another connection was fetching."""
+
+
+_OWN_TROUBLE = (StorageFullError, StorageReadOnlyError)
+"""What says nothing of the element, and keeps away the others too."""
 
 
 class _RoundOver(Exception):
@@ -229,7 +234,7 @@ class ElementFetcher:
             # Perhaps it is being moved away, even to this peer: it counts neither as here nor as gone.
             elsewhere.add(fetch.key)
             self._notes.tally.locked.add(fetch.key)
-        except StorageFullError as error:
+        except _OWN_TROUBLE as error:
             self._over = _RoundOver(str(error))
         except StorageError as error:
             self._notes.put_off(fetch.key, offer, str(error))
@@ -341,8 +346,9 @@ class ElementFetcher:
                 fetch.claim.stored()
                 self._note_stored(fetch, result)
             elif isinstance(result, StorageError) and not isinstance(result, StorageReplacedError):
-                self._notes.put_off(fetch.key, fetch.offer, str(result))
-                if isinstance(result, StorageFullError):
+                if not isinstance(result, StorageReadOnlyError):
+                    self._notes.put_off(fetch.key, fetch.offer, str(result))
+                if isinstance(result, _OWN_TROUBLE):
                     self._over = _RoundOver(str(result))
             else:
                 failures.append(result)

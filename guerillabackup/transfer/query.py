@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from guerillabackup.errors import RemoteProtocolError
+from guerillabackup.transfer.json_text import encode
 
 SOURCE_QUERY = "SourceUrl"
 MAX_PATTERNS = 200
@@ -31,5 +32,8 @@ def parse_source_query(query_data: Sequence[Any]) -> tuple[tuple[str, ...], int 
         and (since is None or (isinstance(since, int) and not isinstance(since, bool)))
     )
     if not is_known or patterns is None:
-        raise RemoteProtocolError(f"query data {str(query_data)[:100]} is not understood")
+        raise RemoteProtocolError(
+            f"query data of {len(query_data)} items that begin with {encode(query_data[:1]).decode()[:100]} "
+            f"is not understood; known is [{SOURCE_QUERY!r}, patterns, time]"
+        )
     return tuple(patterns), since

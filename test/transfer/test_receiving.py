@@ -20,6 +20,7 @@ from guerillabackup.errors import (
     IntegrityError,
     StorageError,
     StorageFullError,
+    StorageReadOnlyError,
     StorageReplacedError,
 )
 from guerillabackup.events import ElementReceived, ElementRefused, SourceDoubt
@@ -701,6 +702,17 @@ def test_a_full_disk_between_streams_ends_the_round_in_order(storage, receiver, 
     assert contents(storage) == {}
     receiver.storage = storage
     receiver.clock.now += 3600
+    receiver.pull(elements)
+    assert len(contents(storage)) == 3
+
+
+def test_a_storage_that_is_read_only_for_a_while_is_no_fault_of_any_element(storage, receiver, caplog):
+    elements = chain(3)
+    for when in ("begin", "store"):
+        receiver.storage = Failing(storage, when, StorageReadOnlyError("Read-only file system"))
+        receiver.pull(elements)
+        assert "nothing more is fetched now: Read-only file system" in caplog.text
+    receiver.storage = storage
     receiver.pull(elements)
     assert len(contents(storage)) == 3
 
