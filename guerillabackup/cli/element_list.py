@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -31,6 +31,9 @@ from guerillabackup.storage.newest import newest_of_each_source
 from guerillabackup.storage.place import describe_empty, describe_missing, find_foreign_file
 from guerillabackup.storage.registry import catalogue_path
 from guerillabackup.storage.sequence import in_chain_order
+
+if TYPE_CHECKING:
+    from guerillabackup.cli.newest_doubts import NewestDoubts
 
 STORAGE_KEYS = ("DefaultFileSystemSinkBaseDir", "TransferServiceStorageBaseDir")
 """The storages of this host: they have a catalogue, others that are named do not."""
@@ -122,15 +125,17 @@ def latest(
     The newest is the last of its chain; of several chains, the one whose end arrived last. Where another end
     is later by its own timestamp, as in a storage that was copied, that one if all of them are signed by keys
     that are known here, with a warning. If not, what is shown is in doubt and the status is 4: restore
-    refuses to choose then, and where what this host's generator stored last is not in its storage any more,
-    unless elements move on from here. Ends with 1 when one of the names is not that of a source with
-    elements, the storage of this host is empty all of a sudden, or the directory holds no element but other
-    files.
+    refuses to choose then. It is 4 as well where a newer element is gone or not whole: a list of members is
+    there without it, or only a part of it, or what this host's generator stored last is not in its storage
+    any more, unless elements move on from here. Ends with 1 when one of the names is not that of a source
+    with elements, the storage of this host is empty all of a sudden, or the directory holds no element
+    but other files.
     """
+    from guerillabackup.cli.newest_doubts import NewestDoubts
+
     now = time.time()
     doubtful: set[str] = set()
     configuration = invocation.configuration_for(storage)
-    remembered = _Remembered(configuration, storage)
 
     def record(facts: ElementFacts) -> dict[str, Any]:
         age = None if facts.timestamp is None else now - facts.timestamp
@@ -141,18 +146,23 @@ def latest(
             invocation.warn(_tell(last))
         if last.reason is Reason.DOUBT:
             doubtful.add(last.best.element_id)
-        if (text := remembered.find_lost(last.best.source_url)) is not None:
-            invocation.warn(
-                text if remembered.move_on else f"{text}; what is shown is the newest of the others"
-            )
-            if not remembered.move_on:
-                doubtful.add(last.best.element_id)
+        texts, is_in_doubt = doubts.judge(last.best)
+        for text in texts:
+            invocation.warn(text)
+        if is_in_doubt:
+            doubtful.add(last.best.element_id)
+
+    def miss(source: str, text: str) -> None:
+        invocation.warn(text)
+        doubtful.add(source)
 
     with (
         _open_catalogue(configuration, storage) as catalogue,
         judging_signatures(configuration, storage, private_keyrings, invocation.warn) as is_genuine,
+        ExitStack() as stack,
     ):
-        newest = _newest(catalogue, patterns, with_members, is_genuine, take, remembered.pass_on)
+        doubts = NewestDoubts(configuration, storage, private_keyrings, stack)
+        newest = _newest(catalogue, patterns, with_members, is_genuine, take, miss, doubts)
         _write(invocation, newest, record, lambda facts: _render(facts, now))
     return ExitStatus.INTEGRITY if doubtful else None
 
@@ -171,38 +181,14 @@ def _tell(last: LastEnd[ElementFacts]) -> str:
     )
 
 
-class _Remembered:
-    """Whether what this host's generator remembers as the last element of a source was among those seen."""
-
-    def __init__(self, configuration: Configuration, storage: str | None) -> None:
-        from guerillabackup.generator.last_elements import read_last_of
-
-        own, state = configuration.get(STORAGE_KEYS[0]), configuration.get("GeneralPersistencyBaseDir")
-        self.move_on = elements_move_on(configuration)
-        self._last = read_last_of(storage or str(own), own, state, move_on=self.move_on)
-        self._missing = {str(source_url): source_url for source_url in self._last.uuids}
-
-    def pass_on(self, listing: Iterable[ElementFacts]) -> Iterator[ElementFacts]:
-        """The same elements, which are seen as they pass."""
-        for facts in listing:
-            source_url = self._missing.get(facts.source_url)
-            if source_url is not None and facts.data_uuid in self._last.uuids[source_url]:
-                del self._missing[facts.source_url]
-            yield facts
-
-    def find_lost(self, source: str) -> str | None:
-        """What to say of a source of which all elements have passed; None where nothing is missed."""
-        source_url = self._missing.get(source)
-        return None if source_url is None else self._last.describe_lost(source_url)
-
-
 def _newest(
     catalogue: Catalogue,
     patterns: tuple[str, ...],
     with_members: bool,
     is_genuine: Callable[[ElementFacts], bool],
     take: Callable[[LastEnd[ElementFacts]], None],
-    pass_on: Callable[[Iterable[ElementFacts]], Iterable[ElementFacts]],
+    miss: Callable[[str, str], None],
+    doubts: "NewestDoubts",
 ) -> Iterator[ElementFacts]:
     """Each source once; raises ElementNotFoundError after the others for what there is nothing of."""
     seen: set[str] = set()
@@ -211,12 +197,17 @@ def _newest(
         is_members = with_members or (pattern or "").endswith(MEMBERS_SUFFIX)
         selection = ElementSelection(pattern, with_members=is_members)
         found = False
-        for last in newest_of_each_source(pass_on(catalogue.list_facts(selection)), is_genuine):
+        doubts.look(selection)
+        for last in newest_of_each_source(doubts.pass_on(catalogue.list_facts(selection)), is_genuine):
             found = True
             if last.best.source_url not in seen:
                 seen.add(last.best.source_url)
                 take(last)
                 yield last.best
+        for source, text in doubts.find_gone(selection, seen).items():
+            found = True
+            seen.add(source)
+            miss(source, text)
         if pattern is not None and not found:
             missing.append(pattern)
     if not seen:

@@ -20,6 +20,7 @@ FILLED = "storage.filled"
 _MAX_STORAGES = 50
 _MAX_SIZE = 1 << 16
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+_MAX_FOLDERS = 100_000
 _NOT_ELEMENTS = (".partial", "lost+found")
 
 log = logging.getLogger(__name__)
@@ -89,8 +90,25 @@ def _describe_overlap(directory: str, other: str, what: str) -> str | None:
 
 
 def _is_filled(directory: str) -> bool:
-    with os.scandir(directory) as entries:
-        return any(entry.name not in _NOT_ELEMENTS for entry in entries)
+    """Whether there is any file; folders alone are none, and more of them than a storage has are not read."""
+    pending = [directory]
+    for _ in range(_MAX_FOLDERS):
+        if not pending:
+            return False
+        folder = pending.pop()
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if folder == directory and entry.name in _NOT_ELEMENTS:
+                        continue
+                    if not entry.is_dir(follow_symlinks=False):
+                        return True
+                    pending.append(entry.path)
+        except OSError:
+            if folder == directory:
+                raise
+            return True  # what may not be read may be anything
+    return True
 
 
 def _was_filled(directory: str, state_directory: str) -> bool:

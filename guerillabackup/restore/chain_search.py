@@ -6,6 +6,7 @@ Joins the elements of a storage with chain and newest, which decide.
 from dataclasses import replace
 
 from guerillabackup.element import ElementId, SourceUrl
+from guerillabackup.element_memory import LastElements
 from guerillabackup.errors import ElementNotFoundError, IntegrityError
 from guerillabackup.restore.advice import shorten, suggest_above, suggest_close
 from guerillabackup.restore.chain import RestoreChain, find_chain, last_before_damage
@@ -37,7 +38,7 @@ def search_chain(
         raise found.unreadable[element_id]
     try:
         if not found.links:
-            raise _not_found(elements, source_url, directory)
+            raise _not_found(elements, source_url, directory, last)
         chain = find_chain(found.links, at=at, element_id=element_id, is_genuine=elements.is_genuine)
         if element_id is None:
             require_newest(chain.target.element_id, damaged, at)
@@ -73,9 +74,15 @@ def tell_way_out(elements: ElementOperations, chain: RestoreChain, damaged: Elem
     return f"; {named}; see which are whole with: guerillabackup element verify {last[0].source_url}"
 
 
-def _not_found(elements: ElementOperations, source_url: SourceUrl, directory: str) -> ElementNotFoundError:
+def _not_found(
+    elements: ElementOperations, source_url: SourceUrl, directory: str, last: LastElements
+) -> ElementNotFoundError:
     sources = elements.sources()
     names = [str(each) for each in sources if source_url.is_members or not each.is_members]
+    if source_url in last.uuids:
+        return ElementNotFoundError(
+            f"source {source_url} has no elements in the storage: {last.describe_lost(source_url)}"
+        )
     if not sources:
         return ElementNotFoundError(
             f"source {source_url} has no elements in the storage {directory}, nor has any other: is it "

@@ -154,7 +154,7 @@ class ElementOperations:
         # Before the storage is looked at: what is stored meanwhile is not missed.
         last = self.read_last()
         if names:
-            sources, single = self._resolve(names)
+            sources, single = self._resolve(names, last)
             asked = {each: last.uuids[each] for each in sources if each in last.uuids}
             last = replace(last, uuids=asked)
         else:
@@ -166,7 +166,9 @@ class ElementOperations:
                 raise ElementNotFoundError(
                     "the storage has no elements at all: is it mounted, and is it the right directory"
                 )
-        return chain(self._verify(sources, single, is_all=not names), self._find_lost(last))
+        return chain(
+            self._verify(sources, single, is_all=not names), self._find_lost(last, is_asked=bool(names))
+        )
 
     def _verify(
         self, sources: Sequence[SourceUrl], single: Sequence[ElementId], *, is_all: bool
@@ -183,13 +185,16 @@ class ElementOperations:
         if is_all:
             yield from self.find_leftovers()
 
-    def _find_lost(self, last: LastElements) -> Iterator[Finding]:
-        """Sources whose last element is not here; one without any may have been given up with all of them."""
-        for source_url in () if last.move_on else sorted(last.uuids):
+    def _find_lost(self, last: LastElements, *, is_asked: bool) -> Iterator[Finding]:
+        """Sources whose last element is not here; where elements move on, only of one that is asked for."""
+        for source_url in () if last.move_on and not is_asked else sorted(last.uuids):
             facts = list(self._storage.list_facts(ElementSelection.of_source(source_url)))
-            if not any(each.data_uuid in last.uuids[source_url] for each in facts):
-                severity = Severity.VIOLATION if facts else Severity.WARNING
-                yield Finding(str(source_url), severity, f"{last.describe_lost(source_url)}; {SETTLED}")
+            if any(each.data_uuid in last.uuids[source_url] for each in facts) or (last.move_on and facts):
+                continue
+            severity = Severity.WARNING if last.move_on else Severity.VIOLATION
+            none_left = "" if facts else ", nor is any other of the source"
+            settled = "" if last.move_on else f"; {SETTLED}"
+            yield Finding(str(source_url), severity, f"{last.describe_lost(source_url)}{none_left}{settled}")
 
     def plan_deletion(self, names: Sequence[str]) -> DeletionPlan:
         """See deletion.plan_deletion."""
@@ -203,7 +208,7 @@ class ElementOperations:
         """The element that lists this one's members, if there is one."""
         return next((each.get_element_id() for each in find_lists(self._storage, element)), None)
 
-    def _resolve(self, names: Sequence[str]) -> tuple[list[SourceUrl], list[ElementId]]:
+    def _resolve(self, names: Sequence[str], last: LastElements) -> tuple[list[SourceUrl], list[ElementId]]:
         sources: list[SourceUrl] = []
         single: list[ElementId] = []
         for name in names:
@@ -213,7 +218,8 @@ class ElementOperations:
             except (ElementIdError, ElementNotFoundError) as error:
                 source_url = _source_of(name, error)
             has_elements = next(self._storage.query_backup_data_elements(source_url=source_url), None)
-            if has_elements is None and next(self._storage.find_leftovers(source_url), None) is None:
+            has_leftovers = next(self._storage.find_leftovers(source_url), None) is not None
+            if has_elements is None and not has_leftovers and source_url not in last.uuids:
                 raise ElementNotFoundError(f"{name!r} is neither an element nor a source in the storage")
             sources.append(source_url)
         return sources, single

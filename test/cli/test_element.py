@@ -196,14 +196,27 @@ def test_a_newest_element_that_the_generator_remembers_and_is_gone_is_a_violatio
     assert host("element", "verify", FULL)[0] == 0
 
 
-def test_a_source_that_was_given_up_with_all_of_its_elements_is_warned_of(host, source):
+def test_a_source_of_which_all_is_gone_that_the_generator_remembers_is_a_violation(host, source):
     host.remember(source.elements[1])
     host.source(source="/host/other").back_up("full")
     for element in source.elements:
         element.delete()
-    status, output, _ = host("element", "verify", "--all")
-    assert status == 0
-    assert f"warning: /host/tree: {INC}, the last element" in output
+    for name in ("--all", "/host/tree"):
+        status, output, _ = host("element", "verify", name)
+        assert status == 4
+        assert f"violation: /host/tree: {INC}, the last element" in output
+        assert "nor is any other of the source" in output
+    status, _, errors = host("restore", "/host/tree", "--list")
+    assert (status, f"{INC}, the last element that was stored" in errors) == (1, True)
+    for names in ((), ("/host/tree",), ("/host",)):
+        status, output, errors = host("element", "latest", *names)
+        assert (status, f"warning: {INC}, the last element" in errors) == (4, True)
+    config = host.path / "etc" / "config"
+    config.write_text(config.read_text() + "GeneralElementsMoveOn = True\n")
+    assert host("element", "latest")[::2] == (0, "")
+    assert host("element", "verify", "--all")[0] == 0
+    status, output, _ = host("element", "verify", "/host/tree")
+    assert (status, f"warning: /host/tree: {INC}, the last element" in output) == (0, True)
 
 
 def test_where_elements_move_on_and_in_other_storages_none_is_missed(host, source, tmp_path):

@@ -195,6 +195,31 @@ def test_a_newest_element_that_the_generator_remembers_and_is_gone_puts_the_late
     assert (status, "it was moved on, or was deleted" in errors) == (0, True)
 
 
+@pytest.mark.parametrize("storage", [(), ("--storage", "data")])
+@pytest.mark.parametrize("damage", ["list", "info", "empty", "older"])
+def test_latest_ends_with_4_where_restore_refuses_for_what_is_gone_of_a_newer_one(host, storage, damage):
+    newest, full = host.elements[1], host.elements[0]
+    if damage == "list":
+        lists = host.source(source="/host/tree.members")
+        for element in host.elements:
+            uuid = base64.b64encode(element.get_metadata().data_uuid).decode()
+            lists.store("full", b"list", MembersOf=uuid, timestamp=element.get_metadata().timestamp)
+        assert host("element", "latest")[::2] == (0, "")
+        newest.delete()
+    elif damage == "info":
+        host.data_path(newest).unlink()
+    elif damage == "empty":
+        host.data_path(newest).write_bytes(b"")
+    else:
+        host.data_path(full).unlink()
+    arguments = [str(host.path / each) if each == "data" else each for each in storage]
+    status, _, errors = host("element", "latest", *arguments)
+    expected = (0, False) if damage == "older" else (4, True)
+    assert (status, newest.get_element_id().digits in errors) == expected
+    if damage != "older":
+        assert host("restore", "/host/tree", "--to", host.path / "out", *arguments)[0] == 4
+
+
 def test_a_source_that_is_not_there_ends_latest_with_1_after_the_others(host):
     status, output, errors = host("element", "latest", "/host", "/nowhere", "/host/tree")
     assert status == 1

@@ -38,10 +38,10 @@ def test_a_new_storage_may_be_empty(place):
 
 @pytest.mark.parametrize("left", [None, "lost+found"])
 def test_a_storage_that_had_elements_must_not_be_empty(place, left):
-    (place[0] / "host").mkdir()
+    (place[0] / "host").touch()
     remember(place)
     remember(place)
-    (place[0] / "host").rmdir()
+    (place[0] / "host").unlink()
     if left is not None:
         (place[0] / left).mkdir()
     assert "is empty, although there were elements in it: is it mounted" in find(place)
@@ -51,7 +51,7 @@ def test_a_storage_that_had_elements_must_not_be_empty(place, left):
 
 
 def test_another_storage_may_be_empty(place, tmp_path):
-    (place[0] / "host").mkdir()
+    (place[0] / "host").touch()
     remember(place)
     (tmp_path / "other").mkdir()
     assert find((tmp_path / "other", place[1])) is None
@@ -60,9 +60,10 @@ def test_another_storage_may_be_empty(place, tmp_path):
 def test_several_storages_are_remembered(place, tmp_path):
     other = tmp_path / "other", place[1]
     for each in (place, other):
-        (each[0] / "host").mkdir(parents=True)
+        each[0].mkdir(parents=True, exist_ok=True)
+        (each[0] / "host").touch()
         remember(each)
-        (each[0] / "host").rmdir()
+        (each[0] / "host").unlink()
     for each in (place, other):
         assert "is empty, although there were elements in it" in find(each)
 
@@ -71,7 +72,7 @@ def test_several_storages_are_remembered(place, tmp_path):
 def test_a_damaged_memory_keeps_no_backup_from_being_made(place, content):
     (place[1] / FILLED).write_text(content)
     assert find(place) is None
-    (place[0] / "host").mkdir()
+    (place[0] / "host").touch()
     remember(place)
     assert str(place[0]) in (place[1] / FILLED).read_text()
 
@@ -112,3 +113,14 @@ def test_a_link_to_the_state_is_no_other_directory(place):
 def test_names_that_begin_alike_are_side_by_side(place):
     beside = place[0].with_name("data-state")
     assert find_storage_problem(str(place[0]), str(beside), elements_move_on=False) is None
+
+
+def test_folders_alone_do_not_fill_a_storage(place):
+    (place[0] / "host" / "system").mkdir(parents=True)
+    remember(place)
+    assert not (place[1] / FILLED).exists()
+    (place[0] / "host" / "system" / "a.info").touch()
+    remember(place)
+    assert find(place) is None
+    (place[0] / "host" / "system" / "a.info").unlink()
+    assert "is empty, although there were elements in it" in find(place)
