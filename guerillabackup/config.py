@@ -74,7 +74,7 @@ class Configuration(Mapping[str, Any]):
 
     @property
     def own_directories(self) -> Mapping[str, str]:
-        """By what they are: directories of the configuration and of what runs; no storage may overlap them."""
+        """By what they are: directories of the configuration and of what runs, apart from storages."""
         own = {"the keyring": self.keys_directory, "the units": self.units_directory}
         key = "GeneralRuntimeDataDir"
         runtime = self.get(key)

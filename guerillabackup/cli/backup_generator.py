@@ -5,8 +5,9 @@ Arguments and exit status; it joins the generator's service to the terminal.
 
 import click
 
-from guerillabackup.cli.common import DEFAULT_CONFIG_DIRECTORY, ExitStatus, begin
+from guerillabackup.cli.common import ExitStatus, begin
 from guerillabackup.cli.main import start
+from guerillabackup.command_option import DEFAULT_CONFIG_DIRECTORY
 
 NAME = "gb-backup-generator"
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from guerillabackup.cli.paths import DIRECTORY, FILE
+from guerillabackup.command_option import DEFAULT_CONFIG_DIRECTORY
 from guerillabackup.errors import ConfigError, GuerillaBackupError, IntegrityError, KeyUnusableError
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from guerillabackup.events import EventListener
 
 PROGRAM = "guerillabackup"
-DEFAULT_CONFIG_DIRECTORY = "/etc/guerillabackup"
 CONFIG_DIRECTORY_VARIABLE = "GUERILLABACKUP_CONFIG_DIR"
 
 

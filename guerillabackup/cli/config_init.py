@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from guerillabackup.cli.unit_hint import UNIT, activation_command, config_dir_option
+from guerillabackup.cli.unit_hint import UNIT, activation_command
+from guerillabackup.command_option import config_dir_option
 from guerillabackup.config import KEYS_DIRECTORY, LIBRARY_DIRECTORY, MAIN_FILE, UNITS_DIRECTORY
 from guerillabackup.errors import ConfigError
 from guerillabackup.signature import KeyPurpose, Keyring

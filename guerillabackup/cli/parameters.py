@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from guerillabackup.cli.common import CONFIG_DIRECTORY_VARIABLE, DEFAULT_CONFIG_DIRECTORY
+from guerillabackup.cli.common import CONFIG_DIRECTORY_VARIABLE
 from guerillabackup.cli.paths import DIRECTORY, FILE
+from guerillabackup.command_option import DEFAULT_CONFIG_DIRECTORY
 from guerillabackup.element import ElementId, SourceUrl
 from guerillabackup.errors import ConfigError, ElementIdError, SourceUrlError
 

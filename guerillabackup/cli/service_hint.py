@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from guerillabackup.cli.common import Invocation
-from guerillabackup.cli.unit_hint import config_dir_option
+from guerillabackup.command_option import config_dir_option
 from guerillabackup.element import SourceUrl
 from guerillabackup.errors import ConfigError, GuerillaBackupError
 

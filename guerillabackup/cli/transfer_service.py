@@ -7,8 +7,9 @@ import os
 
 import click
 
-from guerillabackup.cli.common import DEFAULT_CONFIG_DIRECTORY, ExitStatus, begin
+from guerillabackup.cli.common import ExitStatus, begin
 from guerillabackup.cli.main import start
+from guerillabackup.command_option import DEFAULT_CONFIG_DIRECTORY
 
 NAME = "gb-transfer-service"
 

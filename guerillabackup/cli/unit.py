@@ -11,7 +11,7 @@ import click
 
 from guerillabackup.cli.common import Invocation, shared
 from guerillabackup.cli.parameters import DEFINITION, UNIT
-from guerillabackup.cli.unit_hint import config_dir_option
+from guerillabackup.command_option import config_dir_option
 
 if TYPE_CHECKING:
     from guerillabackup.cli.unit_survey import UnitSurvey

@@ -1,19 +1,11 @@
-"""What to type to activate a unit. Touches: os, shlex."""
+"""What to type to activate a unit. Touches: os."""
 
 import os
-import shlex
 
-from guerillabackup.cli.common import DEFAULT_CONFIG_DIRECTORY
+from guerillabackup.command_option import config_dir_option
 from guerillabackup.config import UNITS_DIRECTORY
 
 UNIT = "TarBackupUnit"
-
-
-def config_dir_option(config_directory: str) -> str:
-    """What a command needs for this configuration directory: an option behind a space, or nothing."""
-    if config_directory == DEFAULT_CONFIG_DIRECTORY:
-        return ""
-    return f" --config-dir {shlex.quote(config_directory)}"
 
 
 def activation_command(config_directory: str) -> str:

@@ -17,14 +17,19 @@ LOCK_FILE = "generator.lock"
 
 
 class GeneratorLock:
-    """Held from its making to `close`; StateBusyError when somebody else holds what excludes it."""
+    """Held from its making to `close`; StateBusyError when somebody else holds what excludes it.
 
-    def __init__(self, state_directory: str, *, is_service: bool) -> None:
+    `instead` is the command that lets a service do what a single run was to do.
+    """
+
+    def __init__(
+        self, state_directory: str, *, is_service: bool, instead: str = "guerillabackup generator trigger"
+    ) -> None:
         self._lock = DirectoryLock(state_directory, LOCK_FILE)
         descriptor = self._lock.descriptor
         forked.hold(descriptor)
         if not self._lock.take(is_alone=is_service):
-            text = _describe_holder(descriptor, state_directory, is_service)
+            text = _describe_holder(descriptor, state_directory, None if is_service else instead)
             self.close()
             raise StateBusyError(text)
         # The number is for messages alone: a full disk keeps nobody from working.
@@ -48,8 +53,8 @@ class GeneratorLock:
         self.close()
 
 
-def _describe_holder(descriptor: int, state_directory: str, is_service: bool) -> str:
-    if is_service:
+def _describe_holder(descriptor: int, state_directory: str, instead: str | None) -> str:
+    if instead is None:
         return (
             f"another generator works with the state in {state_directory} (a service, or a single run): "
             "start this when it has ended"
@@ -58,5 +63,5 @@ def _describe_holder(descriptor: int, state_directory: str, is_service: bool) ->
     who = f" (process {process_id})" if process_id.isdigit() else ""
     return (
         f"the generator runs as a service{who} with the state in {state_directory}: "
-        "let it make the backup with: guerillabackup generator trigger"
+        f"let it make the backup with: {instead}"
     )

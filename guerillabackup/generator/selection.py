@@ -4,10 +4,12 @@ A source of two units is the first one's, by the units' names: chains of two uni
 """
 
 import difflib
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from guerillabackup.command_option import config_dir_option
 from guerillabackup.element import SourceUrl
 from guerillabackup.errors import ConfigError, GuerillaBackupError
 from guerillabackup.generator.interface import SchedulableGeneratorUnitInterface, SourceRequest
@@ -99,3 +101,19 @@ def _check_known(source_urls: Iterable[SourceUrl], units: Iterable[LoadedUnit]) 
     if problems:
         failed = [f"unit {unit.name}: {unit.error}" for unit in units if unit.error is not None]
         raise ConfigError(*problems, *failed)
+
+
+def trigger_command(
+    config_directory: str,
+    unit_names: Iterable[str],
+    source_urls: Iterable[SourceUrl],
+    full: bool,
+    accept_empty: bool,
+) -> str:
+    """What to type for a service to do the same at once."""
+    parts = ["guerillabackup generator trigger"]
+    parts += [f"--unit {shlex.quote(name)}" for name in unit_names]
+    parts += [f"--source {shlex.quote(str(url))}" for url in source_urls]
+    parts += ["--full"] if full else []
+    parts += ["--accept-empty"] if accept_empty else []
+    return " ".join(parts) + config_dir_option(config_directory)

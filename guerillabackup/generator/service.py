@@ -30,6 +30,7 @@ from guerillabackup.generator.selection import (
     choose_units,
     find_foreign_sources,
     make_request,
+    trigger_command,
 )
 from guerillabackup.generator.storage_place import find_overlap, find_storage_problem, remember_storage
 from guerillabackup.original.elements import adapt_elements
@@ -83,7 +84,10 @@ def run_once(
     _forbid_overlap(configuration)
     be_a_batch_job()
     with ExitStack() as stack:
-        stack.enter_context(GeneratorLock(configuration["GeneralPersistencyBaseDir"], is_service=False))
+        named = unit_names if unit_names or source_urls else tuple(unit.name for unit in listing.units)
+        instead = trigger_command(configuration.directory, named, source_urls, full, accept_empty)
+        state = configuration["GeneralPersistencyBaseDir"]
+        stack.enter_context(GeneratorLock(state, is_service=False, instead=instead))
         if keys is None:
             keys = stack.enter_context(KeyringAhead(configuration.keys_directory))
         loaded = [_load(configuration, unit, is_interrupted) for unit in listing.units]

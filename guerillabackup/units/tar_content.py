@@ -3,9 +3,11 @@
 No I/O.
 """
 
+import shlex
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from guerillabackup.command_option import config_dir_option
 from guerillabackup.element import SourceUrl
 
 ACCEPT = "--accept-empty"
@@ -44,12 +46,13 @@ def find_empty(remembered: Mapping[str, Place], now: Mapping[str, Place]) -> lis
     ]
 
 
-def how_to_accept(url: SourceUrl) -> str:
+def how_to_accept(url: SourceUrl, config_directory: str) -> str:
     """What to do where it is meant to be so."""
+    arguments = f"--source {shlex.quote(str(url))} {ACCEPT}{config_dir_option(config_directory)}"
     return (
         f"nothing of the source is backed up until it is; where that is so on purpose, accept it once with:"
-        f" guerillabackup generator run --once --source {url} {ACCEPT} (beside a service: generator trigger"
-        f" --source {url} {ACCEPT})"
+        f" guerillabackup generator run --once {arguments} (beside a service: guerillabackup generator"
+        f" trigger {arguments})"
     )
 
 

@@ -172,7 +172,7 @@ class TarElementRun:
         if self._context.get_request(url) is SourceRequest.FULL_AS_IT_IS:
             return
         if emptied := find_emptied(memory.places, self._places):
-            raise StorageError(f"{'; '.join(emptied)} {how_to_accept(url)}")
+            raise StorageError(f"{'; '.join(emptied)} {how_to_accept(url, self._context.config_directory)}")
         for warning in find_empty(memory.places, self._places):
             self._report.warn(url, warning)
 

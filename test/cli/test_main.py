@@ -55,6 +55,7 @@ def test_the_help_page_imports_neither_commands_nor_what_they_need():
         "guerillabackup.cli.common",
         "guerillabackup.cli.main",
         "guerillabackup.cli.paths",
+        "guerillabackup.command_option",
         "guerillabackup.errors",
     }
 

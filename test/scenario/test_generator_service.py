@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import socket
 import struct
@@ -403,7 +404,12 @@ def test_a_single_run_beside_the_service_is_refused_and_says_what_to_type(host):
     host.start()
     once = host.run("generator", "run", "--once")
     assert once.returncode == 1
-    assert "guerillabackup generator trigger" in once.stderr
+    assert "guerillabackup generator trigger --unit Tar --config-dir" in once.stderr
+    source = host.run("generator", "run", "--once", "--source", "/host/a", "--full")
+    command = shlex.split(source.stderr.rpartition("with: guerillabackup ")[2])
+    assert command[:5] == ["generator", "trigger", "--source", "/host/a", "--full"]
+    pasted = host.run(*command[: command.index("--config-dir")])
+    assert pasted.returncode == 0, pasted.stderr
     assert host.end() == 0
     assert host.run("generator", "run", "--once").returncode == 0
 
@@ -549,6 +555,7 @@ def test_a_condition_that_does_not_hold_keeps_a_unit_waiting_and_a_trigger_overr
     flag = host.base / "flag"
     condition = f"""
 import os
+import shlex
 class Flag:
     def evaluate(self): return os.path.exists({str(flag)!r})
 DefaultUnitRunCondition = Flag()

@@ -73,7 +73,7 @@ def test_one_of_several_directories_that_is_empty_fails_whatever_type_is_due(fil
     error = str(filled.run(Include=["first", "second"], FullBackupTiming=timing).error)
     assert f"{filled.tree}/second is empty" in error
     assert f"{filled.tree}/first" not in error
-    assert f"generator run --once --source {URL} --accept-empty" in error
+    assert f"generator run --once --source {URL} --accept-empty --config-dir " in error
     assert len(filled.chain()) == 1
 
 
