@@ -29,10 +29,11 @@ _PREFIX = "guerillabackup-gpg-"
 _HOME_NAME = re.compile(_PREFIX + "[a-z0-9_]{8}")
 MAX_KEY_FILE = 1 << 16
 _PROTECTED = b"protected-private-key"
-"""What gpg-agent writes of a key that has a passphrase, in both forms of its files."""
+"""What gpg-agent writes of a key that has a passphrase or was imported, in both forms of its files."""
+_PASSPHRASE_NONE = re.compile(rb"\((?:10:)?protection ?(?:4:)?none\)")
+"""What it writes besides of one that was imported without a passphrase, and is not used yet."""
+_CONTINUED = b"\n "
 _SECRET_KEYS = "private-keys-v1.d"
-_KEY_HEAD = 4096
-"""Bytes of a secret key's file within which its kind stands."""
 _KEYRING_FILES = ("pubring.kbx", "pubring.gpg", "secring.gpg", _SECRET_KEYS)
 MAX_NAMED = 4
 _REVOCATIONS = "openpgp-revocs.d"
@@ -111,8 +112,7 @@ class GpgHome:
     def _is_protected(self, name: str) -> bool:
         path = os.path.join(self._directory, _SECRET_KEYS, name)
         try:
-            with open(path, "rb") as stream:
-                return _PROTECTED in stream.read(MAX_KEY_FILE)
+            return _is_protected(path)
         except OSError as error:
             raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
 
@@ -251,7 +251,8 @@ def has_protected_keys(keyring_directory: str) -> bool:
 
 def _is_protected(path: str) -> bool:
     with open(path, "rb") as stream:
-        return b"protected-private-key" in stream.read(_KEY_HEAD)
+        text = stream.read(MAX_KEY_FILE).replace(_CONTINUED, b"")
+    return _PROTECTED in text and _PASSPHRASE_NONE.search(text) is None
 
 
 def _make_home(base: str) -> tuple[str, int]:

@@ -18,6 +18,7 @@ from guerillabackup.signature import (
     sign_metainfo,
     verify_metainfo,
 )
+from guerillabackup.signature_home import has_protected_keys
 
 SOURCE = SourceUrl("/host/system/root")
 METAINFO = BackupElementMetainfo(
@@ -485,3 +486,24 @@ def test_gpg_that_cannot_be_run_is_told_with_the_reason(empty, monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(ConfigError, match="gpg cannot be used: there is no program gpg; is gnupg installed"):
         Keyring(empty)
+
+
+@pytest.mark.parametrize("passphrase", [None, "word of words"])
+@pytest.mark.parametrize("algorithm", ["ed25519", "rsa4096"])
+def test_an_imported_secret_key_has_the_passphrase_that_it_had(tmp_path, passphrase, algorithm):
+    """gpg-agent keeps it in another form until it is used."""
+    there, here, file = tmp_path / "there", tmp_path / "here", None
+    for directory in (there, here):
+        directory.mkdir(mode=0o700)
+    if passphrase is not None:
+        file = tmp_path / "passphrase"
+        file.write_text(f"{passphrase}\n")
+        file.chmod(0o600)
+    named = None if file is None else str(file)
+    with Keyring(str(there), passphrase_file=named) as keyring:
+        keyring.create_key("box", KeyPurpose.ENCRYPT, algorithm=algorithm)
+        text = keyring.export_key("box", secret=True)
+    with Keyring(str(here), passphrase_file=named) as keyring:
+        (key,) = keyring.import_key(text, secret=True)
+        assert keyring.has_passphrase(key) is (passphrase is not None)
+    assert has_protected_keys(str(here)) is (passphrase is not None)
