@@ -10,7 +10,7 @@ from guerillabackup.element import MAX_SERIAL, BackupElementMetainfo, ElementId,
 from guerillabackup.errors import StorageError
 from guerillabackup.osfile import Ownership
 from guerillabackup.storage.folder import MAX_TRIES, RootDirectory
-from guerillabackup.storage.naming import DATA, PARTIAL_DIRECTORY, file_name
+from guerillabackup.storage.naming import DATA, PARTIAL_DIRECTORY
 
 MAX_REMEMBERED = 1024
 
@@ -110,10 +110,11 @@ def _link_if_free(
     data: NewFile, directory_fd: int, element_id: ElementId, other_suffixes: Sequence[str]
 ) -> bool:
     """Link `.data`, unless it or another file of that element's name exists."""
-    if any(osfile.stat_file(directory_fd, file_name(element_id, suffix)) for suffix in other_suffixes):
+    stem = element_id.file_stem
+    if any(osfile.stat_file(directory_fd, f"{stem}.{suffix}") for suffix in other_suffixes):
         return False
     try:
-        data.link(directory_fd, file_name(element_id, DATA))
+        data.link(directory_fd, f"{stem}.{DATA}")
     except FileExistsError:
         return False
     return True
