@@ -57,7 +57,7 @@ class NewestDoubts:
         """What to say of the newest element of a source, of which all have passed; whether it is in doubt."""
         if (source_url := self._missing.pop(newest.source_url, None)) is not None:
             text = self._last.describe_lost(source_url)
-            if self.move_on:
+            if self._last.may_be_gone(source_url):
                 return [text], False
             return [f"{text}; what is shown is the newest of the others"], True
         if newest.size == 0 and newest.checksum not in (None, _NOTHING):
@@ -74,7 +74,9 @@ class NewestDoubts:
         known = set(seen)
         gone: dict[str, str] = {}
         for source, source_url in sorted(self._missing.items()):
-            if not self.move_on and source not in known and selection.takes_source(source):
+            if self._last.may_be_gone(source_url) or source in known:
+                continue
+            if selection.takes_source(source):
                 gone[source] = f"{self._last.describe_lost(source_url)}, nor is any other of the source"
         return gone
 

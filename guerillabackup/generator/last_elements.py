@@ -14,6 +14,7 @@ from guerillabackup import osfile
 from guerillabackup.element import ElementId, SourceUrl
 from guerillabackup.element_memory import LastElements
 from guerillabackup.errors import ElementIdError, SourceUrlError, StorageError
+from guerillabackup.generator.deleted_elements import read_deleted
 from guerillabackup.generator.state import MAX_STATE_SIZE, STATE
 
 DIRECTORY = "generators"
@@ -30,7 +31,7 @@ def read_last_of(storage: str, own: object, state: object, *, move_on: bool) -> 
     if isinstance(own, str) and isinstance(state, str):
         with suppress(OSError):
             if os.path.samefile(own, storage):
-                return LastElements(read_last_elements(state), _read_ids(state), move_on)
+                return LastElements(read_last_elements(state), _read_ids(state), move_on, read_deleted(state))
     return LastElements()
 
 

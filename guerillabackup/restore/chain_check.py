@@ -1,7 +1,7 @@
 """What is wrong with the chain of a source, element by element. No I/O."""
 
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from guerillabackup.element import ElementId
@@ -58,11 +58,14 @@ def examine_chain(links: Iterable[ChainLink], *, elements_leave: bool = False) -
             yield ChainFinding(link.element_id, Severity.VIOLATION, _why_not_restorable(graph, link))
 
 
-def find_holes(links: Iterable[ChainLink], *, gaps_are_meant: bool = False) -> Iterator[ChainFinding]:
+def find_holes(
+    links: Iterable[ChainLink], *, gaps_are_meant: bool = False, deleted: Collection[bytes] = ()
+) -> Iterator[ChainFinding]:
     """The fulls that follow an element which is not here: they are whole, but the history before them is not.
 
     It is a violation where an element is here that is older, by its timestamp and not after it in the chain:
-    a hole in the middle. Not where none is, as old elements are removed on purpose, nor where gaps are meant.
+    a hole in the middle. Not where none is, as old elements are removed on purpose, nor where gaps are meant,
+    nor where what the full follows was `deleted` on purpose.
     """
     graph = Graph(links)
     beginnings = [link for link in graph.representatives if not graph.predecessors(link)]
@@ -78,7 +81,10 @@ def find_holes(links: Iterable[ChainLink], *, gaps_are_meant: bool = False) -> I
             text += "older backups were removed or moved on, or never came"
         else:
             text += "between it and older ones that are here there is a hole in the history"
-        is_violation = is_inner and not gaps_are_meant
+        is_deleted = full.predecessor in deleted
+        if is_deleted and is_inner:
+            text += ", made with element delete"
+        is_violation = is_inner and not gaps_are_meant and not is_deleted
         if is_violation:
             text += (
                 "; where elements are taken away on purpose, GeneralElementsMoveOn = True in the "

@@ -4,7 +4,7 @@ Joins the storage with chain.py, which decides.
 """
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from guerillabackup.element import ElementId, SourceUrl
@@ -90,10 +90,16 @@ def _has_right_data(storage: StorageInterface, link: ChainLink) -> bool:
         return False
 
 
-def delete_planned(plan: DeletionPlan, *, force: bool = False) -> Iterator[ElementId]:
+def delete_planned(
+    plan: DeletionPlan,
+    *,
+    force: bool = False,
+    note: Callable[[Collection[bytes]], None] = lambda uuids: None,
+) -> Iterator[ElementId]:
     """Delete what was planned, each id as it is gone; refuses what others need unless forced.
 
-    All are locked before the first goes: ElementLockedError when somebody holds one.
+    All are locked before the first goes: ElementLockedError when somebody holds one. `note` gets the DataUuid
+    of each that none of the others follows, before that.
     """
     if plan.dependents and not force:
         raise StorageError("; ".join(dependents_text(plan.dependents)))
@@ -102,12 +108,26 @@ def delete_planned(plan: DeletionPlan, *, force: bool = False) -> Iterator[Eleme
         for element in plan.elements:
             element.lock()
             locked.append(element)
+        note(_last_uuids(plan.elements))
         for element in plan.elements:
             element.delete()
             yield element.get_element_id()
     finally:
         for element in locked:
             element.unlock()
+
+
+def _last_uuids(elements: Iterable[StorageBackupDataElementInterface]) -> set[bytes]:
+    uuids: set[bytes] = set()
+    followed: set[bytes] = set()
+    for element in elements:
+        with contextlib.suppress(ElementNotFoundError, MetainfoError):
+            metainfo = element.get_metadata()
+            if metainfo.data_uuid is not None:
+                uuids.add(metainfo.data_uuid)
+            if metainfo.predecessor is not None:
+                followed.add(metainfo.predecessor)
+    return uuids - followed
 
 
 def _from_last(

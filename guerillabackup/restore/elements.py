@@ -4,7 +4,7 @@ Joins the storage with chain.py, which decides, and verify.py, which reads.
 """
 
 import base64
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -36,7 +36,10 @@ LONELY_LIST = (
     "the element whose members it lists is not in this storage: it was moved on, or was deleted or lost "
     "without its list; if it is nowhere else either, element delete takes the list away"
 )
-SETTLED = "the next backup is a full one, which settles it"
+SETTLED = (
+    "the next backup is a full one, and before it stays a hole in the history, which is a violation while "
+    "anything older is here; what element delete takes away on purpose is not"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class ElementOperations:
         gaps_are_meant: bool = False,
         elements_leave: bool = False,
         find_foreign: Callable[[], str | None] = lambda: None,
+        note_deleted: Callable[[Collection[bytes]], None] = lambda uuids: None,
     ) -> None:
         self._storage = storage
         self._rules = rules
@@ -79,6 +83,7 @@ class ElementOperations:
         self.gaps_are_meant = gaps_are_meant
         self._elements_leave = elements_leave
         self._find_foreign = find_foreign
+        self._note_deleted = note_deleted
 
     def get(self, text: str) -> StorageBackupDataElementInterface:
         """The element of exactly this id; raises ElementIdError, ElementNotFoundError."""
@@ -167,21 +172,27 @@ class ElementOperations:
                     "the storage has no elements at all: is it mounted, and is it the right directory"
                 )
         return chain(
-            self._verify(sources, single, is_all=not names), self._find_lost(last, is_asked=bool(names))
+            self._verify(sources, single, last.deleted, is_all=not names),
+            self._find_lost(last, is_asked=bool(names)),
         )
 
     def _verify(
-        self, sources: Sequence[SourceUrl], single: Sequence[ElementId], *, is_all: bool
+        self,
+        sources: Sequence[SourceUrl],
+        single: Sequence[ElementId],
+        deleted: frozenset[bytes],
+        *,
+        is_all: bool,
     ) -> Iterator[Finding]:
         for source_url in sources:
-            yield from self._verify_source(source_url, None)
+            yield from self._verify_source(source_url, None, deleted)
             if not is_all:
                 yield from self.find_leftovers(source_url)
         by_source: dict[SourceUrl, set[ElementId]] = {}
         for element_id in single:
             by_source.setdefault(element_id.source_url, set()).add(element_id)
         for source_url, wanted in by_source.items():
-            yield from self._verify_source(source_url, wanted)
+            yield from self._verify_source(source_url, wanted, deleted)
         if is_all:
             yield from self.find_leftovers()
 
@@ -191,9 +202,10 @@ class ElementOperations:
             facts = list(self._storage.list_facts(ElementSelection.of_source(source_url)))
             if any(each.data_uuid in last.uuids[source_url] for each in facts) or (last.move_on and facts):
                 continue
-            severity = Severity.WARNING if last.move_on else Severity.VIOLATION
+            may_be_gone = last.may_be_gone(source_url)
+            severity = Severity.WARNING if may_be_gone else Severity.VIOLATION
             none_left = "" if facts else ", nor is any other of the source"
-            settled = "" if last.move_on else f"; {SETTLED}"
+            settled = "" if may_be_gone else f"; {SETTLED}"
             yield Finding(str(source_url), severity, f"{last.describe_lost(source_url)}{none_left}{settled}")
 
     def plan_deletion(self, names: Sequence[str]) -> DeletionPlan:
@@ -202,7 +214,7 @@ class ElementOperations:
 
     def delete(self, plan: DeletionPlan, *, force: bool = False) -> Iterator[ElementId]:
         """See deletion.delete_planned."""
-        return delete_planned(plan, force=force)
+        return delete_planned(plan, force=force, note=self._note_deleted)
 
     def companion(self, element: StorageBackupDataElementInterface) -> ElementId | None:
         """The element that lists this one's members, if there is one."""
@@ -224,7 +236,9 @@ class ElementOperations:
             sources.append(source_url)
         return sources, single
 
-    def _verify_source(self, source_url: SourceUrl, wanted: set[ElementId] | None) -> Iterator[Finding]:
+    def _verify_source(
+        self, source_url: SourceUrl, wanted: set[ElementId] | None, deleted: frozenset[bytes]
+    ) -> Iterator[Finding]:
         """Findings of one source; of the wanted elements only, but judged within their whole chain."""
         links: list[ChainLink] = []
         is_complete = True
@@ -241,7 +255,7 @@ class ElementOperations:
                 is_complete = False
                 yield Finding(str(element_id), Severity.VIOLATION, str(error))
         # What cannot be read may be what a hole lacks.
-        holes = find_holes(links, gaps_are_meant=self.gaps_are_meant) if is_complete else ()
+        holes = find_holes(links, gaps_are_meant=self.gaps_are_meant, deleted=deleted) if is_complete else ()
         for found in chain(examine_chain(links, elements_leave=self._elements_leave), holes):
             if wanted is None or found.element_id in wanted:
                 yield Finding(str(found.element_id), found.severity, found.text)

@@ -39,7 +39,9 @@ def require_last(
         name = lost.id_of(target.source_url)
         # A label before the target's: memory that was put back, or a clock; nobody can tell which.
         is_later = name is None or name.digits >= target.digits
-        (refused if is_later and not lost.move_on else texts).insert(0, lost.describe_lost(target.source_url))
+        (refused if is_later and not lost.may_be_gone(target.source_url) else texts).insert(
+            0, lost.describe_lost(target.source_url)
+        )
     if refused:
         raise IntegrityError(
             f"the newest state that was asked for is not here: {refused[0]}; to take an older one on "

@@ -6,7 +6,7 @@ Joins chain, survey and patterns, which decide, with storage, keyrings, pipeline
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -16,6 +16,7 @@ from guerillabackup.element import ElementId, SourceUrl
 from guerillabackup.element_memory import LastElements
 from guerillabackup.errors import ConfigError, GuerillaBackupError
 from guerillabackup.events import EventListener, ignore_events
+from guerillabackup.generator.deleted_elements import note_deleted
 from guerillabackup.generator.last_elements import read_last_of
 from guerillabackup.generator.storage_place import find_storage_problem
 from guerillabackup.pipeline.compression import decompression_element
@@ -135,6 +136,7 @@ class RestoreService:
                 gaps_are_meant=gaps_are_meant(configuration, self._directory),
                 elements_leave=elements_leave(configuration, self._directory),
                 find_foreign=partial(find_foreign_file, self._directory),
+                note_deleted=partial(_note_deleted, configuration, self.storage.base_directory),
             )
             self._stack = stack.pop_all()
 
@@ -353,6 +355,11 @@ def _read_last(configuration: Configuration, directory: str) -> LastElements:
         configuration.get(key) for key in ("DefaultFileSystemSinkBaseDir", "GeneralPersistencyBaseDir")
     )
     return read_last_of(directory, own, state, move_on=elements_move_on(configuration))
+
+
+def _note_deleted(configuration: Configuration, directory: str, uuids: Collection[bytes]) -> None:
+    own = configuration.get("DefaultFileSystemSinkBaseDir")
+    note_deleted(directory, own, configuration.get("GeneralPersistencyBaseDir"), uuids)
 
 
 def _digest_of(process: TransformationProcessInterface) -> bytes:

@@ -219,6 +219,21 @@ def test_a_source_of_which_all_is_gone_that_the_generator_remembers_is_a_violati
     assert (status, f"warning: /host/tree: {INC}, the last element" in output) == (0, True)
 
 
+def test_what_was_deleted_on_purpose_is_warned_of_and_its_hole_too(host, source):
+    host.remember(source.elements[1])
+    assert host("element", "delete", INC, "--yes")[0] == 0
+    status, output, _ = host("element", "verify", "--all")
+    assert (status, f"warning: /host/tree: {INC}, the last element" in output) == (0, True)
+    assert host("restore", "/host/tree", "--to", host.path / "out", "--accept-unverified")[0] != 4
+    assert host("element", "latest")[0] == 0
+    source.back_up("full")
+    shutil.rmtree(host.path / "state" / "generators")
+    status, output, _ = host("element", "verify", "--all")
+    assert (status, "hole in the history, made with element delete" in output) == (0, True)
+    (host.path / "state" / "elements.deleted").write_text("{")
+    assert host("element", "verify", "--all")[0] == 4
+
+
 def test_where_elements_move_on_and_in_other_storages_none_is_missed(host, source, tmp_path):
     host.remember(source.elements[1])
     source.elements[1].delete()
