@@ -176,9 +176,10 @@ def expiry_remedy(key: KeyInfo, purpose: KeyPurpose, where: str) -> str:
         )
     if purpose is KeyPurpose.SIGN:
         return f"prolong it with: gpg --homedir {shlex.quote(where)} --quick-set-expire {key.fingerprint} 2y"
+    renewed = "" if key.is_revoked else "give it a new expiry in its private keyring and import it again; "
     return (
-        "make another with guerillabackup key create, best in the private keyring of this one, and encrypt "
-        "for that one; keep this one for what is encrypted already"
+        f"{renewed}where it is one of several, take it out of the list; else make another with guerillabackup"
+        " key create and encrypt for that one; keep this one for what is encrypted already"
     )
 
 

@@ -223,3 +223,10 @@ def test_a_name_without_one_usable_key_is_refused(keys, message):
 )
 def test_what_is_left_of_a_key_is_told_in_days_and_at_the_end_in_hours(seconds, text):
     assert time_left(NOW + seconds, NOW) == text
+
+
+def test_a_key_to_encrypt_for_that_has_ended_may_be_renewed_or_left_out():
+    with pytest.raises(KeyUnusableError, match=r"give it a new expiry.* take it out of the list; else make"):
+        choose([key("backup", expires=NOW - 1)], "backup")
+    with pytest.raises(KeyUnusableError, match="is revoked, in keyring /keys; where it is one of several"):
+        choose([key("backup", is_revoked=True)], "backup")

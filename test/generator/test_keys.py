@@ -67,7 +67,7 @@ def test_a_key_that_is_about_to_expire_is_warned_of_once_with_what_to_do(tmp_pat
         ahead.check_signing_key("old", made.created + 34 * 86400)
         assert getattr(caplog.records[-1], "is_standing", False) is False
     assert f"prolong it with: gpg --homedir {directory} --quick-set-expire" in signing
-    assert "20 days are left; make another" in encrypting
+    assert "20 days are left; give it a new expiry" in encrypting
 
 
 def test_a_source_that_is_signed_with_a_key_not_trusted_for_it_is_warned_of_once(keyring, caplog):
