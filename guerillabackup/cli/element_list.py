@@ -25,6 +25,7 @@ from guerillabackup.config_keys import elements_move_on
 from guerillabackup.element import MEMBERS_SUFFIX, BackupType
 from guerillabackup.element_order import LastEnd, Reason
 from guerillabackup.errors import ConfigError, ElementNotFoundError, GuerillaBackupError
+from guerillabackup.restore.commands import Commands
 from guerillabackup.storage.catalogue import Catalogue
 from guerillabackup.storage.interface import ElementFacts, ElementSelection, StorageInterface
 from guerillabackup.storage.newest import newest_of_each_source
@@ -87,17 +88,19 @@ def list_elements(
         backup_type=None if backup_type is None else BackupType(backup_type),
         data_uuids=frozenset(uuid for text in uuids for uuid in _read_uuid(text)) if uuids else None,
     )
-    with _open_catalogue(invocation.configuration_for(storage), storage) as catalogue:
+    configuration = invocation.configuration_for(storage)
+    commands = Commands(configuration.directory, storage)
+    with _open_catalogue(configuration, storage) as catalogue:
 
         def hint(pattern: str) -> str:
             return "" if storage is None else _suggest_above(storage, pattern, catalogue)
 
         if is_long or invocation.as_json:
-            listing = _require_any(catalogue.list_facts(selection), selection, catalogue, hint)
+            listing = _require_any(catalogue.list_facts(selection), selection, catalogue, hint, commands)
             listing = in_chain_order(listing, lambda facts: facts.element_id, lambda facts: facts)
             _write(invocation, listing, _record, _render)
         else:
-            ids = _require_any(catalogue.list_ids(selection), selection, catalogue, hint)
+            ids = _require_any(catalogue.list_ids(selection), selection, catalogue, hint, commands)
             output = QuickOutput(STOPPED)
             for element_id in in_chain_order(ids, str, catalogue.find_facts):
                 output.write(element_id + "\n")
@@ -213,7 +216,7 @@ def _newest(
     if not seen:
         _require_elements(catalogue, is_asked=bool(patterns))
     if missing:
-        raise ElementNotFoundError(_nothing_like(" or ".join(missing)))
+        raise ElementNotFoundError(_nothing_like(" or ".join(missing), doubts.commands))
 
 
 @contextmanager
@@ -311,6 +314,7 @@ def _require_any(
     selection: ElementSelection,
     catalogue: Catalogue,
     hint: Callable[[str], str],
+    commands: Commands,
 ) -> Iterator[Any]:
     """The same; raises ElementNotFoundError before the first where something was asked for that is not."""
     from itertools import chain
@@ -321,7 +325,7 @@ def _require_any(
     if selection.asks_metadata:
         raise ElementNotFoundError("no element meets all of what was asked for; see them all without it")
     if selection.pattern is not None:
-        raise ElementNotFoundError(_nothing_like(selection.pattern) + hint(selection.pattern))
+        raise ElementNotFoundError(_nothing_like(selection.pattern, commands) + hint(selection.pattern))
     return iter(())
 
 
@@ -342,10 +346,10 @@ def _require_elements(catalogue: Catalogue, *, is_asked: bool) -> None:
         )
 
 
-def _nothing_like(pattern: str) -> str:
+def _nothing_like(pattern: str, commands: Commands) -> str:
     return (
         f"no source in the storage is {pattern}, is below it or matches it; "
-        "see them all with: guerillabackup element list"
+        f"see them all with: {commands.list_all()}"
     )
 
 

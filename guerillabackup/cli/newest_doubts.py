@@ -13,6 +13,7 @@ from guerillabackup.config_keys import elements_move_on
 from guerillabackup.element import SourceUrl
 from guerillabackup.errors import ElementNotFoundError, GuerillaBackupError, IntegrityError
 from guerillabackup.generator.last_elements import read_last_of
+from guerillabackup.restore.commands import Commands
 from guerillabackup.storage.interface import ElementFacts, ElementSelection
 from guerillabackup.storage.suspects import find_suspects
 
@@ -40,6 +41,7 @@ class NewestDoubts:
         self._last = read_last_of(self._directory, own, state, move_on=self.move_on)
         self._missing = {str(source_url): source_url for source_url in self._last.uuids}
         self._suspects: dict[str, str] = {}
+        self.commands = Commands(configuration.directory, storage)
 
     def look(self, selection: ElementSelection) -> None:
         """Take the names of the selection's sources; before their elements are listed."""

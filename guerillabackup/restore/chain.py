@@ -15,6 +15,7 @@ from guerillabackup.element_json import shorten_uuid
 from guerillabackup.element_order import LastEnd, Reason, find_last
 from guerillabackup.errors import ElementNotFoundError, IntegrityError
 from guerillabackup.restore.chain_graph import ChainLink, Graph, name_ids, name_links
+from guerillabackup.restore.commands import NO_OPTIONS, Commands
 from guerillabackup.restore.time_text import describe_time
 
 IsGenuine = Callable[[ElementId], bool]
@@ -39,6 +40,7 @@ def find_chain(
     at: float | None = None,
     element_id: ElementId | None = None,
     is_genuine: IsGenuine = lambda element_id: False,
+    commands: Commands = NO_OPTIONS,
 ) -> RestoreChain:
     """The elements to restore: the state of the chain's head, `at` a time, or after one named element.
 
@@ -51,7 +53,7 @@ def find_chain(
     if element_id is not None:
         target = graph.find(element_id)
     else:
-        target, warnings = _choose_target(graph, at, is_genuine)
+        target, warnings = _choose_target(graph, at, is_genuine, commands)
     limit = at if element_id is None else target.timestamp
     needed = _walk_to_full(graph, target, limit, is_genuine)
     warnings += _judge_needed(graph, needed, named=element_id is not None)
@@ -107,7 +109,9 @@ def find_dependents(
     return dependents
 
 
-def _choose_target(graph: Graph, at: float | None, is_genuine: IsGenuine) -> tuple[ChainLink, list[str]]:
+def _choose_target(
+    graph: Graph, at: float | None, is_genuine: IsGenuine, commands: Commands
+) -> tuple[ChainLink, list[str]]:
     """The element whose state is wanted; the texts say what else it could have been."""
     if not graph.links:
         raise ElementNotFoundError("the source has no elements")
@@ -122,10 +126,12 @@ def _choose_target(graph: Graph, at: float | None, is_genuine: IsGenuine) -> tup
             f"no element is as old as that: the oldest, {earliest.element_id}, is of "
             f"{describe_time(earliest.timestamp)}"
         )
-    return _choose_last(candidates, is_genuine)
+    return _choose_last(candidates, is_genuine, commands)
 
 
-def _choose_last(candidates: list[ChainLink], is_genuine: IsGenuine) -> tuple[ChainLink, list[str]]:
+def _choose_last(
+    candidates: list[ChainLink], is_genuine: IsGenuine, commands: Commands
+) -> tuple[ChainLink, list[str]]:
     """Of the ends of separate chains the one that is the last; no guess where that is in doubt."""
     last = _find_last(candidates, is_genuine)
     if last.reason is Reason.AGREED:
@@ -138,7 +144,7 @@ def _choose_last(candidates: list[ChainLink], is_genuine: IsGenuine) -> tuple[Ch
     if last.reason is Reason.DOUBT:
         raise IntegrityError(
             f"{text}, and not all are signed by a key that is known here (--private-keyring), which would "
-            f"decide; look at them with: guerillabackup element list {latest.source_url} --long; and name "
+            f"decide; look at them with: {commands.list_long(latest.source_url)}; and name "
             f"the element to restore: --element {latest}"
         )
     return last.best, [f"{text}, as is signed, so that one was taken"]

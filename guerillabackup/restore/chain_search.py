@@ -39,7 +39,13 @@ def search_chain(
     try:
         if not found.links:
             raise _not_found(elements, source_url, directory, last)
-        chain = find_chain(found.links, at=at, element_id=element_id, is_genuine=elements.is_genuine)
+        chain = find_chain(
+            found.links,
+            at=at,
+            element_id=element_id,
+            is_genuine=elements.is_genuine,
+            commands=elements.commands,
+        )
         if element_id is None:
             require_newest(chain.target.element_id, damaged, at)
             lists = elements.find_lonely_lists(source_url)
@@ -71,7 +77,7 @@ def tell_way_out(elements: ElementOperations, chain: RestoreChain, damaged: Elem
             f"{last[0]} by its own timestamp and {last[1]} by arrival are the last ones before it, and were "
             "not verified themselves"
         )
-    return f"; {named}; see which are whole with: guerillabackup element verify {last[0].source_url}"
+    return f"; {named}; see which are whole with: {elements.commands.verify(last[0].source_url)}"
 
 
 def _not_found(

@@ -19,6 +19,7 @@ from guerillabackup.errors import (
 from guerillabackup.events import EventListener
 from guerillabackup.restore.chain_check import Severity, examine_chain, find_holes
 from guerillabackup.restore.chain_graph import ChainLink
+from guerillabackup.restore.commands import NO_OPTIONS, Commands
 from guerillabackup.restore.companions import find_lists, find_lonely_lists
 from guerillabackup.restore.deletion import DeletionPlan, delete_planned, plan_deletion
 from guerillabackup.restore.describe import describe_what_can_be
@@ -75,6 +76,7 @@ class ElementOperations:
         elements_leave: bool = False,
         find_foreign: Callable[[], str | None] = lambda: None,
         note_deleted: Callable[[Collection[bytes]], None] = lambda uuids: None,
+        commands: Commands = NO_OPTIONS,
     ) -> None:
         self._storage = storage
         self._rules = rules
@@ -84,6 +86,7 @@ class ElementOperations:
         self._elements_leave = elements_leave
         self._find_foreign = find_foreign
         self._note_deleted = note_deleted
+        self.commands = commands
 
     def get(self, text: str) -> StorageBackupDataElementInterface:
         """The element of exactly this id; raises ElementIdError, ElementNotFoundError."""

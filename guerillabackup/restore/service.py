@@ -31,6 +31,7 @@ from guerillabackup.pipeline.thread import ThreadPipelineElement
 from guerillabackup.restore.advice import NOT_ROOT
 from guerillabackup.restore.chain import RestoreChain
 from guerillabackup.restore.chain_search import search_chain, tell_way_out
+from guerillabackup.restore.commands import Commands
 from guerillabackup.restore.decode import ElementDecoder
 from guerillabackup.restore.elements import ElementOperations
 from guerillabackup.restore.interface import Content, ListedMember, PipelineTools, RestoreReport
@@ -93,6 +94,7 @@ class RestoreService:
         accept_unverified: bool = False,
         listen: EventListener = ignore_events,
     ) -> None:
+        named_storage = storage_directory
         storage_directory = _require_storage(configuration, storage_directory)
         ownership = make_ownership(
             configuration["StorageDirectoryMode"],
@@ -125,6 +127,10 @@ class RestoreService:
                 accept_unverified=accept_unverified,
                 stack=stack,
             )
+            commands = Commands(configuration.directory, named_storage, tuple(named))
+            if " --private-keyring " not in self.rules.import_command:
+                command = self.rules.import_command + commands.import_words
+                self.rules = replace(self.rules, import_command=command)
             self.tools = self._make_tools()
             self.decoder = ElementDecoder(self.tools, listen)
             read_last = partial(_read_last, configuration, self.storage.base_directory)
@@ -137,6 +143,7 @@ class RestoreService:
                 elements_leave=elements_leave(configuration, self._directory),
                 find_foreign=partial(find_foreign_file, self._directory),
                 note_deleted=partial(_note_deleted, configuration, self.storage.base_directory),
+                commands=commands,
             )
             self._stack = stack.pop_all()
 

@@ -251,3 +251,15 @@ def test_a_name_for_newest_by_chain_is_not_misled_by_times(host):
     element = host.elements[0]
     os.utime(host.data_path(element).with_suffix(".info"))  # its ctime is now the later one
     assert host("element", "latest")[1].strip().endswith(INC)
+
+
+def test_commands_in_messages_name_the_storage_and_the_configuration_that_were_named(host):
+    copy = host.path / "a copy"
+    shutil.copytree(host.path / "data", copy)
+    path = copy / f"{INC[1:]}.data"
+    path.write_bytes(path.read_bytes()[:-1])
+    status, _, errors = host("restore", "/host/tree", "--to", host.path / "out", "--storage", copy)
+    assert (status, "element verify /host/tree" in errors) == (4, True)
+    assert f"--storage '{copy}' --config-dir" in errors
+    status, _, errors = host("element", "list", "/nowhere", "--storage", copy)
+    assert (status, f"guerillabackup element list --storage '{copy}'" in errors) == (1, True)
