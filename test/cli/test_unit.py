@@ -43,7 +43,8 @@ def test_a_unit_is_enabled_filled_in_run_and_disabled(conf, command, unit, tmp_p
     assert (
         f"kept its settings, {conf}/units/Home.config" in unit("enable", "TarBackupUnit", "--as", "Home").out
     )
-    assert command("config", "check", "--config-dir", conf).status == 0
+    outcome = command("config", "check", "--config-dir", conf)
+    assert outcome.status == 0, outcome.err
 
 
 def test_the_list_shows_units_definitions_and_problems(conf, unit):
