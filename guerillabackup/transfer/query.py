@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from guerillabackup.errors import RemoteProtocolError
-from guerillabackup.transfer.json_text import encode
+from guerillabackup.transfer.json_text import excerpt
 
 SOURCE_QUERY = "SourceUrl"
 MAX_PATTERNS = 200
@@ -33,7 +33,7 @@ def parse_source_query(query_data: Sequence[Any]) -> tuple[tuple[str, ...], int 
     )
     if not is_known or patterns is None:
         raise RemoteProtocolError(
-            f"query data of {len(query_data)} items that begin with {encode(query_data[:1]).decode()[:100]} "
-            f"is not understood; known is [{SOURCE_QUERY!r}, patterns, time]"
+            f"query data of {len(query_data)} items, which begin with {excerpt(query_data[:1])}, is not "
+            f"understood; known is [{SOURCE_QUERY!r}, patterns, time]"
         )
     return tuple(patterns), since
