@@ -164,7 +164,7 @@ class ChainMemory:
 
 def _judge(recent: _Recent, key: bytes, before: bytes | None) -> ChainStep:
     if key in recent:
-        return ChainStep("it came before, and had gone when it came again")
+        return ChainStep("it came before: that one has gone since, or this is another version of it")
     if before is None:
         return ChainStep(begins_anew=key not in recent.values())
     if before in recent.values():
