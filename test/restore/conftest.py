@@ -1,6 +1,7 @@
 """A configuration, its storage and keyrings, made once for the tests of a restore."""
 
 import pytest
+from element_operations import make, operations, storage  # noqa: F401 - fixtures
 from sample_source import SampleSource, gpg_home
 
 from guerillabackup.config import load_configuration
@@ -20,8 +21,8 @@ class House:
         self.configure()
 
     def configure(self, text=""):
-        storage = f"DefaultFileSystemSinkBaseDir = {str(self.path / 'data')!r}\n"
-        (self.path / "etc" / "config").write_text(storage + text)
+        setting = f"DefaultFileSystemSinkBaseDir = {str(self.path / 'data')!r}\n"
+        (self.path / "etc" / "config").write_text(setting + text)
 
     def source(self, **options):
         source = SampleSource(self.storage, self.path, **options)
