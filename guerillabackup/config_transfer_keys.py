@@ -27,6 +27,12 @@ MAX_RATE = 1 << 50
 MAX_SHUTDOWN_SECONDS = 86400
 
 
+_CONNECTIONS = expect(
+    f"a number of 1 to {MAX_CONNECTIONS}",
+    lambda value: isinstance(value, int) and is_number(value, 1, MAX_CONNECTIONS),
+)
+
+
 def _check_peers(value: Any) -> Sequence[str]:
     if not isinstance(value, dict):
         return (f"is {show_value(value)}, not a dict of peer name: dict of settings",)
@@ -125,22 +131,14 @@ TRANSFER_KEYS = (
     Key(
         "TransferMaxConnections",
         "How many connections the transfer service runs at once.",
-        expect(
-            f"a number of 1 to {MAX_CONNECTIONS}",
-            lambda value: isinstance(value, int) and is_number(value, 1, MAX_CONNECTIONS),
-        ),
+        _CONNECTIONS,
         "32",
         default=32,
     ),
     Key(
         "TransferPeerMaxConnections",
         "How many of those one peer has at most; None: a quarter.",
-        optional(
-            expect(
-                f"a number of 1 to {MAX_CONNECTIONS}",
-                lambda value: isinstance(value, int) and is_number(value, 1, MAX_CONNECTIONS),
-            )
-        ),
+        optional(_CONNECTIONS),
         "4",
         default=None,
     ),

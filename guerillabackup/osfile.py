@@ -14,7 +14,7 @@ import errno
 import os
 import pwd
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, NoReturn
 
 from guerillabackup.errors import StorageError, StorageFullError, StorageReadOnlyError
@@ -83,34 +83,19 @@ def open_directory(path: str) -> int:
 
 def open_directory_below(directory_fd: int, components: Sequence[str]) -> int:
     """A descriptor of a directory some steps below; raises plain OSError, ENOENT where it is not there."""
-    current = os.dup(directory_fd)
-    try:
-        for component in components:
-            _check_name(component)
-            above, current = current, os.open(component, DIRECTORY_FLAGS, dir_fd=current)
-            os.close(above)
-    except BaseException:
-        os.close(current)
-        raise
-    return current
+    return _walk(directory_fd, components, _open_step)
 
 
 def open_nearest_below(directory_fd: int, components: Sequence[str]) -> int:
     """The same of the last of the steps that is there, or of the directory itself; raises plain OSError."""
-    current = os.dup(directory_fd)
-    try:
-        for component in components:
-            _check_name(component)
-            try:
-                below = os.open(component, DIRECTORY_FLAGS, dir_fd=current)
-            except FileNotFoundError:
-                break
-            above, current = current, below
-            os.close(above)
-    except BaseException:
-        os.close(current)
-        raise
-    return current
+
+    def step(current: int, name: str) -> int | None:
+        try:
+            return _open_step(current, name)
+        except FileNotFoundError:
+            return None
+
+    return _walk(directory_fd, components, step)
 
 
 def make_directories(path: str, ownership: Ownership) -> None:
@@ -135,22 +120,38 @@ def make_directory_below(
     it; with `sync_all` also the names that were there, which whoever made them may not have synced yet.
     Raises OSError.
     """
+
+    def step(current: int, name: str) -> int:
+        try:
+            below = _open_step(current, name)
+        except FileNotFoundError:
+            return _make_one_directory(current, name, ownership)
+        if sync_all:
+            _sync_or_close(current, below)
+        return below
+
+    return _walk(directory_fd, components, step)
+
+
+def _walk(directory_fd: int, components: Sequence[str], step: Callable[[int, str], int | None]) -> int:
+    """The descriptor that the steps lead to, one after the other; one that has none ends the way."""
     current = os.dup(directory_fd)
     try:
         for component in components:
             _check_name(component)
-            try:
-                below = os.open(component, DIRECTORY_FLAGS, dir_fd=current)
-                if sync_all:
-                    _sync_or_close(current, below)
-            except FileNotFoundError:
-                below = _make_one_directory(current, component, ownership)
+            below = step(current, component)
+            if below is None:
+                break
             above, current = current, below
             os.close(above)
     except BaseException:
         os.close(current)
         raise
     return current
+
+
+def _open_step(directory_fd: int, name: str) -> int:
+    return os.open(name, DIRECTORY_FLAGS, dir_fd=directory_fd)
 
 
 def open_file(directory_fd: int, name: str, flags: int = READ_FLAGS) -> int:
